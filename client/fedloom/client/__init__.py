@@ -1,0 +1,1 @@
+"""The site: trains on its own records, under its own policy."""

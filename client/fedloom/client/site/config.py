@@ -1,0 +1,87 @@
+"""A site's own settings. The site writes this file; no server and no bundle can change it."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tomli_w
+from pydantic import Field, ValidationError
+
+from fedloom.shared.config.problems import explain
+from fedloom.shared.config.sections import Count, Name, Section
+from fedloom.shared.data.records import RecordSource
+from fedloom.shared.data.split import Split
+from fedloom.shared.errors import ConfigError
+
+# The key in a Flower node's config that holds the path of the site's settings file.
+SITE_SETTINGS = "site-settings"
+
+
+class SourceSettings(Section):
+    """Where the site's records lie and which columns to read."""
+
+    path: Path
+    text: str
+    label: str
+    unit: str
+
+
+class SplitSettings(Section):
+    """What the site keeps out of training, by privacy unit."""
+
+    holdout: Literal["test", "validation"]
+    test_fraction: Annotated[float, Field(ge=0, lt=1)]
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)]
+
+
+class PolicySettings(Section):
+    """What the site allows at most, over all runs on its records.
+
+    The defaults are for an institution: no seeded noise, and nothing without privacy.
+    """
+
+    max_epsilon: Annotated[float, Field(gt=0)] = 8.0
+    max_delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    min_units: Count = 100
+    allow_seeded_noise: bool = False
+    allow_non_private: bool = False
+
+
+class SiteConfig(Section):
+    """One site: its name, model, records, public size, state folder and policy."""
+
+    name: Name
+    model: Path
+    state: Path
+    declared_units: Count
+    source: SourceSettings
+    split: SplitSettings
+    policy: PolicySettings = PolicySettings()
+
+    def record_source(self) -> RecordSource:
+        """The records' place in the shape that readers take."""
+        return RecordSource(**self.source.model_dump())
+
+    def record_split(self) -> Split:
+        """The split in the shape that readers take."""
+        return Split(**self.split.model_dump())
+
+    def to_toml(self) -> str:
+        """As the text of a site file."""
+        return tomli_w.dumps(self.model_dump(mode="json"))
+
+
+def read_site_config(path: Path) -> SiteConfig:
+    """Read a site file.
+
+    Raises:
+        ConfigError: missing, no TOML, or with problems; all are named at once.
+    """
+    if not path.is_file():
+        raise ConfigError(str(path), ["no such file, expected a site.toml"])
+    try:
+        return SiteConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(path), [f"not TOML: {error}"]) from error
+    except ValidationError as error:
+        raise ConfigError(str(path), explain(error, SiteConfig)) from error

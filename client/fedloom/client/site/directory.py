@@ -1,0 +1,25 @@
+"""The sites that this process serves, each found by its own settings file and kept."""
+
+from pathlib import Path
+
+from fedloom.client.site.config import read_site_config
+from fedloom.client.site.service import SiteService
+from fedloom.client.training.trainer import TrainerPool
+
+
+class SiteDirectory:
+    """Services by the path of their settings; base models are shared between them."""
+
+    def __init__(self) -> None:
+        self._services: dict[Path, SiteService] = {}
+        self._trainers = TrainerPool()
+
+    def service(self, settings: Path) -> SiteService:
+        """The service of the site whose settings lie at `settings`.
+
+        Raises:
+            ConfigError: the settings cannot be read.
+        """
+        if settings not in self._services:
+            self._services[settings] = SiteService(read_site_config(settings), self._trainers)
+        return self._services[settings]

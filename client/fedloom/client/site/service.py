@@ -1,0 +1,86 @@
+"""The site's service: check, charge, train, seal, release, in that order."""
+
+from fedloom.client.site.config import SiteConfig
+from fedloom.client.site.ledger import Ledger, charge_of
+from fedloom.client.site.policy import Facts, check_task
+from fedloom.client.training.randomness import task_stream
+from fedloom.client.training.trainer import Trainer, TrainerPool
+from fedloom.client.training.units import TrainingUnits
+from fedloom.shared.data.records import group_by_unit, read_records
+from fedloom.shared.plan import Plan
+from fedloom.shared.privacy.accounting import ACCOUNTANTS
+from fedloom.shared.wire.frame import Frame
+from fedloom.shared.wire.messages import AdapterUpdate, TrainTask
+
+
+class SiteService:
+    """Answers train tasks for one site's records.
+
+    Guarantee: for each privacy unit of the site's records, the sequence of all frames that
+    `train` ever returns is (epsilon, delta)-differentially private under adding or removing one
+    unit, with the epsilon of everything in the ledger, provided that each plan is private and
+    unseeded. The charge is durable before any noised value exists; the same task is answered
+    by the same bytes and charged once. Refusals depend on settings and ledger alone, never on
+    a record. Assumes Poisson sampling and noise as `Trainer` guarantees them, and that the
+    state folder is kept.
+    """
+
+    def __init__(self, config: SiteConfig, trainers: TrainerPool) -> None:
+        self._config = config
+        self._trainers = trainers
+        self._ledger = Ledger(config.state)
+        self._units: dict[str, TrainingUnits] = {}
+
+    @property
+    def site(self) -> str:
+        """The site's public name."""
+        return self._config.name
+
+    def train(self, task: TrainTask) -> Frame:
+        """The update for `task`, as a sealed frame.
+
+        Raises:
+            SiteRefusal: policy, budget, a busy dataset, or a round that was answered already.
+            TrainingError, DataError, ModelError: the site cannot train; nothing left it.
+        """
+        with self._ledger.held():
+            sealed = self._ledger.sealed(task)
+            return sealed if sealed is not None else self._train_new(task)
+
+    def _train_new(self, task: TrainTask) -> Frame:
+        before = self._ledger.spent(except_plan=task.plan.sha256)
+        model_sha256 = self._trainers.fingerprint(self._config.model)
+        check_task(task, self._config, Facts(model_sha256=model_sha256, history=before.history))
+        trainer = self._trainers.trainer(task.plan, self._config.model)
+        trainer.load(task.adapter)
+        units = self._training_units(task.plan, trainer)
+        charge = charge_of(task)
+        self._ledger.reserve(task, charge)
+        delta = trainer.train(task.plan.site(task.site), units, stream=task_stream(task))
+        spent = self._ledger.spent()
+        epsilon = None
+        if task.plan.privacy.private:
+            accountant = ACCOUNTANTS[task.plan.privacy.accountant]
+            epsilon = accountant(spent.history, task.plan.privacy.delta)
+        update = AdapterUpdate(
+            plan_sha256=task.plan.sha256,
+            site=task.site,
+            round=task.round,
+            layout_sha256=trainer.trained.sha256,
+            delta=delta,
+            steps_spent=spent.steps,
+            epsilon_spent=epsilon,
+        )
+        frame = update.pack()
+        self._ledger.seal(charge, frame)
+        return frame
+
+    def _training_units(self, plan: Plan, trainer: Trainer) -> TrainingUnits:
+        key = plan.sha256
+        if key not in self._units:
+            labels = plan.task.labels
+            records = read_records(self._config.record_source(), labels=labels)
+            kept = self._config.record_split().training(records)
+            groups = group_by_unit(kept, unit=self._config.source.unit)
+            self._units = {key: trainer.encode(kept, groups)}
+        return self._units[key]

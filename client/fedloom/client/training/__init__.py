@@ -1,0 +1,1 @@
+"""DP-SGD on LoRA: sampling, clipping and noise of one site."""

@@ -1,0 +1,44 @@
+"""Opacus' DPOptimizer with noise from a cryptographic stream."""
+
+import torch
+from opacus.optimizers import DPOptimizer
+
+from fedloom.client.training.randomness import Stream
+
+
+class SecureDPOptimizer(DPOptimizer):  # type: ignore[misc]
+    """Clips per unit, sums, adds noise, divides by the expected batch size, steps.
+
+    Guarantee: each step that is not skipped releases, over all trained tensors together, the
+    Gaussian mechanism of L2 sensitivity `max_grad_norm` and standard deviation
+    `noise_multiplier * max_grad_norm`, in a fresh draw for every coordinate of every tensor.
+    The unit is what one row of `grad_sample` belongs to; the relation is adding or removing
+    one row. Assumes that rows do not depend on each other.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        noise_multiplier: float,
+        max_grad_norm: float,
+        expected_batch_size: int,
+        stream: Stream,
+    ) -> None:
+        super().__init__(
+            optimizer,
+            noise_multiplier=noise_multiplier,
+            max_grad_norm=max_grad_norm,
+            expected_batch_size=expected_batch_size,
+            loss_reduction="mean",
+        )
+        self._stream = stream
+
+    def add_noise(self) -> None:
+        """Noise every summed gradient; the draw replaces Opacus' global generator."""
+        deviation = self.noise_multiplier * self.max_grad_norm
+        for parameter in self.params:
+            draw = self._stream.normal(parameter.numel()) * deviation
+            noise = torch.from_numpy(draw).view_as(parameter)
+            noised = parameter.summed_grad.double() + noise
+            parameter.grad = noised.to(parameter.dtype)

@@ -1,0 +1,65 @@
+"""Randomness that nobody outside the site can predict.
+
+One AES-256 key in counter mode is expanded into uniforms and Gaussians. The key comes from the
+operating system for every task, so no two tasks, sites or restarts share a draw. A seeded
+simulation derives it from the plan's seed instead; the same code then draws repeatable numbers,
+which protect nothing.
+"""
+
+import hashlib
+import os
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from numpy.typing import NDArray
+
+from fedloom.shared.wire.messages import TrainTask
+
+_KEY_BYTES = 32
+
+
+class Stream:
+    """A cryptographically secure stream of random numbers under one 32-byte key."""
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != _KEY_BYTES:
+            raise ValueError(f"stream: key of {len(key)} bytes, expected {_KEY_BYTES}")
+        self._key = key
+        self._cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+
+    def child(self, purpose: str) -> "Stream":
+        """An independent stream for one purpose; the parent's position does not matter."""
+        return Stream(hashlib.sha256(b"fedloom/" + purpose.encode() + self._key).digest())
+
+    def uniform(self, count: int) -> NDArray[np.float64]:
+        """`count` uniforms in [0, 1), multiples of 2^-53."""
+        words = np.frombuffer(self._cipher.update(bytes(8 * count)), dtype="<u8")
+        return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+    def normal(self, count: int) -> NDArray[np.float64]:
+        """`count` standard Gaussians, shape (count,).
+
+        Each is the sum of four independent ones over two: an observer of floating-point noise
+        cannot invert it to the underlying uniforms (Holohan and Braghin 2021, section 4).
+        """
+        parts = self._box_muller(4 * count).reshape(4, count)
+        return np.asarray(parts.sum(axis=0) / 2.0)
+
+    def _box_muller(self, count: int) -> NDArray[np.float64]:
+        half = (count + 1) // 2
+        # 1 - u lies in (0, 1], so that the logarithm is finite.
+        radius = np.sqrt(-2.0 * np.log(1.0 - self.uniform(half)))
+        angle = 2.0 * np.pi * self.uniform(half)
+        return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
+
+
+def task_stream(task: TrainTask) -> Stream:
+    """The stream for one training task.
+
+    Guarantee: with an unseeded plan the key is 256 fresh bits of the operating system's
+    cryptographic source. With a seeded plan it is a function of plan, site, round and start.
+    """
+    seed = task.plan.privacy.noise_seed
+    if seed is None:
+        return Stream(os.urandom(_KEY_BYTES))
+    return Stream(hashlib.sha256(f"seeded, not private/{seed}/{task.sha256}".encode()).digest())

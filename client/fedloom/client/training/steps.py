@@ -1,0 +1,99 @@
+"""One optimizer step, private or plain, behind one protocol."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+import torch
+
+from fedloom.client.training.optimizer import SecureDPOptimizer
+from fedloom.client.training.per_sample import gather_units
+from fedloom.client.training.randomness import Stream
+from fedloom.client.training.units import MicroBatch
+from fedloom.shared.plan import Plan, SitePlan
+
+Losses = Callable[[MicroBatch], torch.Tensor]
+
+
+class StepRule(Protocol):
+    """Moves the trained parameters once, by one batch given in pieces (possibly none)."""
+
+    def step(self, pieces: Iterable[MicroBatch], losses: Losses) -> None:
+        """`losses` gives one loss per example, each a unit's mean share, shape (examples,)."""
+
+
+class PrivateStep:
+    """A DP-SGD step (Abadi et al. 2016).
+
+    Guarantee: that of `SecureDPOptimizer`, for a whole privacy unit: a unit's examples are
+    summed into one row before clipping. An empty batch still adds noise and steps.
+    """
+
+    def __init__(self, optimizer: SecureDPOptimizer) -> None:
+        self._optimizer = optimizer
+
+    def step(self, pieces: Iterable[MicroBatch], losses: Losses) -> None:
+        """Accumulate clipped sums over the pieces, then noise and step once."""
+        self._optimizer.zero_grad()
+        for piece in pieces:
+            losses(piece).sum().backward()
+            unit_of = torch.tensor(piece.unit_of)
+            for parameter in self._optimizer.params:
+                rows = gather_units(parameter.grad_sample, unit_of, piece.units)
+                parameter.grad_sample = rows
+            self._optimizer.signal_skip_step(do_skip=True)
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+        for parameter in self._optimizer.params:
+            parameter.grad_sample = torch.zeros((0, *parameter.shape))
+        self._optimizer.signal_skip_step(do_skip=False)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+
+class PlainStep:
+    """An ordinary step on the same batches, for the comparison without privacy."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, *, expected_batch_size: int) -> None:
+        self._optimizer = optimizer
+        self._expected_batch_size = expected_batch_size
+
+    def step(self, pieces: Iterable[MicroBatch], losses: Losses) -> None:
+        """Accumulate gradients over the pieces and step once."""
+        self._optimizer.zero_grad(set_to_none=False)
+        for piece in pieces:
+            (losses(piece).sum() / self._expected_batch_size).backward()
+        self._optimizer.step()
+
+
+OptimizerMaker = Callable[[list[dict[str, object]], float], torch.optim.Optimizer]
+
+
+def _sgd(groups: list[dict[str, object]], momentum: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, momentum=momentum)
+
+
+def _adam(groups: list[dict[str, object]], momentum: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, betas=(momentum, 0.999))
+
+
+OPTIMIZERS: Mapping[str, OptimizerMaker] = MappingProxyType({"sgd": _sgd, "adam": _adam})
+
+
+def make_step(
+    plan: Plan, site: SitePlan, groups: Sequence[dict[str, object]], stream: Stream
+) -> StepRule:
+    """The step rule that the plan asks for, over parameter `groups`."""
+    optimizer = OPTIMIZERS[plan.training.optimizer](list(groups), plan.training.momentum)
+    expected = plan.training.expected_batch_size
+    if not plan.privacy.private:
+        return PlainStep(optimizer, expected_batch_size=expected)
+    return PrivateStep(
+        SecureDPOptimizer(
+            optimizer,
+            noise_multiplier=site.noise_multiplier,
+            max_grad_norm=plan.privacy.clip_norm,
+            expected_batch_size=expected,
+            stream=stream,
+        )
+    )

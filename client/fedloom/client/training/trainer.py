@@ -1,0 +1,141 @@
+"""Local training of one plan's adapter on one site's units."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fedloom.client.training.per_sample import with_grad_samples
+from fedloom.client.training.randomness import Stream
+from fedloom.client.training.steps import make_step
+from fedloom.client.training.units import MicroBatch, TrainingUnits, micro_batches
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.data.records import Record
+from fedloom.shared.errors import TrainingError
+from fedloom.shared.methods import is_lora, trained_layout
+from fedloom.shared.model.base import fingerprint
+from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
+from fedloom.shared.plan import Plan, SitePlan
+from fedloom.shared.tasks.registry import TASKS
+
+
+class Trainer:
+    """One plan's model, ready to train for any site of that plan.
+
+    Guarantee: with a private plan, `train` is `local_steps` runs of the Poisson-subsampled
+    Gaussian mechanism on the privacy units it is given, at the site's sample rate and noise
+    multiplier, followed by post-processing. Its result, and nothing else that it does, depends
+    on records. Assumes that one row's loss depends on one example alone, which the task
+    guarantees, and that the model has no layer across rows, which is checked.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._plan = plan
+        self._task = TASKS[plan.task.kind]
+        base = self._task.load(folder, plan)
+        self._tokenizer = base.tokenizer
+        model = attach_lora(base, plan.lora)
+        self._parameters = live_parameters(model)
+        self._start = read_adapter(self._parameters)
+        self.trained = trained_layout(plan.aggregation.method, self._start.layout)
+        for name, parameter in self._parameters.items():
+            parameter.requires_grad_(name in self.trained.names)
+        self._model: nn.Module = with_grad_samples(model) if plan.privacy.private else model
+        self._model.train()
+
+    def load(self, adapter: Adapter) -> None:
+        """Start the next `train` from `adapter`.
+
+        Raises:
+            WireError: its tensors are not this plan's.
+        """
+        write_adapter(self._parameters, adapter)
+        self._start = adapter
+
+    def encode(
+        self, records: Sequence[Record], groups: tuple[tuple[int, ...], ...]
+    ) -> TrainingUnits:
+        """Token ids of the records, by privacy unit."""
+        limit = self._plan.model.max_length
+        examples = self._task.encode(records, self._tokenizer, max_length=limit)
+        cap = self._plan.privacy.unit_cap
+        return TrainingUnits(examples=tuple(examples), groups=groups, cap=cap)
+
+    def train(
+        self, site: SitePlan, units: TrainingUnits, *, stream: Stream
+    ) -> NDArray[np.float32]:
+        """Run one round; the change of the trained tensors, flat, shape (trained.size,).
+
+        Raises:
+            TrainingError: the result is not finite.
+        """
+        sampling, noise = stream.child("sampling"), stream.child("noise")
+        # Dropout, if the plan has any, is the one user of torch's own generator.
+        torch.manual_seed(int(stream.child("dropout").uniform(1)[0] * 2**53))
+        step = make_step(self._plan, site, self._groups(), noise)
+        for _ in range(self._plan.training.local_steps):
+            batch = units.sample(rate=site.sample_rate, stream=sampling)
+            step.step(micro_batches(batch, size=self._plan.training.micro_batch), self._losses)
+        return self._change()
+
+    def _losses(self, piece: MicroBatch) -> torch.Tensor:
+        batch = self._task.collate(piece.examples, self._tokenizer)
+        half = self._plan.training.precision == "bf16"
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            losses = self._task.losses(self._model, batch)
+        # A unit's loss is the mean over its records, so that many records do not mean more say.
+        counts = torch.bincount(torch.tensor(piece.unit_of), minlength=piece.units)
+        return losses / counts[torch.tensor(piece.unit_of)]
+
+    def _groups(self) -> list[dict[str, object]]:
+        training = self._plan.training
+        head_rate = training.head_learning_rate or training.learning_rate
+        adapters: list[nn.Parameter] = []
+        heads: list[nn.Parameter] = []
+        for name, parameter in self._parameters.items():
+            if name in self.trained.names:
+                (adapters if is_lora(name) else heads).append(parameter)
+        groups = [(adapters, training.learning_rate), (heads, head_rate)]
+        return [{"params": params, "lr": rate} for params, rate in groups if params]
+
+    def _change(self) -> NDArray[np.float32]:
+        after = read_adapter(self._parameters).select(self.trained)
+        delta: NDArray[np.float32] = after - self._start.select(self.trained)
+        if not np.isfinite(delta).all():
+            raise TrainingError("training: the update is not finite, expected a lower rate")
+        return delta
+
+
+class TrainerPool:
+    """Trainers and fingerprints of one process, so that a base model is loaded once.
+
+    Keeps the last plan's trainer only: memory does not grow with plans.
+    """
+
+    def __init__(self) -> None:
+        self._fingerprints: dict[Path, str] = {}
+        self._trainers: dict[str, Trainer] = {}
+
+    def fingerprint(self, folder: Path) -> str:
+        """Fingerprint of a model folder, computed once.
+
+        Raises:
+            ModelError: the folder holds no model.
+        """
+        if folder not in self._fingerprints:
+            self._fingerprints[folder] = fingerprint(folder)
+        return self._fingerprints[folder]
+
+    def trainer(self, plan: Plan, folder: Path) -> Trainer:
+        """The trainer of `plan` on the model in `folder`.
+
+        Raises:
+            ModelError, TrainingError: the model cannot be loaded or cannot train privately.
+        """
+        key = f"{plan.sha256}/{folder}"
+        if key not in self._trainers:
+            self._trainers = {key: Trainer(plan, folder)}
+        return self._trainers[key]

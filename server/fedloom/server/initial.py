@@ -1,0 +1,53 @@
+"""The adapter that every site starts from, and the adapter folder that a run ends with."""
+
+from pathlib import Path
+
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.errors import ModelError
+from fedloom.shared.model.base import fingerprint
+from fedloom.shared.model.lora import (
+    attach_lora,
+    live_parameters,
+    read_adapter,
+    save_peft_folder,
+    write_adapter,
+)
+from fedloom.shared.plan import Plan
+from fedloom.shared.tasks.registry import TASKS
+
+
+def check_model(plan: Plan, folder: Path) -> None:
+    """Make sure that the folder holds the plan's base model.
+
+    Raises:
+        ModelError: its fingerprint is another.
+    """
+    found = fingerprint(folder)
+    if found != plan.model.sha256:
+        raise ModelError(
+            f"model {folder}: fingerprint {found[:12]}…, expected the plan's "
+            f"{plan.model.sha256[:12]}…"
+        )
+
+
+def initial_adapter(plan: Plan, folder: Path) -> Adapter:
+    """LoRA's random A, zero B, and a random head where the model has none; from the plan's seed.
+
+    Raises:
+        ModelError: the folder holds another model than the plan's.
+    """
+    check_model(plan, folder)
+    base = TASKS[plan.task.kind].load(folder, plan)
+    return read_adapter(live_parameters(attach_lora(base, plan.lora)))
+
+
+def save_adapter(plan: Plan, folder: Path, adapter: Adapter, *, target: Path) -> None:
+    """Write `adapter` as a PEFT folder, head included.
+
+    Raises:
+        ModelError: the folder holds another model than the plan's.
+    """
+    check_model(plan, folder)
+    model = attach_lora(TASKS[plan.task.kind].load(folder, plan), plan.lora)
+    write_adapter(live_parameters(model), adapter)
+    save_peft_folder(model, target)

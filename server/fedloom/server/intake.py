@@ -1,0 +1,98 @@
+"""What the server checks of a reply before it counts."""
+
+import numpy as np
+
+from fedloom.server.aggregation.base import Aggregator
+from fedloom.server.exchange import Reply
+from fedloom.server.run.journal import SiteRound
+from fedloom.shared.adapter import Adapter, AdapterLayout
+from fedloom.shared.errors import UpdateRejected, WireError
+from fedloom.shared.methods import trained_layout
+from fedloom.shared.plan import Plan, SitePlan
+from fedloom.shared.wire.flower import from_records
+from fedloom.shared.wire.messages import AdapterUpdate, RefusalHeader
+
+NOT_CONNECTED = "not connected"
+
+
+class Intake:
+    """Takes one round's replies into an aggregator, one at a time.
+
+    Guarantee: an update counts only if it names this plan, round, site and layout, has the
+    right length, holds finite numbers, and its L2 norm is at most the plan's bound. Whatever a
+    site sends, the worst is that it is left out of the round, by name.
+    """
+
+    def __init__(self, plan: Plan, number: int, current: Adapter, aggregator: Aggregator) -> None:
+        self._plan, self._number, self._aggregator = plan, number, aggregator
+        self._trained = trained_layout(plan.aggregation.method, current.layout)
+        self._bytes_down = current.layout.nbytes
+        self._outcomes = {site.name: _outcome(site.name, NOT_CONNECTED) for site in plan.sites}
+        total = sum(self._weight(site) for site in plan.sites)
+        aggregator.init(current, self._trained, total_weight=total)
+
+    def take(self, reply: Reply) -> None:
+        """Check one reply and fold its update in, or note why not."""
+        fault = None
+        update: AdapterUpdate | None = None
+        try:
+            update = self._checked(reply)
+            weight = self._weight(self._plan.site(reply.site))
+            self._aggregator.accumulate(update.delta, weight=weight)
+        except UpdateRejected as error:
+            fault = str(error)
+        except WireError as error:
+            fault = f"rejected: {error}"
+        self._outcomes[reply.site] = SiteRound(
+            site=reply.site,
+            fault=fault,
+            bytes_up=0 if update is None else update.delta.nbytes,
+            bytes_down=self._bytes_down,
+            epsilon_spent=None if update is None else update.epsilon_spent,
+            steps_spent=None if update is None else update.steps_spent,
+        )
+
+    @property
+    def accepted(self) -> int:
+        """How many updates counted."""
+        return sum(outcome.fault is None for outcome in self._outcomes.values())
+
+    def outcomes(self) -> tuple[SiteRound, ...]:
+        """Each site of the plan, in the plan's order."""
+        return tuple(self._outcomes[site.name] for site in self._plan.sites)
+
+    def faults(self) -> str:
+        """Sites that did not count, each with its reason."""
+        named = [f"{site.site}: {site.fault}" for site in self.outcomes() if site.fault]
+        return "; ".join(named) or "no faults"
+
+    def _checked(self, reply: Reply) -> AdapterUpdate:
+        if reply.message is None:
+            raise UpdateRejected("no answer before the deadline")
+        if reply.message.has_error():
+            raise UpdateRejected("failed while training")
+        frame = from_records(reply.message.content)
+        if not frame.payload:
+            raise UpdateRejected(f"refused: {RefusalHeader.parse(frame.header).rule}")
+        update = AdapterUpdate.unpack(frame, size=self._trained.size)
+        self._check_identity(update, reply.site)
+        norm = float(np.linalg.norm(update.delta.astype(np.float64)))
+        if norm > self._plan.aggregation.max_update_norm:
+            bound = self._plan.aggregation.max_update_norm
+            raise UpdateRejected(f"rejected: update norm {norm:.3g}, expected at most {bound:g}")
+        return update
+
+    def _check_identity(self, update: AdapterUpdate, site: str) -> None:
+        found = (update.plan_sha256, update.round, update.site, update.layout_sha256)
+        wanted = (self._plan.sha256, self._number, site, self._trained.sha256)
+        names = ("plan", "round", "site", "layout")
+        for name, got, expected in zip(names, found, wanted, strict=True):
+            if got != expected:
+                raise UpdateRejected(f"rejected: update is for another {name}")
+
+    def _weight(self, site: SitePlan) -> float:
+        return 1.0 if self._plan.aggregation.weights == "uniform" else float(site.declared_units)
+
+
+def _outcome(site: str, fault: str) -> SiteRound:
+    return SiteRound(site=site, fault=fault, bytes_up=0, bytes_down=0)

@@ -1,0 +1,116 @@
+"""From a config and the sites' public sizes to a plan, before anything is spent."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fedloom.shared.config.federation import FederationConfig
+from fedloom.shared.config.sections import PrivacySection, SiteSection
+from fedloom.shared.errors import PlanError
+from fedloom.shared.model.base import fingerprint
+from fedloom.shared.plan import AggregationPlan, ModelPlan, Plan, RoundsPlan, SitePlan
+from fedloom.shared.privacy.accounting import ACCOUNTANTS, Mechanism
+from fedloom.shared.privacy.calibration import solve_noise_multiplier
+
+
+def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]) -> Plan:
+    """Decide every number of a run. `units` has each site's declared number of privacy units.
+
+    Raises:
+        PlanError: a site is smaller than the expected batch, delta is too large for a site, or
+            no noise gives the epsilon.
+    """
+    sites = config.data.sites
+    aggregation = config.aggregation
+    method = aggregation.method or ("ffa-lora" if config.privacy.private else "fedit")
+    return Plan(
+        name=config.federation.name,
+        model=ModelPlan(
+            name=Path(config.model.path).name,
+            sha256=fingerprint(model),
+            max_length=config.model.max_length,
+        ),
+        task=config.task,
+        lora=config.lora,
+        privacy=config.privacy,
+        training=config.training,
+        aggregation=AggregationPlan(
+            method=method,
+            weights=aggregation.weights,
+            max_update_norm=aggregation.max_update_norm,
+        ),
+        rounds=RoundsPlan(
+            total=config.rounds.total,
+            quorum=config.rounds.quorum or len(sites) // 2 + 1,
+            deadline_seconds=config.rounds.deadline_seconds,
+        ),
+        sites=tuple(_site_plan(config, site, units[site.name]) for site in sites),
+    )
+
+
+def _site_plan(config: FederationConfig, site: SiteSection, units: int) -> SitePlan:
+    batch = config.training.expected_batch_size
+    if units < batch:
+        raise PlanError(
+            f"site {site.name}: {units} privacy units to train on, expected at least "
+            f"training.expected_batch_size = {batch}"
+        )
+    steps = config.rounds.total * config.training.local_steps
+    rate = batch / units
+    noise, epsilon = 0.0, None
+    if config.privacy.private:
+        _check_delta(config.privacy, site.name, units)
+        noise, epsilon = _noise_and_epsilon(config.privacy, rate=rate, steps=steps)
+    return SitePlan(
+        name=site.name,
+        declared_units=units,
+        sample_rate=rate,
+        noise_multiplier=noise,
+        steps=steps,
+        epsilon=epsilon,
+    )
+
+
+def _check_delta(privacy: PrivacySection, site: str, units: int) -> None:
+    if privacy.delta * units >= 1:
+        raise PlanError(
+            f"site {site}: delta {privacy.delta:g} with {units} privacy units lets a whole "
+            f"unit leak; expected delta below {1 / units:.2g}"
+        )
+
+
+def _noise_and_epsilon(
+    privacy: PrivacySection, *, rate: float, steps: int
+) -> tuple[float, float]:
+    accountant = ACCOUNTANTS[privacy.accountant]
+    noise = privacy.noise_multiplier
+    if noise is None and privacy.epsilon is not None:
+        noise = solve_noise_multiplier(
+            epsilon=privacy.epsilon,
+            delta=privacy.delta,
+            sample_rate=rate,
+            steps=steps,
+            accountant=accountant,
+        )
+    if noise is None:
+        raise PlanError("privacy: neither epsilon nor noise_multiplier, expected one")
+    mechanism = Mechanism(noise_multiplier=noise, sample_rate=rate, steps=steps)
+    return noise, accountant([mechanism], privacy.delta)
+
+
+def epsilon_by_round(plan: Plan) -> Mapping[str, tuple[float, ...]]:
+    """Each site's epsilon after each round; empty without privacy."""
+    if not plan.privacy.private:
+        return {}
+    accountant = ACCOUNTANTS[plan.privacy.accountant]
+    local, delta = plan.training.local_steps, plan.privacy.delta
+
+    def after(site: SitePlan, rounds: int) -> float:
+        mechanism = Mechanism(
+            noise_multiplier=site.noise_multiplier,
+            sample_rate=site.sample_rate,
+            steps=local * rounds,
+        )
+        return accountant([mechanism], delta)
+
+    rounds = range(1, plan.rounds.total + 1)
+    return {site.name: tuple(after(site, number) for number in rounds) for site in plan.sites}

@@ -1,0 +1,143 @@
+"""`report.json`, typed and versioned."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from fedloom.server.run.journal import RoundEntry
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Estimate(_Part):
+    """A figure on a test set with its bootstrap 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Scores(_Part):
+    """How one adapter does on one test set of `records` records.
+
+    `loss` is the mean negative log-likelihood in nats; `ece` the expected calibration error
+    over 15 bins of equal width (Guo et al. 2017).
+    """
+
+    records: int
+    accuracy: Estimate
+    macro_f1: Estimate
+    loss: Estimate
+    ece: Estimate
+
+
+class Arm(_Part):
+    """One side of the comparison. `epsilon` is each site's promise, None without privacy.
+
+    `kind` is one of: the majority class, the base model with an untrained head, one site
+    training alone, the federation, the federation without privacy.
+    """
+
+    name: str
+    kind: Literal["majority", "untrained", "alone", "federation", "non-private"]
+    description: str
+    epsilon: float | None
+    tests: dict[str, Scores]
+
+
+class ModelFacts(_Part):
+    """The base model by name and fingerprint, and the adapter on it."""
+
+    name: str
+    sha256: str
+    lora_rank: int
+    lora_targets: tuple[str, ...]
+    trained_parameters: int
+
+
+class TaskFacts(_Part):
+    """What was learned."""
+
+    kind: str
+    labels: tuple[str, ...]
+
+
+class PrivacyFacts(_Part):
+    """What was promised to every privacy unit at every site.
+
+    `seeded` true means that noise was repeatable, so that nothing was protected.
+    """
+
+    mode: Literal["dp-sgd", "none"]
+    unit: str
+    relation: str
+    accountant: str
+    epsilon: float | None
+    delta: float
+    clip_norm: float
+    seeded: bool
+
+
+class SiteFacts(_Part):
+    """One site: its public size, what it spent by its own ledger, and what crossed its border.
+
+    `bytes_up` and `bytes_down` are totals of the adapter's numbers over all rounds, without
+    headers and the transport's envelope. `epsilon_spent` is None without privacy.
+    """
+
+    name: str
+    records: int
+    epsilon_spent: float | None
+    delta: float
+    noise_multiplier: float
+    sample_rate: float
+    steps: int
+    bytes_up: int
+    bytes_down: int
+
+
+class CurvePoint(_Part):
+    """Accuracy after a round on a fixed part of the joint test set; round 0 is the start."""
+
+    round: int
+    records: int
+    accuracy: float
+    loss: float
+
+
+class Timings(_Part):
+    """Wall seconds; orientation only, as machines differ."""
+
+    prepare: float
+    train: float
+    evaluate: float
+    total: float
+
+
+class Report(_Part):
+    """Everything that a run can say for itself.
+
+    `omitted` names arms of the comparison that were not run, and how to run them;
+    `epsilon_by_round` has each site's epsilon after each round.
+    """
+
+    version: Literal[1] = 1
+    fedloom: str
+    name: str
+    plan_sha256: str
+    adapter_sha256: str
+    holdout: Literal["test", "validation"]
+    method: str
+    weights: str
+    model: ModelFacts
+    task: TaskFacts
+    privacy: PrivacyFacts
+    sites: tuple[SiteFacts, ...]
+    rounds: tuple[RoundEntry, ...]
+    epsilon_by_round: dict[str, tuple[float, ...]]
+    curve: tuple[CurvePoint, ...]
+    evaluation: tuple[Arm, ...]
+    omitted: tuple[str, ...]
+    timings: Timings

@@ -1,0 +1,1 @@
+"""One run on the coordinator's disk: its folder, checkpoints and journal."""

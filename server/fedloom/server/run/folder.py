@@ -1,0 +1,91 @@
+"""The run folder: what lies where, and who may write."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedloom.shared.errors import RunFolderError
+from fedloom.shared.files import write_durably
+from fedloom.shared.plan import Plan
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """The frozen plan, for people and for `--resume`."""
+        return self.path / "plan.toml"
+
+    @property
+    def rounds(self) -> Path:
+        """Journal: one line of JSON for each durable round."""
+        return self.path / "rounds.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One file for each round, the start included."""
+        return self.path / "checkpoints"
+
+    @property
+    def adapter(self) -> Path:
+        """The result, a PEFT folder."""
+        return self.path / "adapter"
+
+    @property
+    def report_json(self) -> Path:
+        """The typed report."""
+        return self.path / "report.json"
+
+    @property
+    def report_html(self) -> Path:
+        """The report as a page."""
+        return self.path / "report.html"
+
+    def create(self, plan: Plan) -> None:
+        """Make the folder with its plan.
+
+        Raises:
+            RunFolderError: something is there already; a run is never overwritten.
+        """
+        if self.path.exists() and any(self.path.iterdir()):
+            raise RunFolderError(
+                f"run folder {self.path}: exists already, expected a new one (or --resume)"
+            )
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_durably(self.plan, plan.to_toml().encode())
+
+    def read_plan(self) -> Plan:
+        """The plan of an existing run.
+
+        Raises:
+            RunFolderError: the folder holds no run.
+            PlanError: the plan file is damaged.
+        """
+        if not self.plan.is_file():
+            raise RunFolderError(f"run folder {self.path}: no plan.toml, expected a run to resume")
+        return Plan.from_toml(self.plan.read_text(encoding="utf-8"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out while this one writes.
+
+        Raises:
+            RunFolderError: another process runs here.
+        """
+        descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise RunFolderError(f"run folder {self.path}: in use by another process") from error
+        try:
+            yield
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,169 @@
+"""The Flower strategy: rounds with quorum, one deadline, streaming and durable checkpoints."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+
+from fedloom.server.aggregation.registry import AGGREGATORS
+from fedloom.server.exchange import Reply, replies
+from fedloom.server.intake import Intake
+from fedloom.server.run.checkpoint import latest_checkpoint, write_checkpoint
+from fedloom.server.run.folder import RunFolder
+from fedloom.server.run.journal import Journal, RoundEntry
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.errors import QuorumError
+from fedloom.shared.plan import Plan
+from fedloom.shared.wire.flower import to_records
+from fedloom.shared.wire.messages import TrainTask
+
+RoundObserver = Callable[[int, Adapter, RoundEntry | None], None]
+"""Called once with the start (or the adapter resumed from), then after each durable round."""
+
+logger = logging.getLogger("fedloom.server")
+
+
+class FedLoomStrategy(Strategy):
+    """Runs one plan from its last durable round to its end.
+
+    Guarantee: at most one reply is held in memory; a round counts only with the plan's quorum
+    and is durable before the next begins; a site that fails, lags or lies is named in the
+    journal, left out of that round, and never stops the others. Rounds, deadline and messages
+    come from the plan alone.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        *,
+        nodes: Mapping[str, int],
+        initial: Adapter,
+        observers: Iterable[RoundObserver] = (),
+    ) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._nodes = nodes
+        self._initial = initial
+        self._observers = tuple(observers)
+        self._journal = Journal(folder.rounds)
+        self._aggregator = AGGREGATORS[plan.aggregation.method]()
+        self._current = initial
+
+    def start(  # noqa: PLR0913 - Flower's signature
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord | None = None,
+        num_rounds: int = 0,
+        timeout: float = 0,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """All rounds that are not durable yet; Flower's own arguments are not used.
+
+        Raises:
+            QuorumError: too few sites answered a round; a resume goes on from there.
+            CheckpointError: there are checkpoints and none is whole.
+        """
+        done = self._restore()
+        self._observe(done, None)
+        for number in range(done + 1, self._plan.rounds.total + 1):
+            self._round(grid, number)
+        return Result()
+
+    @property
+    def current(self) -> Adapter:
+        """The global adapter as of now."""
+        return self._current
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """One message a connected site, each with records of its own; largest sites first."""
+        return self._messages(server_round).values()
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Fold replies, matched to sites by the node they come from; the new state is kept."""
+        sites = {node: site for site, node in self._nodes.items()}
+        known = (message for message in replies if message.metadata.src_node_id in sites)
+        stream = (Reply(site=sites[m.metadata.src_node_id], message=m) for m in known)
+        self._current = self._aggregate(server_round, stream)[1]
+        return None, None
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """None: sites report no metrics, since each would be a release."""
+        return ()
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """None, as there is nothing to aggregate."""
+        return None
+
+    def summary(self) -> None:
+        """Log what is about to run."""
+        sites = len(self._plan.sites)
+        logger.info("plan %s: %d sites, %s", self._plan.sha256[:12], sites, self._plan.name)
+
+    def _restore(self) -> int:
+        checkpoints, plan_sha256 = self._folder.checkpoints, self._plan.sha256
+        found = latest_checkpoint(checkpoints, plan_sha256)
+        if found is None:
+            write_checkpoint(checkpoints, 0, self._initial, plan_sha256)
+            return 0
+        self._current = found[1]
+        return found[0]
+
+    def _round(self, grid: Grid, number: int) -> None:
+        began = time.monotonic()
+        deadline = self._plan.rounds.deadline_seconds
+        stream = replies(grid, self._messages(number), deadline_seconds=deadline)
+        intake, following = self._aggregate(number, stream)
+        entry = RoundEntry(
+            round=number,
+            accepted=intake.accepted,
+            seconds=time.monotonic() - began,
+            adapter_sha256=following.sha256,
+            sites=intake.outcomes(),
+        )
+        self._journal.append(entry)
+        write_checkpoint(self._folder.checkpoints, number, following, self._plan.sha256)
+        self._current = following
+        self._observe(number, entry)
+
+    def _messages(self, number: int) -> dict[str, Message]:
+        by_size = sorted(self._plan.sites, key=lambda site: -site.declared_units)
+        connected = [site.name for site in by_size if site.name in self._nodes]
+        return {name: self._message(number, name) for name in connected}
+
+    def _message(self, number: int, site: str) -> Message:
+        task = TrainTask(plan=self._plan, site=site, round=number, adapter=self._current)
+        return Message(
+            to_records(task.pack()),
+            dst_node_id=self._nodes[site],
+            message_type="train",
+            ttl=self._plan.rounds.deadline_seconds,
+            group_id=str(number),
+        )
+
+    def _aggregate(self, number: int, stream: Iterable[Reply]) -> tuple[Intake, Adapter]:
+        intake = Intake(self._plan, number, self._current, self._aggregator)
+        for reply in stream:
+            intake.take(reply)
+        quorum = self._plan.rounds.quorum
+        if intake.accepted < quorum:
+            accepted, faults = intake.accepted, intake.faults()
+            raise QuorumError(number, accepted=accepted, quorum=quorum, faults=faults)
+        return intake, self._aggregator.finish()
+
+    def _observe(self, number: int, entry: RoundEntry | None) -> None:
+        for observe in self._observers:
+            observe(number, self._current, entry)

@@ -1,0 +1,1 @@
+"""The federation's configuration: one file for simulation and deployment."""

@@ -1,0 +1,76 @@
+"""`federation.toml` as a value, and the reading of it."""
+
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError, model_validator
+
+from fedloom.shared.config.problems import explain
+from fedloom.shared.config.sections import (
+    AggregationSection,
+    DataSection,
+    EvaluationSection,
+    FederationSection,
+    LoraSection,
+    ModelSection,
+    PrivacySection,
+    RoundsSection,
+    Section,
+    TaskSection,
+    TrainingSection,
+)
+from fedloom.shared.errors import ConfigError
+
+
+class FederationConfig(Section):
+    """One federation: the same file serves simulation and deployment."""
+
+    federation: FederationSection
+    model: ModelSection
+    task: TaskSection
+    lora: LoraSection = LoraSection()
+    data: DataSection
+    privacy: PrivacySection
+    training: TrainingSection = TrainingSection()
+    aggregation: AggregationSection = AggregationSection()
+    rounds: RoundsSection = RoundsSection()
+    evaluation: EvaluationSection = EvaluationSection()
+
+    @model_validator(mode="after")
+    def _quorum_within_sites(self) -> "FederationConfig":
+        quorum = self.rounds.quorum
+        if quorum is not None and quorum > len(self.data.sites):
+            raise ValueError(
+                f"rounds.quorum is {quorum}, expected at most the {len(self.data.sites)} sites"
+            )
+        return self
+
+
+def read_federation(path: Path) -> FederationConfig:
+    """Read and check a federation file; relative paths are taken from the file's folder.
+
+    Raises:
+        ConfigError: the file is missing, is no TOML, or has problems; all are named at once.
+    """
+    if not path.is_file():
+        raise ConfigError(str(path), ["no such file, expected a federation.toml"])
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [f"not TOML: {error}"]) from error
+    try:
+        config = FederationConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(str(path), explain(error, FederationConfig)) from error
+    return _anchored(config, path.resolve().parent)
+
+
+def _anchored(config: FederationConfig, folder: Path) -> FederationConfig:
+    sites = tuple(
+        site.model_copy(update={"path": folder / site.path}) for site in config.data.sites
+    )
+    model = config.model
+    if (folder / model.path).is_dir():
+        model = model.model_copy(update={"path": str(folder / model.path)})
+    data = config.data.model_copy(update={"sites": sites})
+    return config.model_copy(update={"data": data, "model": model})

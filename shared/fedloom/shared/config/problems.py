@@ -1,0 +1,62 @@
+"""Turns pydantic's findings into lines for people, naming the nearest known key."""
+
+import difflib
+import typing
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+# Values of these kinds of problem are shown; they come from a config file, never from records.
+_SHOWN_LENGTH = 60
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One line for each problem: where, what, and what was expected."""
+    return [_line(detail, model) for detail in error.errors(include_url=False)]
+
+
+def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    where = _dotted(detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: unknown key{_nearest(detail['loc'], model)}"
+    if detail["type"] == "missing":
+        return f"{where}: missing, expected a value"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message.replace("Input should be", "expected")
+    if detail["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    return f"{where}: got {_shown(detail['input'])}, {message[0].lower()}{message[1:]}"
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
+
+
+def _nearest(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    known = sorted(_section_at(location[:-1], model).model_fields)
+    close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f", did you mean {close[0]}?" if close else f", expected one of {', '.join(known)}"
+
+
+def _section_at(location: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel]:
+    for part in location:
+        if isinstance(part, str):
+            model = _model_in(model.model_fields[part].annotation)
+    return model
+
+
+def _model_in(annotation: object) -> type[BaseModel]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in typing.get_args(annotation):
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            return inner
+    raise TypeError(f"{annotation} holds no section")

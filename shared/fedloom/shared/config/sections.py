@@ -1,0 +1,174 @@
+"""The sections of `federation.toml`, each a frozen model that refuses unknown keys."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FederationSection(Section):
+    """`[federation]`: what this federation is called in reports and folders."""
+
+    name: Name
+
+
+class ModelSection(Section):
+    """`[model]`: the base model, a folder or a hub id; weights must be safetensors."""
+
+    path: str = Field(min_length=1)
+    max_length: Annotated[int, Field(ge=2, le=8192)] = 128
+
+
+class TaskSection(Section):
+    """`[task]`: what the adapter learns. Labels in the order of their class numbers."""
+
+    kind: Literal["classification"] = "classification"
+    labels: tuple[str, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels are listed twice, expected each once")
+        return self
+
+
+class LoraSection(Section):
+    """`[lora]`: LoRA's shape (Hu et al. 2021). No `targets` means PEFT's choice for the model."""
+
+    rank: Annotated[int, Field(ge=1, le=256)] = 8
+    alpha: Positive = 16.0
+    dropout: Fraction = 0.0
+    targets: tuple[str, ...] = ()
+    last_layers: Count | None = None
+    init_seed: int = 0
+
+
+class PrivacySection(Section):
+    """`[privacy]`: what each site promises to each privacy unit over the whole run.
+
+    `epsilon` asks for the noise that gives it; `noise_multiplier` fixes the noise and the plan
+    states the resulting epsilon; exactly one of the two. `unit` is `record` or the name of a
+    column (patient, customer, author). `noise_seed` makes a simulation repeatable and voids
+    the guarantee: every output then says so.
+    """
+
+    mode: Literal["dp-sgd", "none"] = "dp-sgd"
+    epsilon: Positive | None = None
+    noise_multiplier: Positive | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    clip_norm: Positive = 1.0
+    unit: str = Field(default="record", min_length=1)
+    unit_cap: Count = 16
+    relation: Literal["add-or-remove-one-unit"] = "add-or-remove-one-unit"
+    accountant: Literal["prv"] = "prv"
+    noise_seed: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        given = self.model_fields_set
+        if self.mode == "none":
+            clash = sorted(given & {"epsilon", "noise_multiplier", "delta", "clip_norm"})
+            if clash:
+                raise ValueError(f'mode "none" contradicts {", ".join(clash)}, expected neither')
+        elif (self.epsilon is None) == (self.noise_multiplier is None):
+            raise ValueError(
+                'mode "dp-sgd" needs exactly one of epsilon and noise_multiplier, '
+                + ("got neither" if self.epsilon is None else "got both")
+            )
+        return self
+
+    @property
+    def private(self) -> bool:
+        """Whether sites train with differential privacy at all."""
+        return self.mode == "dp-sgd"
+
+    @property
+    def seeded(self) -> bool:
+        """Whether noise is repeatable, hence worthless as protection."""
+        return self.noise_seed is not None
+
+
+class TrainingSection(Section):
+    """`[training]`: what a site does in one round.
+
+    `local_steps` optimizer steps on Poisson batches of `expected_batch_size` units expected.
+    `micro_batch` and `precision` are speed switches: they change rounding, not the guarantee.
+    """
+
+    local_steps: Count = 8
+    expected_batch_size: Count = 256
+    optimizer: Literal["sgd", "adam"] = "adam"
+    learning_rate: Positive = 0.01
+    head_learning_rate: Positive | None = None
+    momentum: Fraction = 0.9
+    micro_batch: Count = 32
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class AggregationSection(Section):
+    """`[aggregation]`: how the server weaves updates. No `method` means the mode's default."""
+
+    method: Literal["fedit", "ffa-lora"] | None = None
+    weights: Literal["uniform", "declared"] = "uniform"
+    max_update_norm: Annotated[float, Field(gt=0, le=1000)] = 100.0
+
+
+class RoundsSection(Section):
+    """`[rounds]`: how many, how few answers suffice, how long one may take."""
+
+    total: Count = 6
+    quorum: Count | None = None
+    deadline_seconds: Positive = 600.0
+
+
+class SiteSection(Section):
+    """`[[data.sites]]`: one institution and its records.
+
+    `declared_units` is the public size that fixes sample rate and weight; in simulation it may
+    be left out, and the counted size is then treated as public.
+    """
+
+    name: Name
+    path: Path
+    declared_units: Count | None = None
+
+
+class DataSection(Section):
+    """`[data]`: columns and sites. CSV, JSONL and Parquet are read."""
+
+    text: str = "text"
+    label: str = "label"
+    sites: tuple[SiteSection, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [site.name for site in self.sites]
+        if len(set(names)) != len(names):
+            raise ValueError("two sites have the same name, expected different ones")
+        return self
+
+
+class EvaluationSection(Section):
+    """`[evaluation]`: what is held out, by privacy unit, and how it is scored.
+
+    `holdout = "validation"` sets the test units aside untouched and scores a part of the rest:
+    for choosing hyperparameters. `curve_records` bounds the records scored after each round.
+    """
+
+    holdout: Literal["test", "validation"] = "test"
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.125
+    curve_records: Annotated[int, Field(ge=0)] = 1000
+    bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    batch_size: Count = 64

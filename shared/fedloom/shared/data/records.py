@@ -1,0 +1,146 @@
+"""Records out of CSV, JSONL and Parquet files, checked row by row."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from fedloom.shared.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+RECORD_UNIT = "record"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One example. `label` is a class number; `unit` names whose record it is."""
+
+    text: str
+    label: int
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordSource:
+    """Where records lie: a file and its columns. `unit` is `record` or a column."""
+
+    path: Path
+    text: str
+    label: str
+    unit: str = RECORD_UNIT
+
+
+def read_records(source: RecordSource, *, labels: tuple[str, ...]) -> list[Record]:
+    """All records of a source, in file order.
+
+    Raises:
+        DataError: file or column missing, no rows, an empty text, a label outside `labels`;
+            names file, row and column, and never what a row holds.
+    """
+    wanted = [source.text, source.label]
+    if source.unit != RECORD_UNIT:
+        wanted.append(source.unit)
+    table = _load(source.path, wanted)
+    for column in wanted:
+        if column not in table.column_names:
+            raise DataError(
+                f"{source.path}: no column {column}, expected one of "
+                f"{', '.join(map(str, table.column_names))}"
+            )
+    if len(table) == 0:
+        raise DataError(f"{source.path}: no rows, expected at least one record")
+    numbers = {label: number for number, label in enumerate(labels)}
+    rows = zip(*(table[column] for column in wanted), strict=True)
+    return [_record(source, at, row, numbers) for at, row in enumerate(rows, start=1)]
+
+
+def _record(
+    source: RecordSource, at: int, row: tuple[object, ...], numbers: Mapping[str, int]
+) -> Record:
+    text, label, *rest = row
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"{source.path}, row {at}, column {source.text}: no text")
+    number = numbers.get(str(label))
+    if number is None:
+        raise DataError(
+            f"{source.path}, row {at}, column {source.label}: a label outside the label set, "
+            f"expected one of {', '.join(numbers)}"
+        )
+    # Without a unit column the text itself keys the split, so that equal texts stay together.
+    unit = str(rest[0]) if rest else text
+    if not unit.strip():
+        raise DataError(f"{source.path}, row {at}, column {source.unit}: no privacy unit")
+    return Record(text=text, label=number, unit=unit)
+
+
+Reader = Callable[[Path, Sequence[str], str], "Dataset"]
+
+
+def _read_csv(path: Path, columns: Sequence[str], scratch: str) -> "Dataset":
+    from datasets import Dataset
+
+    return Dataset.from_csv(
+        str(path),
+        cache_dir=scratch,
+        keep_in_memory=True,
+        # Texts such as "NA" and labels such as "01" are read as they stand.
+        converters=dict.fromkeys(columns, str),
+        na_filter=False,
+    )
+
+
+def _read_jsonl(path: Path, columns: Sequence[str], scratch: str) -> "Dataset":
+    from datasets import Dataset
+
+    return Dataset.from_json(str(path), cache_dir=scratch, keep_in_memory=True)
+
+
+def _read_parquet(path: Path, columns: Sequence[str], scratch: str) -> "Dataset":
+    from datasets import Dataset
+
+    return Dataset.from_parquet(str(path), cache_dir=scratch, keep_in_memory=True)
+
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+)
+
+
+def _load(path: Path, columns: Sequence[str]) -> "Dataset":
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"{path}: unknown kind of file, expected one of {', '.join(READERS)}")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: empty file, expected a table of records")
+    import datasets
+    from datasets.exceptions import DatasetsError
+
+    datasets.disable_progress_bars()
+    datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)
+    # The library copies what it reads into its cache; the copy must not outlive this call.
+    with tempfile.TemporaryDirectory(prefix="fedloom-") as scratch:
+        try:
+            return reader(path, columns, scratch)
+        except (DatasetsError, ValueError, OSError) as error:
+            raise DataError(f"{path}: cannot be read as {path.suffix[1:]}") from error
+
+
+def count_units(records: Iterable[Record], *, unit: str) -> int:
+    """Number of privacy units: rows, or distinct values of the unit column."""
+    return len(group_by_unit(list(records), unit=unit))
+
+
+def group_by_unit(records: list[Record], *, unit: str) -> tuple[tuple[int, ...], ...]:
+    """Indices of each privacy unit's records; with `record`, each row alone."""
+    if unit == RECORD_UNIT:
+        return tuple((at,) for at in range(len(records)))
+    groups: dict[str, list[int]] = {}
+    for at, record in enumerate(records):
+        groups.setdefault(record.unit, []).append(at)
+    return tuple(tuple(group) for group in groups.values())

@@ -1,0 +1,65 @@
+"""Durable files: what was written is there whole after a crash, or not there at all."""
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` by `content` so that a crash leaves the old file or the new one, whole.
+
+    Writes beside the target, syncs, renames, syncs the folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def append_durably(path: Path, line: bytes, *, mode: int = 0o644) -> None:
+    """Append one line; it is on disk when this returns. A crash can leave only a cut last line."""
+    existed = path.exists()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
+    with os.fdopen(descriptor, "ab") as file:
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if not existed:
+        sync_folder(path.parent)
+
+
+def read_whole_lines(path: Path) -> list[bytes]:
+    """Lines that were appended whole; a last line cut by a crash is left out."""
+    if not path.exists():
+        return []
+    return path.read_bytes().split(b"\n")[:-1]
+
+
+def drop_cut_line(path: Path) -> None:
+    """Remove a last line that a crash cut, so that the next append starts on a line of its own."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole != len(content):
+        write_durably(path, content[:whole], mode=path.stat().st_mode & 0o777)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or a new name in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Base models by content and the LoRA adapters on them."""

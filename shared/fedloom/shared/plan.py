@@ -1,0 +1,140 @@
+"""The plan: everything that decides what a run does and what it costs in privacy, frozen.
+
+A plan is made once from a config, has one canonical byte form, and is named by the SHA-256 of
+those bytes. Every site gets the bytes, checks the hash and its own policy, and trains by them
+alone; nothing outside the plan can change what a run releases.
+"""
+
+import hashlib
+import json
+import tomllib
+from typing import Annotated, Literal
+
+import tomli_w
+from pydantic import Field, ValidationError
+
+from fedloom.shared.config.problems import explain
+from fedloom.shared.config.sections import (
+    Count,
+    LoraSection,
+    Name,
+    PrivacySection,
+    Section,
+    TaskSection,
+    TrainingSection,
+)
+from fedloom.shared.errors import PlanError
+
+
+class ModelPlan(Section):
+    """The base model by content: `sha256` is its fingerprint, `name` is for people."""
+
+    name: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    max_length: Annotated[int, Field(ge=2, le=8192)]
+
+
+class AggregationPlan(Section):
+    """How updates are woven, with every default decided."""
+
+    method: Literal["fedit", "ffa-lora"]
+    weights: Literal["uniform", "declared"]
+    max_update_norm: Annotated[float, Field(gt=0, le=1000)]
+
+
+class RoundsPlan(Section):
+    """How many rounds, how many updates each needs, and its deadline in seconds."""
+
+    total: Count
+    quorum: Count
+    deadline_seconds: Annotated[float, Field(gt=0)]
+
+
+class SitePlan(Section):
+    """One site's mechanism: a subsampled Gaussian run `steps` times over the whole run.
+
+    `epsilon` is what those steps cost by the plan's accountant at the plan's delta; None
+    without privacy. All of it follows from public numbers.
+    """
+
+    name: Name
+    declared_units: Count
+    sample_rate: Annotated[float, Field(gt=0, le=1)]
+    noise_multiplier: Annotated[float, Field(ge=0)]
+    steps: Count
+    epsilon: Annotated[float, Field(gt=0)] | None
+
+
+class Plan(Section):
+    """One run of a federation."""
+
+    format: Literal[1] = 1
+    name: Name
+    model: ModelPlan
+    task: TaskSection
+    lora: LoraSection
+    privacy: PrivacySection
+    training: TrainingSection
+    aggregation: AggregationPlan
+    rounds: RoundsPlan
+    sites: tuple[SitePlan, ...] = Field(min_length=1)
+
+    def canonical(self) -> bytes:
+        """The one byte form that `sha256` is taken of: JSON, keys sorted, no spaces."""
+        tree = self.model_dump(mode="json", exclude_none=True)
+        # A value that was left out and the same value spelt out are the same plan.
+        text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode()
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest that names this plan."""
+        return hashlib.sha256(self.canonical()).hexdigest()
+
+    def site(self, name: str) -> SitePlan:
+        """The named site's part.
+
+        Raises:
+            PlanError: the plan has no such site.
+        """
+        for site in self.sites:
+            if site.name == name:
+                return site
+        raise PlanError(f"plan {self.sha256[:12]}: no site named {name}")
+
+    def to_toml(self) -> str:
+        """The plan for people and for `plan.toml`; reads back to the same hash."""
+        tree = self.model_dump(mode="json", exclude_none=True)
+        return f"# plan {self.sha256}\n" + tomli_w.dumps(tree)
+
+    @classmethod
+    def from_canonical(cls, content: bytes, *, sha256: str) -> "Plan":
+        """Check a peer's bytes against the hash that was agreed and parse them.
+
+        Raises:
+            PlanError: the hash differs, or the content is no plan.
+        """
+        found = hashlib.sha256(content).hexdigest()
+        if found != sha256:
+            raise PlanError(f"plan: bytes have sha256 {found[:12]}…, expected {sha256[:12]}…")
+        try:
+            plan = cls.model_validate_json(content)
+        except ValidationError as error:
+            raise PlanError(f"plan {sha256[:12]}: {explain(error, cls)[0]}") from error
+        if plan.canonical() != content:
+            raise PlanError(f"plan {sha256[:12]}: bytes are not in canonical form")
+        return plan
+
+    @classmethod
+    def from_toml(cls, text: str) -> "Plan":
+        """Parse what `to_toml` wrote.
+
+        Raises:
+            PlanError: the text is no plan.
+        """
+        try:
+            return cls.model_validate_json(json.dumps(tomllib.loads(text)))
+        except tomllib.TOMLDecodeError as error:
+            raise PlanError(f"plan.toml: not TOML: {error}") from error
+        except ValidationError as error:
+            raise PlanError(f"plan.toml: {explain(error, cls)[0]}") from error

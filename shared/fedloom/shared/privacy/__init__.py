@@ -1,0 +1,1 @@
+"""What privacy costs and how much noise buys it; no noise is drawn here."""

@@ -1,0 +1,67 @@
+"""Epsilon of a history of subsampled Gaussian mechanisms."""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mechanism:
+    """`steps` runs of the Poisson-subsampled Gaussian mechanism.
+
+    Each run includes every privacy unit with probability `sample_rate`, on its own, sums one
+    contribution of L2 norm at most C for each, and adds N(0, (noise_multiplier * C)^2) to every
+    coordinate. The neighbouring relation is adding or removing one unit.
+    """
+
+    noise_multiplier: float
+    sample_rate: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.noise_multiplier <= 0 or not 0 < self.sample_rate <= 1 or self.steps < 0:
+            raise ValueError(
+                f"mechanism: noise_multiplier {self.noise_multiplier}, "
+                f"sample_rate {self.sample_rate}, steps {self.steps}; "
+                "expected > 0, in (0, 1], >= 0"
+            )
+
+
+Accountant = Callable[[Sequence[Mechanism], float], float]
+
+
+def prv_epsilon(history: Sequence[Mechanism], delta: float) -> float:
+    """Epsilon at `delta` by composing privacy loss random variables, rounded up.
+
+    Guarantee: an upper bound on the epsilon of the whole adaptive composition, for one privacy
+    unit added or removed (Gopi, Lee, Wutschitz 2021, through Opacus' PRVAccountant, whose
+    upper end of the error interval is returned). Assumes that sampling is Poisson and that the
+    mechanisms ran as described.
+    """
+    merged = merge(history)
+    if not merged:
+        return 0.0
+    from opacus.accountants import PRVAccountant
+
+    accountant = PRVAccountant()
+    accountant.history = [(m.noise_multiplier, m.sample_rate, m.steps) for m in merged]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return float(accountant.get_epsilon(delta))
+
+
+ACCOUNTANTS: Mapping[str, Accountant] = MappingProxyType({"prv": prv_epsilon})
+
+
+def merge(history: Iterable[Mechanism]) -> tuple[Mechanism, ...]:
+    """Add up the steps of equal mechanisms and drop empty ones; epsilon does not change."""
+    steps: dict[tuple[float, float], int] = {}
+    for mechanism in history:
+        key = (mechanism.noise_multiplier, mechanism.sample_rate)
+        steps[key] = steps.get(key, 0) + mechanism.steps
+    return tuple(
+        Mechanism(noise_multiplier=sigma, sample_rate=rate, steps=count)
+        for (sigma, rate), count in steps.items()
+        if count
+    )

@@ -1,0 +1,1 @@
+"""What an adapter learns: how records become tensors, and what one record's loss is."""

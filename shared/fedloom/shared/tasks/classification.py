@@ -1,0 +1,52 @@
+"""Sequence classification: one label for each text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from fedloom.shared.data.records import Record
+from fedloom.shared.model.base import BaseModel, Tokenizer, load_classifier
+from fedloom.shared.plan import Plan
+from fedloom.shared.tasks.base import Batch, Example
+
+
+class Classification:
+    """Cross-entropy of the label. The loss is taken per row, never by the model's own `labels=`,
+    which averages over the batch and so couples its rows."""
+
+    def load(self, folder: Path, plan: Plan) -> BaseModel:
+        """The base model with one output a label."""
+        return load_classifier(folder, labels=plan.task.labels, seed=plan.lora.init_seed)
+
+    def encode(
+        self, records: Sequence[Record], tokenizer: Tokenizer, *, max_length: int
+    ) -> list[Example]:
+        """Token ids, cut to `max_length` or to the tokenizer's own limit."""
+        limit = min(max_length, tokenizer.model_max_length)
+        texts = [record.text for record in records]
+        if not texts:
+            return []
+        ids = tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
+        return [
+            Example(tokens=tuple(row), label=record.label)
+            for row, record in zip(ids, records, strict=True)
+        ]
+
+    def collate(self, examples: Sequence[Example], tokenizer: Tokenizer) -> Batch:
+        """Pad on the right to the longest example."""
+        rows = [{"input_ids": list(example.tokens)} for example in examples]
+        inputs = tokenizer.pad(rows, return_tensors="pt")
+        labels = torch.tensor([example.label for example in examples])
+        return Batch(inputs=dict(inputs), labels=labels)
+
+    def losses(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """Cross-entropy in fp32, shape (batch,)."""
+        logits = model(**batch.inputs).logits.float()
+        return cross_entropy(logits, batch.labels, reduction="none")
+
+    def probabilities(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """Softmax of the logits in fp32, shape (batch, classes)."""
+        logits: torch.Tensor = model(**batch.inputs).logits.float()
+        return logits.softmax(dim=-1)

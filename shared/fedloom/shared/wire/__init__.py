@@ -1,0 +1,1 @@
+"""What crosses between server and site: typed, versioned, checked before it is believed."""

@@ -1,0 +1,1 @@
+"""The demonstration on real records: four institutions, one encoder."""

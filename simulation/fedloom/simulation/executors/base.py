@@ -1,0 +1,53 @@
+"""The protocol of an executor, and the error reply that stands for a failed site."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from flwr.app import Context, Error, Message
+from flwr.common.constant import ErrorCode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One message for one node, with the context that its ClientApp sees."""
+
+    message: Message
+    context: Context
+
+    @property
+    def expires_at(self) -> float:
+        """Unix time after which nobody waits for the answer."""
+        return self.message.metadata.created_at + self.message.metadata.ttl
+
+
+class Executor(Protocol):
+    """Runs jobs and gives each exactly one reply: the ClientApp's, or an error."""
+
+    def submit(self, job: Job) -> None:
+        """Queue a job."""
+
+    def collect(self) -> Iterable[Message]:
+        """Replies that have come since the last call; may do some of the work."""
+
+    def close(self) -> None:
+        """Stop, and drop what is queued."""
+
+    def __enter__(self) -> Self:
+        """Self; the end of the block closes it."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+
+
+def error_reply(job: Job, reason: str) -> Message:
+    """The error message that a server sees; `reason` is ours, never an exception's text."""
+    error = Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=reason)
+    # A late reply has no time to live left, which Flower would refuse to build.
+    return Message(error, reply_to=job.message, ttl=job.message.metadata.ttl)

@@ -1,0 +1,133 @@
+"""One run in simulation: the two Flower apps over the in-process Grid."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+from flwr.app.user_config import UserConfig
+
+from fedloom.client.site.config import (
+    SITE_SETTINGS,
+    PolicySettings,
+    SiteConfig,
+    SourceSettings,
+    SplitSettings,
+)
+from fedloom.server.app import MODEL_FOLDER, RUN_FOLDER, make_server_app
+from fedloom.server.initial import save_adapter
+from fedloom.server.run.checkpoint import read_checkpoint
+from fedloom.server.run.folder import RunFolder
+from fedloom.server.strategy import RoundObserver
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.config.sections import SiteSection
+from fedloom.shared.errors import PlanError
+from fedloom.shared.files import write_durably
+from fedloom.simulation.executors.base import Executor
+from fedloom.simulation.executors.pool import PoolExecutor
+from fedloom.simulation.grid import RUN_ID, InProcessGrid
+from fedloom.simulation.prepare import Prepared, source_of
+
+CLIENT_APP = "fedloom.client.app:app"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a run is carried out; none of it changes what is released."""
+
+    resume: bool = False
+    observers: Sequence[RoundObserver] = ()
+
+
+def default_workers(sites: int) -> int:
+    """As many worker processes as this process may use cores, and no more than sites."""
+    return max(1, min(len(os.sched_getaffinity(0)), sites))
+
+
+def worker_pool(prepared: Prepared, *, workers: int | None = None) -> PoolExecutor:
+    """Worker processes that run FedLoom's ClientApp."""
+    count = workers or default_workers(len(prepared.plan.sites))
+    return PoolExecutor(CLIENT_APP, workers=count)
+
+
+def run_federation(
+    prepared: Prepared, folder: RunFolder, executor: Executor, options: RunOptions | None = None
+) -> Adapter:
+    """Run, or go on with, a plan; the final adapter, also saved as a PEFT folder.
+
+    Raises:
+        RunFolderError: the folder exists already (without `resume`), or is in use.
+        PlanError: with `resume`, the config has changed since the run began.
+        QuorumError: too few sites answered; what is durable stays.
+    """
+    options = options or RunOptions()
+    _open_folder(prepared, folder, resume=options.resume)
+    nodes = _write_sites(prepared, folder)
+    grid = InProcessGrid(nodes, executor)
+    run_config: UserConfig = {
+        RUN_FOLDER: str(folder.path),
+        MODEL_FOLDER: str(prepared.model),
+    }
+    context = Context(
+        run_id=RUN_ID, node_id=0, node_config={}, state=RecordDict(), run_config=run_config
+    )
+    make_server_app(*options.observers)(grid, context)
+    plan = prepared.plan
+    final = read_checkpoint(folder.checkpoints, plan.rounds.total, plan.sha256)
+    save_adapter(plan, prepared.model, final, target=folder.adapter)
+    return final
+
+
+def _open_folder(prepared: Prepared, folder: RunFolder, *, resume: bool) -> None:
+    if not resume:
+        folder.create(prepared.plan)
+        return
+    found = folder.read_plan()
+    if found.sha256 != prepared.plan.sha256:
+        raise PlanError(
+            f"run folder {folder.path}: made by plan {found.sha256[:12]}…, the config now gives "
+            f"{prepared.plan.sha256[:12]}…; expected the same config"
+        )
+
+
+def _write_sites(prepared: Prepared, folder: RunFolder) -> dict[int, UserConfig]:
+    nodes: dict[int, UserConfig] = {}
+    for node, site in enumerate(prepared.config.data.sites, start=1):
+        home = folder.path / "sites" / site.name
+        settings = _site_config(prepared, site, home)
+        write_durably(home / "site.toml", settings.to_toml().encode())
+        # Node 0 and 1 have a meaning of their own in Flower.
+        nodes[node + 1] = {SITE_SETTINGS: str(home / "site.toml")}
+    return nodes
+
+
+def _site_config(prepared: Prepared, site: SiteSection, home: Path) -> SiteConfig:
+    source = source_of(prepared.config, site)
+    evaluation, privacy = prepared.config.evaluation, prepared.plan.privacy
+    planned = prepared.plan.site(site.name)
+    return SiteConfig(
+        name=site.name,
+        model=prepared.model.resolve(),
+        state=(home / "state").resolve(),
+        declared_units=planned.declared_units,
+        source=SourceSettings(
+            path=source.path.resolve(),
+            text=source.text,
+            label=source.label,
+            unit=source.unit,
+        ),
+        split=SplitSettings(
+            holdout=evaluation.holdout,
+            test_fraction=evaluation.test_fraction,
+            validation_fraction=evaluation.validation_fraction,
+        ),
+        # One person plays all sites here, so each allows just what the plan asks.
+        policy=PolicySettings(
+            max_epsilon=planned.epsilon or PolicySettings().max_epsilon,
+            max_delta=privacy.delta,
+            min_units=1,
+            allow_seeded_noise=privacy.seeded,
+            allow_non_private=not privacy.private,
+        ),
+    )

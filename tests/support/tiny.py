@@ -1,0 +1,112 @@
+"""A tiny random BERT, a tiny corpus, and federations of them that run in seconds."""
+
+import csv
+import json
+import random
+from pathlib import Path
+
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+GOOD = ("good", "great", "fine", "nice", "superb", "lovely")
+BAD = ("bad", "awful", "poor", "dull", "dreadful", "nasty")
+FILLER = ("the", "film", "book", "was", "and", "very", "quite", "a", "plot", "story")
+
+
+def write_tiny_model(folder: Path, *, layers: int = 2, hidden: int = 16, seed: int = 0) -> Path:
+    """A BERT encoder of random weights with a word-level tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *FILLER]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=32)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=32,
+        pad_token_id=0,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def sentences(count: int, *, seed: int) -> list[dict[str, str]]:
+    """Rows with columns text, label and author; the label follows from one word of the text."""
+    generator = random.Random(seed)
+    rows = []
+    for number in range(count):
+        label = generator.choice(("negative", "positive"))
+        words = generator.choices(FILLER, k=generator.randint(2, 9))
+        words.insert(generator.randrange(len(words)), generator.choice(_words(label)))
+        text = f"{' '.join(words)} s{seed}n{number}"
+        rows.append({"text": text, "label": label, "author": f"a{seed}-{number // 5}"})
+    return rows
+
+
+def _words(label: str) -> tuple[str, ...]:
+    return GOOD if label == "positive" else BAD
+
+
+def write_csv(path: Path, rows: list[dict[str, str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def write_jsonl(path: Path, rows: list[dict[str, str]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+SMALLEST = """
+[federation]
+name = "tiny"
+[model]
+path = "model"
+[task]
+labels = ["negative", "positive"]
+[privacy]
+{privacy}
+[training]
+local_steps = {steps}
+expected_batch_size = 16
+learning_rate = 0.05
+[rounds]
+total = {rounds}
+{rounds_more}
+[evaluation]
+bootstrap = 100
+{more}
+[data]
+"""
+
+
+def write_federation(  # noqa: PLR0913 - one knob for each thing that tests vary
+    folder: Path,
+    *,
+    sites: int = 3,
+    rows: int = 120,
+    rounds: int = 2,
+    steps: int = 2,
+    privacy: str = "epsilon = 8.0\ndelta = 1e-4\nnoise_seed = 7",
+    rounds_more: str = "",
+    more: str = "",
+) -> Path:
+    """A folder with model, records and `federation.toml`; the path of the latter."""
+    write_tiny_model(folder / "model")
+    text = SMALLEST.format(
+        privacy=privacy, steps=steps, rounds=rounds, rounds_more=rounds_more, more=more
+    )
+    for number in range(sites):
+        name = f"site{number}"
+        write_csv(folder / f"{name}.csv", sentences(rows, seed=number))
+        text += f'[[data.sites]]\nname = "{name}"\npath = "{name}.csv"\n'
+    path = folder / "federation.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
