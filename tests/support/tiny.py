@@ -87,7 +87,7 @@ bootstrap = 100
 """
 
 
-def write_federation(  # noqa: PLR0913 - one knob for each thing that tests vary
+def write_federation(
     folder: Path,
     *,
     sites: int = 3,

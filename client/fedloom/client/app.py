@@ -7,14 +7,13 @@ text, a loss or a count: those depend on records. They go to the site's own log.
 import logging
 from pathlib import Path
 
-from flwr.app import Context, Message, RecordDict
-from flwr.clientapp import ClientApp
-
 from fedloom.client.site.config import SITE_SETTINGS
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.shared.errors import FedLoomError, SiteRefusal
 from fedloom.shared.wire.flower import from_records, to_records
 from fedloom.shared.wire.messages import HelloHeader, RefusalHeader, TrainTask
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
 
 logger = logging.getLogger("fedloom.site")
 
@@ -52,7 +51,7 @@ def _answer(directory: SiteDirectory, settings: Path, content: RecordDict) -> Re
     except FedLoomError as error:
         logger.error("%s: %s", name, error)
         return _refusal(name, "cannot-train")
-    except Exception as error:  # noqa: BLE001 - whatever it is, its text must not leave the site
+    except Exception as error:
         logger.error("%s: unexpected %s", name, type(error).__name__, exc_info=error)
         return _refusal(name, "cannot-train")
 

@@ -34,9 +34,7 @@ def replies(
     """
     sites = list(messages)
     ids = list(grid.push_messages(messages.values()))
-    waiting = {
-        message_id: site for message_id, site in zip(ids, sites, strict=True) if message_id
-    }
+    waiting = {message_id: site for message_id, site in zip(ids, sites, strict=True) if message_id}
     for site in set(sites) - set(waiting.values()):
         yield Reply(site=site, message=None)
     end = clock() + deadline_seconds

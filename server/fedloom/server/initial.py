@@ -5,6 +5,7 @@ from pathlib import Path
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import ModelError
 from fedloom.shared.model.base import fingerprint
+from fedloom.shared.model.card import AdapterCard
 from fedloom.shared.model.lora import (
     attach_lora,
     live_parameters,
@@ -42,7 +43,7 @@ def initial_adapter(plan: Plan, folder: Path) -> Adapter:
 
 
 def save_adapter(plan: Plan, folder: Path, adapter: Adapter, *, target: Path) -> None:
-    """Write `adapter` as a PEFT folder, head included.
+    """Write `adapter` as a PEFT folder, head included, with a card that says what it is.
 
     Raises:
         ModelError: the folder holds another model than the plan's.
@@ -50,4 +51,5 @@ def save_adapter(plan: Plan, folder: Path, adapter: Adapter, *, target: Path) ->
     check_model(plan, folder)
     model = attach_lora(TASKS[plan.task.kind].load(folder, plan), plan.lora)
     write_adapter(live_parameters(model), adapter)
-    save_peft_folder(model, target)
+    save_peft_folder(model, target, base_name=plan.model.name)
+    AdapterCard.of(plan).write(target)

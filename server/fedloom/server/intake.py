@@ -1,11 +1,10 @@
 """What the server checks of a reply before it counts."""
 
 import numpy as np
-
 from fedloom.server.aggregation.base import Aggregator
 from fedloom.server.exchange import Reply
 from fedloom.server.run.journal import SiteRound
-from fedloom.shared.adapter import Adapter, AdapterLayout
+from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import UpdateRejected, WireError
 from fedloom.shared.methods import trained_layout
 from fedloom.shared.plan import Plan, SitePlan

@@ -25,7 +25,7 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
     return Plan(
         name=config.federation.name,
         model=ModelPlan(
-            name=Path(config.model.path).name,
+            name=_model_name(config.model.path),
             sha256=fingerprint(model),
             max_length=config.model.max_length,
         ),
@@ -45,6 +45,11 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
         ),
         sites=tuple(_site_plan(config, site, units[site.name]) for site in sites),
     )
+
+
+def _model_name(reference: str) -> str:
+    # A hub id is a name; of a local folder, only its last part means anything elsewhere.
+    return Path(reference).name if Path(reference).is_dir() else reference
 
 
 def _site_plan(config: FederationConfig, site: SiteSection, units: int) -> SitePlan:
@@ -78,9 +83,7 @@ def _check_delta(privacy: PrivacySection, site: str, units: int) -> None:
         )
 
 
-def _noise_and_epsilon(
-    privacy: PrivacySection, *, rate: float, steps: int
-) -> tuple[float, float]:
+def _noise_and_epsilon(privacy: PrivacySection, *, rate: float, steps: int) -> tuple[float, float]:
     accountant = ACCOUNTANTS[privacy.accountant]
     noise = privacy.noise_multiplier
     if noise is None and privacy.epsilon is not None:

@@ -8,9 +8,8 @@ from functools import cached_property
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
-
 from fedloom.shared.errors import WireError
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)

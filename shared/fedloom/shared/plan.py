@@ -11,8 +11,6 @@ import tomllib
 from typing import Annotated, Literal
 
 import tomli_w
-from pydantic import Field, ValidationError
-
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import (
     Count,
@@ -24,6 +22,7 @@ from fedloom.shared.config.sections import (
     TrainingSection,
 )
 from fedloom.shared.errors import PlanError
+from pydantic import Field, ValidationError
 
 
 class ModelPlan(Section):

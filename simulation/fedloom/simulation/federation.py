@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flwr.app import Context, RecordDict
-from flwr.app.user_config import UserConfig
-
 from fedloom.client.site.config import (
     SITE_SETTINGS,
     PolicySettings,
@@ -28,6 +25,8 @@ from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.executors.pool import PoolExecutor
 from fedloom.simulation.grid import RUN_ID, InProcessGrid
 from fedloom.simulation.prepare import Prepared, source_of
+from flwr.app import Context, RecordDict
+from flwr.app.user_config import UserConfig
 
 CLIENT_APP = "fedloom.client.app:app"
 
@@ -45,9 +44,9 @@ def default_workers(sites: int) -> int:
     return max(1, min(len(os.sched_getaffinity(0)), sites))
 
 
-def worker_pool(prepared: Prepared, *, workers: int | None = None) -> PoolExecutor:
+def worker_pool(*, sites: int, workers: int | None = None) -> PoolExecutor:
     """Worker processes that run FedLoom's ClientApp."""
-    count = workers or default_workers(len(prepared.plan.sites))
+    count = workers or default_workers(sites)
     return PoolExecutor(CLIENT_APP, workers=count)
 
 

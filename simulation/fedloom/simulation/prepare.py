@@ -42,9 +42,7 @@ def split_of(config: FederationConfig) -> Split:
 def source_of(config: FederationConfig, site: SiteSection) -> RecordSource:
     """Where one site's records lie."""
     data = config.data
-    return RecordSource(
-        path=site.path, text=data.text, label=data.label, unit=config.privacy.unit
-    )
+    return RecordSource(path=site.path, text=data.text, label=data.label, unit=config.privacy.unit)
 
 
 def prepare(config: FederationConfig, *, offline: bool = True) -> Prepared:
@@ -73,6 +71,4 @@ def prepare(config: FederationConfig, *, offline: bool = True) -> Prepared:
         for record in training:
             counts[record.label] += 1
     plan = make_plan(config, model=model, units=units)
-    return Prepared(
-        config=config, model=model, plan=plan, tests=tests, class_counts=tuple(counts)
-    )
+    return Prepared(config=config, model=model, plan=plan, tests=tests, class_counts=tuple(counts))

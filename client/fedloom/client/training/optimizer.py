@@ -1,9 +1,8 @@
 """Opacus' DPOptimizer with noise from a cryptographic stream."""
 
 import torch
-from opacus.optimizers import DPOptimizer
-
 from fedloom.client.training.randomness import Stream
+from opacus.optimizers import DPOptimizer
 
 
 class SecureDPOptimizer(DPOptimizer):  # type: ignore[misc]

@@ -11,9 +11,8 @@ import os
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from numpy.typing import NDArray
-
 from fedloom.shared.wire.messages import TrainTask
+from numpy.typing import NDArray
 
 _KEY_BYTES = 32
 

@@ -5,7 +5,6 @@ from types import MappingProxyType
 from typing import Protocol
 
 import torch
-
 from fedloom.client.training.optimizer import SecureDPOptimizer
 from fedloom.client.training.per_sample import gather_units
 from fedloom.client.training.randomness import Stream
@@ -36,7 +35,7 @@ class PrivateStep:
         """Accumulate clipped sums over the pieces, then noise and step once."""
         self._optimizer.zero_grad()
         for piece in pieces:
-            losses(piece).sum().backward()
+            torch.autograd.backward(losses(piece).sum())
             unit_of = torch.tensor(piece.unit_of)
             for parameter in self._optimizer.params:
                 rows = gather_units(parameter.grad_sample, unit_of, piece.units)
@@ -62,7 +61,7 @@ class PlainStep:
         """Accumulate gradients over the pieces and step once."""
         self._optimizer.zero_grad(set_to_none=False)
         for piece in pieces:
-            (losses(piece).sum() / self._expected_batch_size).backward()
+            torch.autograd.backward(losses(piece).sum() / self._expected_batch_size)
         self._optimizer.step()
 
 

@@ -5,9 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
-
 from fedloom.client.training.per_sample import with_grad_samples
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.steps import make_step
@@ -20,6 +17,8 @@ from fedloom.shared.model.base import fingerprint
 from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
 from fedloom.shared.plan import Plan, SitePlan
 from fedloom.shared.tasks.registry import TASKS
+from numpy.typing import NDArray
+from torch import nn
 
 
 class Trainer:
@@ -64,9 +63,7 @@ class Trainer:
         cap = self._plan.privacy.unit_cap
         return TrainingUnits(examples=tuple(examples), groups=groups, cap=cap)
 
-    def train(
-        self, site: SitePlan, units: TrainingUnits, *, stream: Stream
-    ) -> NDArray[np.float32]:
+    def train(self, site: SitePlan, units: TrainingUnits, *, stream: Stream) -> NDArray[np.float32]:
         """Run one round; the change of the trained tensors, flat, shape (trained.size,).
 
         Raises:

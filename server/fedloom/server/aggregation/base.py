@@ -3,9 +3,8 @@
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-
 from fedloom.shared.adapter import Adapter, AdapterLayout
+from numpy.typing import NDArray
 
 
 class Aggregator(Protocol):

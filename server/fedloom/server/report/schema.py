@@ -2,9 +2,8 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from fedloom.server.run.journal import RoundEntry
+from pydantic import BaseModel, ConfigDict
 
 
 class _Part(BaseModel):
@@ -108,10 +107,10 @@ class CurvePoint(_Part):
 
 
 class Timings(_Part):
-    """Wall seconds; orientation only, as machines differ."""
+    """Wall seconds; orientation only, as machines differ. `compare` trains the other arms."""
 
-    prepare: float
     train: float
+    compare: float
     evaluate: float
     total: float
 

@@ -5,12 +5,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
-
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import CheckpointError
 from fedloom.shared.files import write_durably
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 _DIGEST_BYTES = 32
 
@@ -60,7 +59,7 @@ def latest_checkpoint(folder: Path, plan_sha256: str) -> tuple[int, Adapter] | N
     Raises:
         CheckpointError: there are checkpoints, and none is whole.
     """
-    rounds = sorted((int(path.stem.split("-")[1]) for path in folder.glob("round-*.ckpt")))
+    rounds = sorted(int(path.stem.split("-")[1]) for path in folder.glob("round-*.ckpt"))
     fault: CheckpointError | None = None
     for round_number in reversed(rounds):
         try:

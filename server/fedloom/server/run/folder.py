@@ -48,6 +48,11 @@ class RunFolder:
         """The report as a page."""
         return self.path / "report.html"
 
+    @property
+    def report_markdown(self) -> Path:
+        """The report in short, for a terminal or a ticket."""
+        return self.path / "report.md"
+
     def create(self, plan: Plan) -> None:
         """Make the folder with its plan.
 

@@ -2,16 +2,16 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
-from transformers import PreTrainedTokenizerBase as Tokenizer
-from transformers.utils import logging as transformers_logging
-
 from fedloom.shared.errors import ModelError
 from fedloom.shared.files import sha256_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _PARTS = ("*.safetensors", "config.json", "tokenizer*", "vocab*", "merges*", "spiece*", "*.model")
@@ -23,6 +23,22 @@ _DROPOUT_KEYS = (
     "attention_dropout",
     "seq_classif_dropout",
 )
+
+
+class Tokenizer(Protocol):
+    """What FedLoom uses of a Hugging Face tokenizer."""
+
+    model_max_length: int
+
+    def __call__(
+        self, text: list[str], *, truncation: bool, max_length: int
+    ) -> Mapping[str, list[list[int]]]:
+        """Token ids of each text under `input_ids`."""
+
+    def pad(
+        self, encoded: list[dict[str, list[int]]], *, return_tensors: str
+    ) -> Mapping[str, torch.Tensor]:
+        """Rows padded to one length, with their attention mask."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +65,7 @@ def resolve_model(reference: str, *, offline: bool = True) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        found = snapshot_download(
-            reference, allow_patterns=list(_PARTS), local_files_only=offline
-        )
+        found = snapshot_download(reference, allow_patterns=list(_PARTS), local_files_only=offline)
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         place = "the local hub cache" if offline else "the hub"
         raise ModelError(

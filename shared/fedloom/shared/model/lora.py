@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from peft.utils import get_peft_model_state_dict
-
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import LoraSection
 from fedloom.shared.errors import ModelError, WireError
 from fedloom.shared.model.base import BaseModel
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft.utils import get_peft_model_state_dict
 
 _LIVE_PARTS = (".lora_A.default.", ".lora_B.default.", ".modules_to_save.default.")
 
@@ -77,8 +76,10 @@ def write_adapter(parameters: Mapping[str, torch.nn.Parameter], adapter: Adapter
             parameter.copy_(torch.from_numpy(np.ascontiguousarray(state[name])))
 
 
-def save_peft_folder(model: PeftModel, folder: Path) -> None:
+def save_peft_folder(model: PeftModel, folder: Path, *, base_name: str) -> None:
     """Write `adapter_config.json` and `adapter_model.safetensors`, loadable by anyone's PEFT."""
+    # PEFT would write down where the base model lay on this machine.
+    model.peft_config["default"].base_model_name_or_path = base_name
     model.save_pretrained(str(folder), safe_serialization=True)
 
 

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from fedloom.shared.config.problems import explain
 from fedloom.shared.errors import WireError
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 # A header holds a plan and a manifest; ten thousand tensors fit well below this.
 MAX_HEADER_BYTES = 8 * 2**20
@@ -32,7 +31,6 @@ class Header(BaseModel):
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise WireError(f"{cls.__name__}: {explain(error, cls)[0]}") from error
-
 
     def frame(self, payload: bytes = b"") -> "Frame":
         """This header, with a payload or alone."""

@@ -5,10 +5,9 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
+from fedloom.simulation.executors.base import Job, error_reply
 from flwr.app import Message
 from flwr.clientapp import ClientApp
-
-from fedloom.simulation.executors.base import Job, error_reply
 
 
 class SerialExecutor:

@@ -1,0 +1,45 @@
+# FedLoom: `make demo` shows it, `make test` tests it; both make the environment first.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo demo-full test test-slow lint types imports check benchmark env clean
+
+env: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/fedloom demo
+
+demo-full: $(READY)
+	$(BIN)/fedloom demo --full
+
+test: $(READY)
+	$(BIN)/python -m pytest -m 'not slow'
+
+# Minutes long: the demo cut short on real records, and real processes killed.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow --timeout 1200
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports
+
+check: lint types imports
+
+benchmark: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/grid.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,71 @@
+"""`fedloom plan`: what a federation would do and cost."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from fedloom.shared.adapter import AdapterLayout
+    from fedloom.shared.plan import Plan
+
+
+@click.command("plan")
+@click.argument("federation", type=click.Path(path_type=Path))
+@click.option("--toml", "as_toml", is_flag=True, help="Print the exact plan as TOML.")
+@click.option("--online", is_flag=True, help="Allow the base model to be fetched from the hub.")
+def command(federation: Path, as_toml: bool, online: bool) -> None:
+    """Show noise, steps, epsilon by round and bytes of FEDERATION.toml. Spends nothing."""
+    from fedloom.server.initial import initial_adapter
+    from fedloom.shared.config.federation import read_federation
+    from fedloom.simulation.prepare import prepare
+
+    prepared = prepare(read_federation(federation), offline=not online)
+    if as_toml:
+        click.echo(prepared.plan.to_toml())
+        return
+    layout = initial_adapter(prepared.plan, prepared.model).layout
+    for line in _lines(prepared.plan, layout):
+        click.echo(line)
+
+
+def _lines(plan: "Plan", layout: "AdapterLayout") -> list[str]:
+    from fedloom.shared.methods import trained_layout
+
+    trained = trained_layout(plan.aggregation.method, layout)
+    return [
+        f"plan     {plan.sha256}",
+        f"model    {plan.model.name}, sha256 {plan.model.sha256}",
+        f"training {plan.rounds.total} rounds of {plan.training.local_steps} steps, expected "
+        f"batch {plan.training.expected_batch_size}, {plan.aggregation.method}, "
+        f"{trained.size:,} trained numbers",
+        f"privacy  {_promise(plan)}",
+        f"bytes    {trained.nbytes:,} up and {layout.nbytes:,} down for each site and round",
+        "",
+        *_site_lines(plan),
+    ]
+
+
+def _promise(plan: "Plan") -> str:
+    privacy = plan.privacy
+    if not privacy.private:
+        return "NONE: sites train without differential privacy"
+    seeded = "; SEEDED: NOT PRIVATE" if privacy.seeded else ""
+    return (
+        f"unit {privacy.unit}, {privacy.relation}, delta {privacy.delta:g}, clip norm "
+        f"{privacy.clip_norm:g}, accountant {privacy.accountant}{seeded}"
+    )
+
+
+def _site_lines(plan: "Plan") -> list[str]:
+    from fedloom.server.planning import epsilon_by_round
+
+    spent = epsilon_by_round(plan)
+    lines = [f"{'site':<16}{'units':>8}{'rate':>9}{'noise':>8}{'steps':>7}  epsilon by round"]
+    for site in plan.sites:
+        by_round = " ".join(f"{value:.2f}" for value in spent.get(site.name, ())) or "none"
+        lines.append(
+            f"{site.name:<16}{site.declared_units:>8}{site.sample_rate:>9.4f}"
+            f"{site.noise_multiplier:>8.3f}{site.steps:>7}  {by_round}"
+        )
+    return lines

@@ -1,0 +1,42 @@
+"""`fedloom simulate`: a whole federation on this machine."""
+
+from pathlib import Path
+
+import click
+from fedloom.cli.running import ARM_CHOICES, default_folder, simulate
+
+
+@click.command("simulate")
+@click.argument("federation", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="New run folder (runs/NAME-TIME).")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with this run folder.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes (one a core).")
+@click.option(
+    "--compare",
+    type=click.Choice(ARM_CHOICES),
+    default="none",
+    show_default=True,
+    help="Arms to train beside the federation.",
+)
+@click.option("--online", is_flag=True, help="Allow the base model to be fetched from the hub.")
+def command(
+    federation: Path,
+    out: Path | None,
+    resume: Path | None,
+    workers: int | None,
+    compare: str,
+    online: bool,
+) -> None:
+    """Run FEDERATION.toml with every site on this machine, and write its report.
+
+    Killed at any point, it goes on with --resume RUN and spends nothing twice.
+    """
+    if out and resume:
+        raise click.UsageError("--out and --resume exclude each other")
+    from fedloom.shared.config.federation import read_federation
+
+    config = read_federation(federation)
+    folder = resume or out or default_folder(config.federation.name)
+    simulate(
+        config, folder, resume=resume is not None, workers=workers, compare=compare, online=online
+    )

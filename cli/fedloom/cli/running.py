@@ -1,0 +1,74 @@
+"""What `simulate` and `demo` share: run a study, show it, say where its report is."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import click
+from fedloom.shared.config.federation import FederationConfig
+
+if TYPE_CHECKING:
+    from fedloom.server.report.schema import Report
+    from fedloom.simulation.arms import ArmKind
+
+_ARMS: Mapping[str, "tuple[ArmKind, ...]"] = MappingProxyType(
+    {"none": (), "non-private": ("non-private",), "all": ("non-private", "alone")}
+)
+ARM_CHOICES = tuple(_ARMS)
+
+
+def default_folder(name: str) -> Path:
+    """A new folder under `runs/`, named by the time."""
+    return Path("runs") / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+
+
+def simulate(  # noqa: PLR0913 - one parameter for each option of the command
+    config: FederationConfig,
+    folder: Path,
+    *,
+    resume: bool,
+    workers: int | None,
+    compare: str,
+    online: bool = False,
+    how_to_run_all: str = "--compare all",
+) -> "Report":
+    """Prepare, run, score and report; prints the outcome.
+
+    Raises:
+        FedLoomError: whatever is wrong with config, data, model, folder or run.
+    """
+    from fedloom.cli.progress import shown_progress
+    from fedloom.server.run.folder import RunFolder
+    from fedloom.simulation.federation import worker_pool
+    from fedloom.simulation.prepare import prepare
+    from fedloom.simulation.study import StudyOptions, run_study
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    options = StudyOptions(arms=_ARMS[compare], resume=resume, how_to_run_all=how_to_run_all)
+    # The workers load their libraries while this process reads records and plans.
+    with worker_pool(sites=len(config.data.sites), workers=workers) as executor:
+        prepared = prepare(config, offline=not online)
+        with shown_progress(console) as progress:
+            report = run_study(prepared, RunFolder(folder), executor, progress, options)
+    _say(report, folder)
+    return report
+
+
+def _say(report: "Report", folder: Path) -> None:
+    if report.privacy.seeded:
+        click.echo("SEEDED: NOT PRIVATE. The noise was repeatable and protects nobody.")
+    for arm in report.evaluation:
+        joint = arm.tests["joint"].accuracy
+        promise = f"epsilon {arm.epsilon:g}" if arm.epsilon else ""
+        click.echo(
+            f"  {arm.name:<16} accuracy {joint.value:6.1%}  "
+            f"[{joint.low:.1%}, {joint.high:.1%}]  {promise}"
+        )
+    for site in report.sites:
+        spent = "no privacy" if site.epsilon_spent is None else f"epsilon {site.epsilon_spent:.2f}"
+        click.echo(f"  site {site.name:<11} {spent} spent, {site.bytes_up:,} bytes sent")
+    click.echo(f"adapter {folder / 'adapter'}")
+    click.echo(f"report  {folder / 'report.html'}")

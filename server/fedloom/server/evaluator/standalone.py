@@ -1,0 +1,54 @@
+"""Scores an adapter folder alone, as anyone would load it: base model plus PEFT folder."""
+
+from pathlib import Path
+
+import numpy as np
+from fedloom.server.evaluator.metrics import score
+from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.report.schema import Scores
+from fedloom.shared.data.records import RecordSource, read_records
+from fedloom.shared.errors import ModelError
+from fedloom.shared.model.base import fingerprint, load_classifier
+from fedloom.shared.model.card import AdapterCard
+from fedloom.shared.model.lora import load_peft_folder
+from fedloom.shared.tasks.registry import TASKS
+
+_BATCH_SIZE = 64
+
+
+def load_scorer(adapter: Path, model: Path) -> Scorer:
+    """The adapter folder on its base model, ready to score.
+
+    Raises:
+        ModelError: the folder was not made by FedLoom, or for another base model.
+    """
+    card = AdapterCard.read(adapter)
+    found = fingerprint(model)
+    if found != card.model_sha256:
+        raise ModelError(
+            f"model {model}: fingerprint {found[:12]}…, the adapter was made for "
+            f"{card.model_name}, {card.model_sha256[:12]}…"
+        )
+    base = load_classifier(model, labels=card.task.labels, seed=0)
+    return Scorer(
+        task=TASKS[card.task.kind],
+        model=load_peft_folder(base, adapter).eval(),
+        tokenizer=base.tokenizer,
+        max_length=card.max_length,
+        classes=len(card.task.labels),
+        batch_size=_BATCH_SIZE,
+    )
+
+
+def evaluate_folder(adapter: Path, model: Path, source: RecordSource, *, resamples: int) -> Scores:
+    """Score every record of `source`.
+
+    Raises:
+        ModelError: as `load_scorer`.
+        DataError: the records cannot be read.
+    """
+    scorer = load_scorer(adapter, model)
+    labels = AdapterCard.read(adapter).task.labels
+    examples = scorer.encode(read_records(source, labels=labels))
+    truth = np.array([example.label for example in examples], dtype=np.int64)
+    return score(scorer.probabilities(examples), truth, resamples=resamples)

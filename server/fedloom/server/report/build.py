@@ -1,0 +1,101 @@
+"""Puts a finished run's facts together as a `Report`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Literal
+
+from fedloom.server.planning import epsilon_by_round
+from fedloom.server.report.schema import (
+    Arm,
+    CurvePoint,
+    ModelFacts,
+    PrivacyFacts,
+    Report,
+    SiteFacts,
+    TaskFacts,
+    Timings,
+)
+from fedloom.server.run.journal import RoundEntry
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.methods import trained_layout
+from fedloom.shared.plan import Plan, SitePlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a run and its evaluation left behind."""
+
+    adapter: Adapter
+    rounds: Sequence[RoundEntry]
+    curve: Sequence[CurvePoint]
+    arms: Sequence[Arm]
+    omitted: Sequence[str]
+    holdout: Literal["test", "validation"]
+    timings: Timings
+
+
+def build_report(plan: Plan, findings: Findings) -> Report:
+    """The report of one run of `plan`."""
+    return Report(
+        fedloom=version("fedloom"),
+        name=plan.name,
+        plan_sha256=plan.sha256,
+        adapter_sha256=findings.adapter.sha256,
+        holdout=findings.holdout,
+        method=plan.aggregation.method,
+        weights=plan.aggregation.weights,
+        model=_model_facts(plan, findings.adapter),
+        task=TaskFacts(kind=plan.task.kind, labels=plan.task.labels),
+        privacy=_privacy_facts(plan),
+        sites=tuple(_site_facts(plan, site, findings.rounds) for site in plan.sites),
+        rounds=tuple(findings.rounds),
+        epsilon_by_round=dict(epsilon_by_round(plan)),
+        curve=tuple(findings.curve),
+        evaluation=tuple(findings.arms),
+        omitted=tuple(findings.omitted),
+        timings=findings.timings,
+    )
+
+
+def _model_facts(plan: Plan, adapter: Adapter) -> ModelFacts:
+    return ModelFacts(
+        name=plan.model.name,
+        sha256=plan.model.sha256,
+        lora_rank=plan.lora.rank,
+        lora_targets=plan.lora.targets,
+        trained_parameters=trained_layout(plan.aggregation.method, adapter.layout).size,
+    )
+
+
+def _privacy_facts(plan: Plan) -> PrivacyFacts:
+    privacy = plan.privacy
+    promised = [site.epsilon for site in plan.sites if site.epsilon is not None]
+    return PrivacyFacts(
+        mode=privacy.mode,
+        unit=privacy.unit,
+        relation=privacy.relation,
+        accountant=privacy.accountant,
+        # With a fixed noise multiplier, sites differ; the promise is the weakest of them.
+        epsilon=privacy.epsilon or max(promised, default=None),
+        delta=privacy.delta,
+        clip_norm=privacy.clip_norm,
+        seeded=privacy.seeded,
+    )
+
+
+def _site_facts(plan: Plan, site: SitePlan, rounds: Sequence[RoundEntry]) -> SiteFacts:
+    own = [entry for each in rounds for entry in each.sites if entry.site == site.name]
+    answered = [entry for entry in own if entry.fault is None]
+    last = answered[-1] if answered else None
+    return SiteFacts(
+        name=site.name,
+        records=site.declared_units,
+        epsilon_spent=last.epsilon_spent if last else None,
+        delta=plan.privacy.delta,
+        noise_multiplier=site.noise_multiplier,
+        sample_rate=site.sample_rate,
+        steps=(last.steps_spent or 0) if last else 0,
+        bytes_up=sum(entry.bytes_up for entry in own),
+        bytes_down=sum(entry.bytes_down for entry in own),
+    )

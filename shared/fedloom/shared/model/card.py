@@ -1,0 +1,80 @@
+"""What an adapter folder says of itself, beside PEFT's own files."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from fedloom.shared.config.problems import explain
+from fedloom.shared.config.sections import Section, TaskSection
+from fedloom.shared.errors import ModelError
+from fedloom.shared.files import write_durably
+from fedloom.shared.plan import Plan
+from pydantic import Field, ValidationError
+
+_NAME = "fedloom.json"
+
+
+class AdapterCard(Section):
+    """`fedloom.json`: how to use the adapter, and which plan and privacy it came from."""
+
+    format: Literal[1] = 1
+    plan_sha256: str
+    model_name: str
+    model_sha256: str
+    max_length: Annotated[int, Field(ge=2)]
+    task: TaskSection
+    privacy: str
+
+    @classmethod
+    def of(cls, plan: Plan) -> "AdapterCard":
+        """The card of an adapter that `plan` made."""
+        return cls(
+            plan_sha256=plan.sha256,
+            model_name=plan.model.name,
+            model_sha256=plan.model.sha256,
+            max_length=plan.model.max_length,
+            task=plan.task,
+            privacy=privacy_in_words(plan),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write the card, and a README in place of PEFT's empty one."""
+        write_durably(folder / _NAME, self.model_dump_json(indent=2).encode())
+        write_durably(folder / "README.md", self._readme().encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> "AdapterCard":
+        """The card of an adapter folder.
+
+        Raises:
+            ModelError: there is none, or it is damaged.
+        """
+        path = folder / _NAME
+        if not path.is_file():
+            raise ModelError(f"adapter {folder}: no {_NAME}, expected a folder made by FedLoom")
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise ModelError(f"{path}: {explain(error, cls)[0]}") from error
+
+    def _readme(self) -> str:
+        front = f"---\nlibrary_name: peft\nbase_model: {self.model_name}\n---\n"
+        return (
+            f"{front}\n# LoRA adapter by FedLoom\n\n"
+            f"- plan: `{self.plan_sha256}`\n"
+            f"- base model: {self.model_name}, fingerprint `{self.model_sha256}`\n"
+            f"- task: {self.task.kind}, labels {', '.join(self.task.labels)}\n"
+            f"- privacy: {self.privacy}\n"
+        )
+
+
+def privacy_in_words(plan: Plan) -> str:
+    """One line for people: what the plan promises to whom."""
+    privacy = plan.privacy
+    if not privacy.private:
+        return "none; trained without differential privacy"
+    epsilon = max(site.epsilon or 0.0 for site in plan.sites)
+    promise = (
+        f"epsilon {epsilon:.3g}, delta {privacy.delta:g} at every site for each {privacy.unit}, "
+        f"{privacy.relation}, accountant {privacy.accountant}"
+    )
+    return f"SEEDED, NOT PRIVATE ({promise} if it were not)" if privacy.seeded else promise

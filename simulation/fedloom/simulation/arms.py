@@ -1,0 +1,74 @@
+"""The arms of the comparison, each a federation of its own or a baseline that trains nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from fedloom.server.planning import make_plan
+from fedloom.shared.config.federation import FederationConfig
+from fedloom.shared.config.sections import PrivacySection
+from fedloom.simulation.prepare import Prepared
+
+ArmKind = Literal["non-private", "alone"]
+ARM_KINDS: tuple[ArmKind, ...] = ("non-private", "alone")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedArm:
+    """A federation beside the main one: `name` is also its folder's name."""
+
+    name: str
+    kind: ArmKind
+    description: str
+    prepared: Prepared
+
+
+def arms_beside(prepared: Prepared, kind: ArmKind) -> Iterator[TrainedArm]:
+    """The federations that an arm of `kind` stands for."""
+    if kind == "non-private":
+        if prepared.plan.privacy.private:
+            yield _non_private(prepared)
+    elif len(prepared.plan.sites) > 1:
+        for site in prepared.plan.sites:
+            yield _alone(prepared, site.name)
+
+
+def _non_private(prepared: Prepared) -> TrainedArm:
+    """The same federation, its clipping and noise taken away and nothing else."""
+    config, privacy = prepared.config, prepared.config.privacy
+    plain = PrivacySection(
+        mode="none", unit=privacy.unit, unit_cap=privacy.unit_cap, noise_seed=privacy.noise_seed
+    )
+    method = prepared.plan.aggregation.method
+    aggregation = config.aggregation.model_copy(update={"method": method})
+    variant = config.model_copy(update={"privacy": plain, "aggregation": aggregation})
+    return TrainedArm(
+        name="non-private",
+        kind="non-private",
+        description="the same federation without clipping or noise",
+        prepared=_planned(prepared, variant),
+    )
+
+
+def _alone(prepared: Prepared, name: str) -> TrainedArm:
+    """One site on its own records, under the same epsilon."""
+    config = prepared.config
+    sites = tuple(site for site in config.data.sites if site.name == name)
+    variant = config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"sites": sites}),
+            "rounds": config.rounds.model_copy(update={"quorum": None}),
+        }
+    )
+    return TrainedArm(
+        name=f"alone-{name}",
+        kind="alone",
+        description=f"{name} alone, same privacy",
+        prepared=_planned(prepared, variant),
+    )
+
+
+def _planned(prepared: Prepared, config: FederationConfig) -> Prepared:
+    units = {site.name: site.declared_units for site in prepared.plan.sites}
+    plan = make_plan(config, model=prepared.model, units=units)
+    return replace(prepared, config=config, plan=plan)

@@ -1,0 +1,100 @@
+"""Scores every arm of a study on the same held-out records."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fedloom.server.evaluator.evaluate import Evaluator
+from fedloom.server.evaluator.predict import Predictor
+from fedloom.server.report.schema import Arm, CurvePoint
+from fedloom.server.run.checkpoint import read_checkpoint
+from fedloom.server.run.folder import RunFolder
+from fedloom.shared.adapter import Adapter
+from fedloom.simulation.arms import TrainedArm
+from fedloom.simulation.prepare import Prepared
+from fedloom.simulation.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyScores:
+    """All arms, and the federation's accuracy by round."""
+
+    arms: tuple[Arm, ...]
+    curve: tuple[CurvePoint, ...]
+
+
+def score_study(
+    prepared: Prepared,
+    folder: RunFolder,
+    final: Adapter,
+    trained: Sequence[tuple[TrainedArm, Adapter]],
+    progress: Progress,
+) -> StudyScores:
+    """Score baselines, federation and trained arms; and the curve from the checkpoints."""
+    plan, evaluation = prepared.plan, prepared.config.evaluation
+    predictor = Predictor(plan, prepared.model, batch_size=evaluation.batch_size)
+    evaluator = Evaluator(predictor, prepared.tests, resamples=evaluation.bootstrap)
+    with_curve = evaluation.curve_records > 0
+    rounds = range(plan.rounds.total + 1) if with_curve else range(0)
+    progress.stage("score", 3 + len(trained) + len(rounds))
+    arms = []
+    for arm in _arms(prepared, folder, evaluator, final, trained):
+        arms.append(arm)
+        progress.step(_told(arm))
+    curve = []
+    for number in rounds:
+        adapter = read_checkpoint(folder.checkpoints, number, plan.sha256)
+        limit = evaluation.curve_records
+        curve.append(evaluator.curve_point(number, adapter, records=limit))
+        progress.step(f"after round {number}: accuracy {curve[-1].accuracy:.3f}")
+    return StudyScores(arms=tuple(arms), curve=tuple(curve))
+
+
+def _arms(
+    prepared: Prepared,
+    folder: RunFolder,
+    evaluator: Evaluator,
+    final: Adapter,
+    trained: Sequence[tuple[TrainedArm, Adapter]],
+) -> Iterator[Arm]:
+    plan = prepared.plan
+    yield Arm(
+        name="majority",
+        kind="majority",
+        description="always the most frequent label",
+        epsilon=None,
+        tests=evaluator.majority(prepared.class_counts),
+    )
+    start = read_checkpoint(folder.checkpoints, 0, plan.sha256)
+    yield Arm(
+        name="untrained",
+        kind="untrained",
+        description="the base model with an untrained head",
+        epsilon=None,
+        tests=evaluator.adapter(start),
+    )
+    yield Arm(
+        name="federation",
+        kind="federation",
+        description="all sites together" + (", private" if plan.privacy.private else ""),
+        epsilon=_epsilon(prepared),
+        tests=evaluator.adapter(final),
+    )
+    for arm, adapter in trained:
+        yield Arm(
+            name=arm.name,
+            kind=arm.kind,
+            description=arm.description,
+            epsilon=_epsilon(arm.prepared),
+            tests=evaluator.adapter(adapter),
+        )
+
+
+def _epsilon(prepared: Prepared) -> float | None:
+    plan = prepared.plan
+    promised = [site.epsilon for site in plan.sites if site.epsilon is not None]
+    return plan.privacy.epsilon or max(promised, default=None)
+
+
+def _told(arm: Arm) -> str:
+    joint = arm.tests["joint"].accuracy
+    return f"{arm.name}: accuracy {joint.value:.3f} [{joint.low:.3f}, {joint.high:.3f}]"

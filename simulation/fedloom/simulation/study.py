@@ -1,0 +1,133 @@
+"""A whole simulation: the federation, its comparison, the evaluation and the report."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedloom.server.report.build import Findings, build_report
+from fedloom.server.report.html import render_html
+from fedloom.server.report.markdown import render_markdown
+from fedloom.server.report.schema import Report, Timings
+from fedloom.server.run.folder import RunFolder
+from fedloom.server.run.journal import Journal, RoundEntry
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.files import write_durably
+from fedloom.simulation.arms import ARM_KINDS, ArmKind, TrainedArm, arms_beside
+from fedloom.simulation.executors.base import Executor
+from fedloom.simulation.federation import RunOptions, run_federation
+from fedloom.simulation.prepare import Prepared
+from fedloom.simulation.progress import Progress
+from fedloom.simulation.scoring import score_study
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """Which arms to train beside the federation, and how those left out can be had."""
+
+    arms: Sequence[ArmKind] = ()
+    resume: bool = False
+    how_to_run_all: str = "--compare all"
+
+
+def run_study(
+    prepared: Prepared,
+    folder: RunFolder,
+    executor: Executor,
+    progress: Progress,
+    options: StudyOptions | None = None,
+) -> Report:
+    """Run the federation and the arms asked for, score all, and write the report.
+
+    Raises:
+        FedLoomError: as `run_federation`; rounds that were durable stay so.
+    """
+    options = options or StudyOptions()
+    clock = _Clock()
+    final = _train(prepared, folder, executor, progress, resume=options.resume)
+    training = clock.lap()
+    arms = [arm for kind in options.arms for arm in arms_beside(prepared, kind)]
+    trained = [(arm, _train_arm(arm, folder, executor, progress)) for arm in arms]
+    comparing = clock.lap()
+    scored = score_study(prepared, folder, final, trained, progress)
+    timings = Timings(
+        train=training, compare=comparing, evaluate=clock.lap(), total=clock.since_start()
+    )
+    findings = Findings(
+        adapter=final,
+        rounds=Journal(folder.rounds).entries(),
+        curve=scored.curve,
+        arms=scored.arms,
+        omitted=_omitted(prepared, options),
+        holdout=prepared.config.evaluation.holdout,
+        timings=timings,
+    )
+    report = build_report(prepared.plan, findings)
+    write_report(report, folder)
+    return report
+
+
+def write_report(report: Report, folder: RunFolder) -> None:
+    """Write the report's three renderings."""
+    write_durably(folder.report_json, report.model_dump_json(indent=2).encode())
+    write_durably(folder.report_html, render_html(report).encode())
+    write_durably(folder.report_markdown, render_markdown(report).encode())
+
+
+def _train_arm(
+    arm: TrainedArm, folder: RunFolder, executor: Executor, progress: Progress
+) -> Adapter:
+    home = RunFolder(folder.path / "arms" / arm.name)
+    return _train(arm.prepared, home, executor, progress, resume=home.plan.exists())
+
+
+def _train(
+    prepared: Prepared,
+    folder: RunFolder,
+    executor: Executor,
+    progress: Progress,
+    *,
+    resume: bool,
+) -> Adapter:
+    plan = prepared.plan
+    who = folder.path.name if folder.path.parent.name == "arms" else "federation"
+    progress.stage(f"train {who}", plan.rounds.total)
+
+    def observe(number: int, _: Adapter, entry: RoundEntry | None) -> None:
+        if entry is not None:
+            progress.step(_told(number, entry))
+        elif number:
+            progress.step(f"resumed after round {number}")
+
+    return run_federation(
+        prepared, folder, executor, RunOptions(resume=resume, observers=(observe,))
+    )
+
+
+def _told(number: int, entry: RoundEntry) -> str:
+    spent = [site.epsilon_spent for site in entry.sites if site.epsilon_spent is not None]
+    privacy = f", epsilon {max(spent):.2f}" if spent else ""
+    faults = [f"{site.site}: {site.fault}" for site in entry.sites if site.fault]
+    missing = f" ({'; '.join(faults)})" if faults else ""
+    return f"round {number}: {entry.accepted}/{len(entry.sites)} sites{privacy}{missing}"
+
+
+def _omitted(prepared: Prepared, options: StudyOptions) -> list[str]:
+    left_out = [kind for kind in ARM_KINDS if kind not in options.arms]
+    return [
+        f"{arm.description}: not run here, {options.how_to_run_all} runs it"
+        for kind in left_out
+        for arm in arms_beside(prepared, kind)
+    ]
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+
+    def lap(self) -> float:
+        now = time.monotonic()
+        elapsed, self._last = now - self._last, now
+        return elapsed
+
+    def since_start(self) -> float:
+        return time.monotonic() - self._start

@@ -1,0 +1,151 @@
+"""Plans, units and trainers for tests of local training, and a naive DP-SGD to compare with."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
+
+from fedloom.client.training.randomness import Stream
+from fedloom.client.training.trainer import Trainer
+from fedloom.client.training.units import TrainingUnits
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.config.sections import (
+    LoraSection,
+    PrivacySection,
+    TaskSection,
+    TrainingSection,
+)
+from fedloom.shared.data.records import Record, group_by_unit
+from fedloom.shared.model.base import fingerprint
+from fedloom.shared.model.lora import attach_lora, live_parameters, write_adapter
+from fedloom.shared.plan import AggregationPlan, ModelPlan, Plan, RoundsPlan, SitePlan
+from fedloom.shared.tasks.registry import TASKS
+from tests.support.tiny import sentences
+
+LABELS = ("negative", "positive")
+
+
+def site_plan(*, noise: float = 1.0, rate: float = 1.0, units: int = 100) -> SitePlan:
+    return SitePlan(
+        name="north",
+        declared_units=units,
+        sample_rate=rate,
+        noise_multiplier=noise,
+        steps=1,
+        epsilon=1.0,
+    )
+
+
+def make_plan(  # noqa: PLR0913 - one knob for each thing that tests vary
+    model: Path,
+    *,
+    clip_norm: float = 1.0,
+    steps: int = 1,
+    batch: int = 1,
+    rate: float = 1.0,
+    method: str = "fedit",
+    mode: str = "dp-sgd",
+    unit: str = "record",
+    micro_batch: int = 7,
+    cap: int = 10_000,
+    targets: tuple[str, ...] = ("query", "value"),
+    site: SitePlan | None = None,
+    seed: int | None = 3,
+) -> Plan:
+    """A plan whose one step of plain SGD shows the summed gradient itself when rate is 1."""
+    privacy = {"unit": unit, "unit_cap": cap, "noise_seed": seed}
+    if mode == "dp-sgd":
+        privacy |= {"noise_multiplier": 1.0, "clip_norm": clip_norm}
+    return Plan(
+        name="test",
+        model=ModelPlan(name="tiny", sha256=fingerprint(model), max_length=32),
+        task=TaskSection(labels=LABELS),
+        lora=LoraSection(rank=4, targets=targets),
+        privacy=PrivacySection(mode=mode, **privacy),
+        training=TrainingSection(
+            local_steps=steps,
+            expected_batch_size=batch,
+            optimizer="sgd",
+            momentum=0.0,
+            learning_rate=rate,
+            micro_batch=micro_batch,
+        ),
+        aggregation=AggregationPlan(method=method, weights="uniform", max_update_norm=100.0),
+        rounds=RoundsPlan(total=1, quorum=1, deadline_seconds=60.0),
+        sites=(site or site_plan(),),
+    )
+
+
+def records(count: int, *, seed: int = 0, unit: str | None = None) -> list[Record]:
+    rows = sentences(count, seed=seed)
+    return [
+        Record(
+            text=row["text"],
+            label=LABELS.index(row["label"]),
+            unit=unit or row["author"],
+        )
+        for row in rows
+    ]
+
+
+def units_of(trainer: Trainer, rows: list[Record], *, unit: str = "record") -> TrainingUnits:
+    return trainer.encode(rows, group_by_unit(rows, unit=unit))
+
+
+def no_units() -> TrainingUnits:
+    return TrainingUnits(examples=(), groups=(), cap=1)
+
+
+def fixed_stream(label: str = "test") -> Stream:
+    return Stream(label.encode().ljust(32, b".")[:32])
+
+
+def warmed(trainer: Trainer, plan: Plan, model: Path) -> Adapter:
+    """A starting adapter with no zero tensors, so that every gradient is alive."""
+    base = TASKS["classification"].load(model, plan)
+    live = live_parameters(attach_lora(base, plan.lora))
+    generator = np.random.default_rng(5)
+    state = {
+        name: (0.3 * generator.standard_normal(tuple(p.shape))).astype(np.float32)
+        for name, p in live.items()
+    }
+    adapter = Adapter.from_state(state)
+    trainer.load(adapter)
+    return adapter
+
+
+def naive_clipped_sum(
+    plan: Plan,
+    model: Path,
+    adapter: Adapter,
+    groups: Sequence[Sequence[Record]],
+    names: Sequence[str],
+) -> tuple[NDArray[np.float64], list[float]]:
+    """DP-SGD's sum computed one record at a time with plain autograd: no Opacus, no padding.
+
+    Returns the sum of clipped unit gradients, flat over `names`, and the norms before clipping.
+    """
+    task = TASKS["classification"]
+    base = task.load(model, plan)
+    tuned = attach_lora(base, plan.lora).train()
+    live = live_parameters(tuned)
+    write_adapter(live, adapter)
+    for name, parameter in live.items():
+        parameter.requires_grad_(name in names)
+    total = np.zeros(sum(live[name].numel() for name in names))
+    norms = []
+    for group in groups:
+        unit = np.zeros_like(total)
+        for record in group:
+            ids = base.tokenizer([record.text], truncation=True, max_length=32)["input_ids"]
+            tuned.zero_grad()
+            logits = tuned(input_ids=torch.tensor(ids)).logits
+            cross_entropy(logits, torch.tensor([record.label])).backward()
+            grads = [live[name].grad.double().numpy().ravel() for name in names]
+            unit += np.concatenate(grads) / len(group)
+        norms.append(float(np.linalg.norm(unit)))
+        total += unit * min(1.0, plan.privacy.clip_norm / norms[-1])
+    return total, norms

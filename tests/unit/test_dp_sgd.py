@@ -1,0 +1,168 @@
+"""DP-SGD against a loop over single records, and what bounds one unit's influence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fedloom.client.training.optimizer import SecureDPOptimizer
+from fedloom.client.training.per_sample import gather_units, with_grad_samples
+from fedloom.client.training.trainer import Trainer
+from fedloom.shared.data.records import Record
+from fedloom.shared.errors import TrainingError
+from tests.support.training import (
+    fixed_stream,
+    make_plan,
+    naive_clipped_sum,
+    records,
+    site_plan,
+    units_of,
+    warmed,
+)
+
+# So little noise that a step of rate 1 on batch 1 shows minus the clipped sum.
+SILENT = site_plan(noise=1e-9)
+
+
+def clipped_sum(  # noqa: PLR0913 - what the cases vary
+    model: Path,
+    rows: list[Record],
+    *,
+    clip_norm: float,
+    unit: str = "record",
+    method: str = "fedit",
+    micro_batch: int = 7,
+    targets: tuple[str, ...] = ("query", "value"),
+) -> NDArray[np.float64]:
+    """What one private step of the product sums, read off its update."""
+    plan = make_plan(
+        model, clip_norm=clip_norm, unit=unit, method=method, micro_batch=micro_batch,
+        targets=targets, site=SILENT,
+    )  # fmt: skip
+    trainer = Trainer(plan, model)
+    warmed(trainer, plan, model)
+    units = units_of(trainer, rows, unit=unit)
+    return -trainer.train(plan.sites[0], units, stream=fixed_stream()).astype(np.float64)
+
+
+@pytest.mark.parametrize("method", ["fedit", "ffa-lora"])
+@pytest.mark.parametrize("unit", ["record", "author"])
+@pytest.mark.parametrize(
+    "targets", [("query", "value"), ("query", "key", "value", "dense")], ids=["qv", "all"]
+)
+def test_step_equals_a_loop_over_single_records(
+    tiny_model: Path, method: str, unit: str, targets: tuple[str, ...]
+) -> None:
+    """Padding, several lengths, several records a unit: nothing may couple the rows."""
+    rows = records(23)
+    plan = make_plan(
+        tiny_model, clip_norm=0.15, unit=unit, method=method, targets=targets, site=SILENT
+    )
+    trainer = Trainer(plan, tiny_model)
+    adapter = warmed(trainer, plan, tiny_model)
+    units = units_of(trainer, rows, unit=unit)
+    groups = [[rows[at] for at in group] for group in units.groups]
+    names = [spec.name for spec in trainer.trained.tensors]
+    expected, norms = naive_clipped_sum(plan, tiny_model, adapter, groups, names)
+    found = -trainer.train(plan.sites[0], units, stream=fixed_stream()).astype(np.float64)
+    assert max(norms) > 0.15, "clipping must be at work"
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_pieces_change_only_rounding(tiny_model: Path) -> None:
+    rows = records(40)
+    whole = clipped_sum(tiny_model, rows, clip_norm=0.3, micro_batch=100)
+    for size in (1, 3, 16):
+        cut = clipped_sum(tiny_model, rows, clip_norm=0.3, micro_batch=size)
+        np.testing.assert_allclose(cut, whole, atol=1e-5)
+
+
+def check_one_person_moves_at_most_the_clip_norm(model: Path) -> None:
+    clip_norm = 0.01
+    others = records(12)
+    person = records(1000, seed=9, unit="the-one")
+    without = clipped_sum(model, others, clip_norm=clip_norm, unit="author")
+    together = clipped_sum(model, others + person, clip_norm=clip_norm, unit="author")
+    assert np.linalg.norm(together - without) <= clip_norm * (1 + 1e-3)
+
+
+def test_one_person_with_a_thousand_records_moves_the_sum_by_at_most_the_clip_norm(
+    tiny_model: Path,
+) -> None:
+    check_one_person_moves_at_most_the_clip_norm(tiny_model)
+
+
+def test_control_clipping_skipped_is_caught(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unclipped(self: SecureDPOptimizer) -> None:
+        for parameter in self.params:
+            summed = parameter.grad_sample.sum(dim=0)
+            before = 0 if parameter.summed_grad is None else parameter.summed_grad
+            parameter.summed_grad = before + summed
+
+    monkeypatch.setattr(SecureDPOptimizer, "clip_and_accumulate", unclipped)
+    with pytest.raises(AssertionError):
+        check_one_person_moves_at_most_the_clip_norm(tiny_model)
+
+
+def test_control_clipping_each_record_instead_of_the_person_is_caught(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_record(grad_sample: torch.Tensor, unit_of: torch.Tensor, units: int) -> torch.Tensor:
+        # Undoes the mean over the unit's records, as per-record clipping would see them.
+        counts = torch.bincount(unit_of, minlength=units)[unit_of]
+        return grad_sample * counts.view(-1, *[1] * (grad_sample.dim() - 1))
+
+    monkeypatch.setattr("fedloom.client.training.steps.gather_units", by_record)
+    with pytest.raises(AssertionError):
+        check_one_person_moves_at_most_the_clip_norm(tiny_model)
+
+
+def test_an_empty_batch_still_adds_noise_and_steps(tiny_model: Path) -> None:
+    plan = make_plan(tiny_model, site=site_plan(noise=1.0, rate=1e-9))
+    trainer = Trainer(plan, tiny_model)
+    warmed(trainer, plan, tiny_model)
+    delta = trainer.train(plan.sites[0], units_of(trainer, records(5)), stream=fixed_stream())
+    assert np.count_nonzero(delta) > 0.99 * delta.size
+
+
+def test_a_gradient_that_is_not_finite_counts_as_zero() -> None:
+    rows = torch.tensor([[1.0, 2.0], [float("nan"), 1.0], [float("inf"), 3.0], [1.0, 1.0]])
+    found = gather_units(rows, torch.tensor([0, 1, 2, 0]), units=3)
+    assert found.tolist() == [[2.0, 3.0], [0.0, 1.0], [0.0, 3.0]]
+
+
+class _Scale(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor
+
+
+def test_a_parameter_without_a_rule_is_refused_by_name() -> None:
+    with pytest.raises(TrainingError, match=r"1\.factor: no per-sample gradient rule for _Scale"):
+        with_grad_samples(nn.Sequential(nn.Linear(3, 3), _Scale()))
+
+
+def test_a_layer_that_mixes_records_is_refused_by_name() -> None:
+    with pytest.raises(TrainingError, match="layer 1: batch normalisation mixes records"):
+        with_grad_samples(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)))
+
+
+def test_plain_training_learns_and_leaves_no_noise(tiny_model: Path) -> None:
+    """Without privacy the same loop is ordinary SGD: two runs agree, and the loss falls."""
+    plan = make_plan(tiny_model, mode="none", batch=40, rate=0.5, steps=1, site=SILENT)
+    trainer = Trainer(plan, tiny_model)
+    warmed(trainer, plan, tiny_model)
+    units = units_of(trainer, records(40))
+    first = trainer.train(plan.sites[0], units, stream=fixed_stream())
+    trainer.load(trainer._start)
+    again = trainer.train(plan.sites[0], units, stream=fixed_stream("other"))
+    np.testing.assert_allclose(first, again, atol=1e-6)
+    assert np.linalg.norm(first) > 0
