@@ -1,6 +1,7 @@
 """What the server checks of a reply before it counts."""
 
 import numpy as np
+from flwr.common.constant import ErrorCode
 from fedloom.server.aggregation.base import Aggregator
 from fedloom.server.exchange import Reply
 from fedloom.server.run.journal import SiteRound
@@ -12,6 +13,14 @@ from fedloom.shared.wire.flower import from_records
 from fedloom.shared.wire.messages import AdapterUpdate, RefusalHeader
 
 NOT_CONNECTED = "not connected"
+_SILENT = "no answer before the deadline"
+_UNAVAILABLE = frozenset(
+    {
+        ErrorCode.MESSAGE_UNAVAILABLE,
+        ErrorCode.REPLY_MESSAGE_UNAVAILABLE,
+        ErrorCode.NODE_UNAVAILABLE,
+    }
+)
 
 
 class Intake:
@@ -67,9 +76,10 @@ class Intake:
 
     def _checked(self, reply: Reply) -> AdapterUpdate:
         if reply.message is None:
-            raise UpdateRejected("no answer before the deadline")
+            raise UpdateRejected(_SILENT)
         if reply.message.has_error():
-            raise UpdateRejected("failed while training")
+            late = reply.message.error.code in _UNAVAILABLE
+            raise UpdateRejected(_SILENT if late else "failed while training")
         frame = from_records(reply.message.content)
         if not frame.payload:
             raise UpdateRejected(f"refused: {RefusalHeader.parse(frame.header).rule}")

@@ -37,7 +37,7 @@ def attach_lora(base: BaseModel, lora: LoraSection) -> PeftModel:
             model = get_peft_model(base.model, config)
         except ValueError as error:
             raise ModelError(f"lora.targets {list(lora.targets)}: match no layer") from error
-    saved = set(get_peft_model_state_dict(model))
+    saved = set(get_peft_model_state_dict(model, save_embedding_layers=False))
     if saved != set(live_parameters(model)):
         raise ModelError("adapter: PEFT would save other tensors than those that are trained")
     return model
@@ -80,7 +80,8 @@ def save_peft_folder(model: PeftModel, folder: Path, *, base_name: str) -> None:
     """Write `adapter_config.json` and `adapter_model.safetensors`, loadable by anyone's PEFT."""
     # PEFT would write down where the base model lay on this machine.
     model.peft_config["default"].base_model_name_or_path = base_name
-    model.save_pretrained(str(folder), safe_serialization=True)
+    # Without the flag PEFT asks the hub whether the vocabulary grew; a site never asks anyone.
+    model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
 
 
 def load_peft_folder(base: BaseModel, folder: Path) -> PeftModel:

@@ -46,8 +46,13 @@ class Executor(Protocol):
         """Close."""
 
 
-def error_reply(job: Job, reason: str) -> Message:
-    """The error message that a server sees; `reason` is ours, never an exception's text."""
+def failed(job: Job, reason: str) -> Message:
+    """The reply for a ClientApp that failed; `reason` is ours, never an exception's text."""
     error = Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=reason)
-    # A late reply has no time to live left, which Flower would refuse to build.
-    return Message(error, reply_to=job.message, ttl=job.message.metadata.ttl)
+    return Message(error, reply_to=job.message)
+
+
+def expired(job: Job) -> Message:
+    """The reply for a job that nobody waits for any more."""
+    error = Error(code=ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason="no answer in time")
+    return Message(error, reply_to=job.message)

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Self
 
-from fedloom.simulation.executors.base import Job, error_reply
+from fedloom.simulation.executors.base import Job, expired, failed
 from flwr.app import Message
 from flwr.common.serde import context_to_proto, message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
@@ -136,7 +136,7 @@ class PoolExecutor:
             reply = worker.take()
             if job is not None and reply is None:
                 self._replace(worker)
-                reply = error_reply(job, "the worker process died")
+                reply = failed(job, "the worker process died")
             if reply is not None:
                 yield reply
 
@@ -144,12 +144,12 @@ class PoolExecutor:
         now = time.time()
         for worker in list(self._workers):
             if worker.job is not None and now > worker.job.expires_at:
-                yield error_reply(worker.job, "no answer in time")
+                yield expired(worker.job)
                 self._replace(worker)
         late = [job for job in self._queue if now > job.expires_at]
         for job in late:
             self._queue.remove(job)
-            yield error_reply(job, "no answer in time")
+            yield expired(job)
 
     def _replace(self, worker: Worker) -> None:
         worker.kill()

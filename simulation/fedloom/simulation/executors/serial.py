@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from fedloom.simulation.executors.base import Job, error_reply
+from fedloom.simulation.executors.base import Job, failed
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
@@ -33,7 +33,7 @@ class SerialExecutor:
         try:
             return [self._app(job.message, job.context)]
         except Exception:  # noqa: BLE001 - a site may raise anything; it must not stop the others
-            return [error_reply(job, "the ClientApp raised")]
+            return [failed(job, "the ClientApp raised")]
 
     def close(self) -> None:
         """Drop what is queued."""

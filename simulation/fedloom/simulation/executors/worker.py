@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 import threading
+import warnings
 from multiprocessing.connection import Connection
 
 from flwr.app import Context, Error, Message
@@ -22,6 +23,8 @@ _ORPHANED = 70
 
 def main(jobs_fd: str, lifeline_fd: str, component: str) -> None:
     """Serve jobs until the pipe closes."""
+    # The libraries below warn about themselves, on every worker's standard error.
+    warnings.simplefilter("ignore")
     threading.Thread(target=_die_with_parent, args=(int(lifeline_fd),), daemon=True).start()
     app = load_client_app(component)
     jobs = Connection(int(jobs_fd))
@@ -53,7 +56,7 @@ def _answer(app: ClientApp, message: Message, context: Context) -> Message:
         return app(message, context)
     except Exception:  # noqa: BLE001 - the server gets an error reply, never the text
         error = Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason="the ClientApp raised")
-        return Message(error, reply_to=message, ttl=message.metadata.ttl)
+        return Message(error, reply_to=message)
 
 
 def _die_with_parent(lifeline: int) -> None:

@@ -1,0 +1,184 @@
+"""A whole federation of tiny sites: what it learns, leaves and remembers."""
+
+import json
+from pathlib import Path
+
+import pytest
+from flwr.clientapp import ClientApp
+
+from fedloom.client.app import make_client_app
+from fedloom.client.site.directory import SiteDirectory
+from fedloom.client.site.ledger import Ledger, Spent
+from fedloom.server.run.folder import RunFolder
+from fedloom.server.run.journal import Journal
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.config.federation import read_federation
+from fedloom.shared.errors import CheckpointError, PlanError, RunFolderError
+from fedloom.simulation.executors.serial import SerialExecutor
+from fedloom.simulation.federation import RunOptions, run_federation, worker_pool
+from fedloom.simulation.prepare import Prepared, prepare
+from tests.statistical.test_accounting import pld_epsilon
+from tests.support.tiny import write_federation
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    folder = tmp_path_factory.mktemp("federation")
+    return prepare(read_federation(write_federation(folder, rounds=3)))
+
+
+def honest() -> ClientApp:
+    return make_client_app(SiteDirectory())
+
+
+def run(prepared: Prepared, path: Path, *, resume: bool = False) -> Adapter:
+    options = RunOptions(resume=resume)
+    return run_federation(prepared, RunFolder(path), SerialExecutor(honest()), options)
+
+
+@pytest.fixture(scope="module")
+def finished(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    path = tmp_path_factory.mktemp("finished") / "run"
+    run(prepared, path)
+    return RunFolder(path)
+
+
+def final_bytes(folder: RunFolder) -> bytes:
+    return (folder.adapter / "adapter_model.safetensors").read_bytes()
+
+
+def test_workers_and_one_process_give_the_same_adapter_byte_for_byte(
+    prepared: Prepared, finished: RunFolder, tmp_path: Path
+) -> None:
+    """Catches any dependence on the order of replies, on threads or on shared generators."""
+    folder = RunFolder(tmp_path / "run")
+    with worker_pool(sites=3, workers=2) as executor:
+        run_federation(prepared, folder, executor)
+    assert final_bytes(folder) == final_bytes(finished)
+
+
+def test_unseeded_runs_differ(tmp_path: Path) -> None:
+    privacy = "epsilon = 8.0\ndelta = 1e-4"
+    path = write_federation(tmp_path, rounds=1, privacy=privacy)
+    unseeded = prepare(read_federation(path))
+    assert run(unseeded, tmp_path / "a").sha256 != run(unseeded, tmp_path / "b").sha256
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    """Without noise the federation solves the toy task on held-out records."""
+    from fedloom.server.evaluator.evaluate import Evaluator
+    from fedloom.server.evaluator.predict import Predictor
+
+    more = "[lora]\nrank = 4\n[aggregation]\nmethod = 'fedit'\n"
+    path = write_federation(
+        tmp_path, rounds=8, steps=10, privacy='mode = "none"\nnoise_seed = 1', more=more
+    )
+    plain = prepare(read_federation(path))
+    final = run(plain, tmp_path / "run")
+    predictor = Predictor(plain.plan, plain.model, batch_size=32)
+    scores = Evaluator(predictor, plain.tests, resamples=100).adapter(final)
+    assert scores["joint"].accuracy.value > 0.9
+
+
+def check_budget_adds_up(prepared: Prepared, folder: RunFolder) -> None:
+    """Each round's epsilon is that of all steps so far, by an accountant of another make."""
+    plan = prepared.plan
+    for entry in Journal(folder.rounds).entries():
+        for told, site in zip(entry.sites, plan.sites, strict=True):
+            from fedloom.shared.privacy.accounting import Mechanism
+
+            mechanism = Mechanism(
+                noise_multiplier=site.noise_multiplier,
+                sample_rate=site.sample_rate,
+                steps=entry.round * plan.training.local_steps,
+            )
+            expected = pld_epsilon([mechanism], plan.privacy.delta)
+            assert told.epsilon_spent == pytest.approx(expected, rel=0.02), "epsilon adds up"
+
+
+def test_epsilon_accumulates_over_rounds(prepared: Prepared, finished: RunFolder) -> None:
+    check_budget_adds_up(prepared, finished)
+    last = Journal(finished.rounds).entries()[-1]
+    assert all(7.5 < (site.epsilon_spent or 0) <= 8.0 for site in last.sites)
+
+
+def test_control_an_accountant_rebuilt_each_round_is_caught(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Ledger.spent
+
+    def forgetful(self: Ledger, *, except_plan: str | None = None) -> Spent:
+        found = whole(self, except_plan=except_plan)
+        return Spent(history=found.history[-1:], steps=found.steps)
+
+    monkeypatch.setattr(Ledger, "spent", forgetful)
+    run(prepared, tmp_path / "run")
+    with pytest.raises(AssertionError, match="epsilon adds up"):
+        check_budget_adds_up(prepared, RunFolder(tmp_path / "run"))
+
+
+def test_a_resume_from_any_round_gives_the_same_adapter_and_charges_once(
+    prepared: Prepared, finished: RunFolder, tmp_path: Path
+) -> None:
+    for durable in (0, 1, 2):
+        path = tmp_path / f"run{durable}"
+        run(prepared, path)
+        folder = RunFolder(path)
+        for number in range(durable + 1, 4):
+            (folder.checkpoints / f"round-{number:04d}.ckpt").unlink()
+        run(prepared, path, resume=True)
+        assert final_bytes(folder) == final_bytes(finished)
+        assert [entry.round for entry in Journal(folder.rounds).entries()] == [1, 2, 3]
+        for site in prepared.plan.sites:
+            entries = Ledger(path / "sites" / site.name / "state").entries()
+            charged = [entry.round for entry in entries if entry.event == "reserved"]
+            assert charged == [1, 2, 3], "each round is charged once, whatever was repeated"
+
+
+def test_a_truncated_newest_checkpoint_costs_one_repeated_round_and_no_budget(
+    prepared: Prepared, finished: RunFolder, tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    run(prepared, path)
+    newest = path / "checkpoints" / "round-0003.ckpt"
+    newest.write_bytes(newest.read_bytes()[:100])
+    run(prepared, path, resume=True)
+    assert final_bytes(RunFolder(path)) == final_bytes(finished)
+    assert Ledger(path / "sites/site0/state").spent().steps == 6
+
+
+def test_all_checkpoints_damaged_is_one_clear_error(prepared: Prepared, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    run(prepared, path)
+    for checkpoint in (path / "checkpoints").glob("*.ckpt"):
+        checkpoint.write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="truncated or altered"):
+        run(prepared, path, resume=True)
+
+
+def test_an_existing_run_folder_is_never_overwritten(
+    prepared: Prepared, finished: RunFolder
+) -> None:
+    before = final_bytes(finished)
+    with pytest.raises(RunFolderError, match="exists already"):
+        run(prepared, finished.path)
+    assert final_bytes(finished) == before
+
+
+def test_a_changed_config_cannot_resume(finished: RunFolder, tmp_path: Path) -> None:
+    other = prepare(read_federation(write_federation(tmp_path, rounds=2)))
+    with pytest.raises(PlanError, match="expected the same config"):
+        run(other, finished.path, resume=True)
+
+
+def test_every_output_of_a_seeded_run_says_that_it_is_not_private(finished: RunFolder) -> None:
+    card = json.loads((finished.adapter / "fedloom.json").read_text())
+    assert "NOT PRIVATE" in card["privacy"]
+    assert "NOT PRIVATE" in (finished.adapter / "README.md").read_text()
+
+
+def test_nothing_that_left_a_site_names_this_machine(finished: RunFolder) -> None:
+    config = (finished.adapter / "adapter_config.json").read_text()
+    assert str(finished.path.parent) not in config and "/" not in json.loads(config)[
+        "base_model_name_or_path"
+    ]

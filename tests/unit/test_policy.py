@@ -1,0 +1,176 @@
+"""The site's policy: every rule refuses by its own name, on the site's own arithmetic."""
+
+from pathlib import Path
+
+import pytest
+from fedloom.client.site.config import (
+    PolicySettings,
+    SiteConfig,
+    SourceSettings,
+    SplitSettings,
+    read_site_config,
+)
+from fedloom.client.site.policy import Facts, check_task
+from fedloom.shared.config.sections import PrivacySection, TrainingSection
+from fedloom.shared.errors import ConfigError, SiteRefusal
+from fedloom.shared.plan import Plan
+from fedloom.shared.privacy.accounting import Mechanism, prv_epsilon
+from fedloom.shared.wire.messages import RefusalHeader
+from tests.support.plans import BATCH, ROUNDS, STEPS, UNITS, a_plan, a_site, a_task
+
+NOTHING = Facts(model_sha256="ab" * 32, history=())
+RUN = Mechanism(noise_multiplier=1.0, sample_rate=BATCH / UNITS, steps=STEPS * ROUNDS)
+COST = prv_epsilon([RUN], 1e-5)
+
+
+def a_config(*, name: str = "north", units: int = UNITS, **policy: object) -> SiteConfig:
+    return SiteConfig(
+        name=name,
+        model=Path("model"),
+        state=Path("state"),
+        declared_units=units,
+        source=SourceSettings(path=Path("r.csv"), text="text", label="label", unit="record"),
+        split=SplitSettings(holdout="test", test_fraction=0.2, validation_fraction=0.1),
+        policy=PolicySettings.model_validate(policy),
+    )
+
+
+def refused(
+    plan: Plan, config: SiteConfig, facts: Facts = NOTHING, *, round_number: int = 1
+) -> SiteRefusal:
+    with pytest.raises(SiteRefusal) as caught:
+        check_task(a_task(plan=plan, round_number=round_number), config, facts)
+    # What the server is told must pass its own check of a refusal.
+    RefusalHeader(site="north", rule=caught.value.rule)
+    return caught.value
+
+
+def with_site(**changes: object) -> Plan:
+    return a_plan(sites=(a_site(**changes), a_site("south")))
+
+
+def without_privacy(**privacy: object) -> Plan:
+    return a_plan(
+        privacy=PrivacySection(mode="none", **privacy),
+        sites=(a_site(noise_multiplier=0.0, epsilon=None),),
+    )
+
+
+def test_a_task_within_every_limit_passes() -> None:
+    for number in range(1, ROUNDS + 1):
+        check_task(a_task(round_number=number), a_config(), NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("rule", "plan", "config"),
+    [
+        ("site-name", a_plan(), a_config(name="east")),
+        ("base-model", a_plan(model=a_plan().model.model_copy(update={"sha256": "cd" * 32})), None),
+        ("declared-units", with_site(declared_units=UNITS + 1), None),
+        ("declared-units", a_plan(), a_config(units=UNITS - 1)),
+        # Named lower than it is, so that the recomputed epsilon would be too small.
+        ("sample-rate", with_site(sample_rate=BATCH / UNITS / 10), None),
+        ("sample-rate", with_site(sample_rate=BATCH / UNITS * 1.0001), None),
+        ("sample-rate", a_plan(training=TrainingSection(local_steps=STEPS)), None),
+        ("steps", with_site(steps=STEPS * ROUNDS - 1), None),
+        ("steps", with_site(steps=1), None),
+        (
+            "privacy-unit",
+            a_plan(privacy=PrivacySection(noise_multiplier=1.0, unit="author")),
+            None,
+        ),
+        ("private-training", without_privacy(), None),
+        ("seeded-noise", a_plan(privacy=PrivacySection(noise_multiplier=1.0, noise_seed=0)), None),
+        ("min-units", a_plan(), a_config(min_units=UNITS + 1)),
+        ("delta", a_plan(privacy=PrivacySection(noise_multiplier=1.0, delta=1.1e-5)), None),
+        (
+            "delta",
+            a_plan(privacy=PrivacySection(noise_multiplier=1.0, delta=1e-3)),
+            a_config(max_delta=0.5),
+        ),
+        ("noise-multiplier", with_site(noise_multiplier=0.0), None),
+        ("epsilon", a_plan(), a_config(max_epsilon=COST * 0.99)),
+        ("epsilon", with_site(noise_multiplier=0.4), a_config(max_epsilon=COST)),
+    ],
+)
+def test_each_rule_refuses_by_its_name(rule: str, plan: Plan, config: SiteConfig | None) -> None:
+    assert refused(plan, config or a_config()).rule == rule
+
+
+def test_a_round_after_the_last_is_refused() -> None:
+    assert refused(a_plan(), a_config(), round_number=ROUNDS + 1).rule == "round"
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    just = a_config(max_epsilon=COST, max_delta=1e-5, min_units=UNITS)
+    check_task(a_task(), just, NOTHING)
+
+
+def test_a_plan_that_claims_a_smaller_epsilon_than_its_noise_gives_is_refused() -> None:
+    loud = Mechanism(noise_multiplier=0.5, sample_rate=BATCH / UNITS, steps=STEPS * ROUNDS)
+    truth = prv_epsilon([loud], 1e-5)
+    plan = with_site(noise_multiplier=0.5, epsilon=0.01)
+    error = refused(plan, a_config(max_epsilon=COST))
+    assert error.rule == "epsilon"
+    assert f"asked {truth:.4g}" in str(error)
+
+
+def test_the_whole_run_is_checked_at_its_first_round() -> None:
+    # Not the first round's cost alone: a run must not be refused half way, its budget gone.
+    one_round = Mechanism(noise_multiplier=1.0, sample_rate=BATCH / UNITS, steps=STEPS)
+    between = (prv_epsilon([one_round], 1e-5) + COST) / 2
+    assert refused(a_plan(), a_config(max_epsilon=between)).rule == "epsilon"
+
+
+def test_what_was_charged_before_counts() -> None:
+    before = Facts(model_sha256="ab" * 32, history=(RUN,))
+    both = prv_epsilon([RUN, RUN], 1e-5)
+    assert both > COST
+    assert refused(a_plan(), a_config(max_epsilon=(COST + both) / 2), before).rule == "epsilon"
+    check_task(a_task(), a_config(max_epsilon=both), before)
+
+
+def test_a_refusal_tells_the_site_both_numbers() -> None:
+    error = refused(a_plan(), a_config(min_units=UNITS + 1))
+    assert str(error) == "refused by rule min-units: asked 1000, allowed 1001"
+
+
+def test_the_institutions_defaults_are_strict() -> None:
+    policy = PolicySettings()
+    assert not policy.allow_seeded_noise
+    assert not policy.allow_non_private
+    assert policy.max_delta <= 1e-5
+
+
+def test_a_site_may_allow_what_its_defaults_refuse() -> None:
+    seeded = a_plan(privacy=PrivacySection(noise_multiplier=1.0, noise_seed=0))
+    check_task(a_task(plan=seeded), a_config(allow_seeded_noise=True), NOTHING)
+    check_task(a_task(plan=without_privacy()), a_config(allow_non_private=True), NOTHING)
+
+
+def test_without_privacy_the_unit_and_sizes_are_still_checked() -> None:
+    config = a_config(allow_non_private=True)
+    assert refused(without_privacy(unit="author"), config).rule == "privacy-unit"
+
+
+def test_a_site_file_reads_back(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text(a_config(max_epsilon=3.0).to_toml(), encoding="utf-8")
+    assert read_site_config(path) == a_config(max_epsilon=3.0)
+
+
+# PRODUCT BUG: client/site/config.py:80 catches no UnicodeDecodeError, as read_federation does.
+@pytest.mark.parametrize("content", [b"= 1", b"\xff", b"name = 'north'\n"])
+def test_a_wrong_site_file_is_a_config_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "site.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError):
+        read_site_config(path)
+
+
+def test_a_misspelt_policy_is_refused_not_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    text = a_config(max_epsilon=3.0).to_toml().replace("max_epsilon", "max_epsilonn")
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"policy.max_epsilonn: unknown key, did you mean max_ep"):
+        read_site_config(path)
