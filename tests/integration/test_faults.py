@@ -69,9 +69,7 @@ def test_without_quorum_the_run_stops_and_a_resume_spends_nothing_twice(
     with pytest.raises(QuorumError, match=r"round 1: 1 of 2 needed.*site0: failed"):
         rounds_with(prepared, path)
     monkeypatch.setenv(VARIABLE, "")
-    run_federation(
-        prepared, RunFolder(path), SerialExecutor(FaultyApp()), RunOptions(resume=True)
-    )
+    run_federation(prepared, RunFolder(path), SerialExecutor(FaultyApp()), RunOptions(resume=True))
     (entry,) = Journal(path / "rounds.jsonl").entries()
     assert entry.accepted == 3
     steps = prepared.plan.training.local_steps

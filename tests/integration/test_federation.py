@@ -179,6 +179,7 @@ def test_every_output_of_a_seeded_run_says_that_it_is_not_private(finished: RunF
 
 def test_nothing_that_left_a_site_names_this_machine(finished: RunFolder) -> None:
     config = (finished.adapter / "adapter_config.json").read_text()
-    assert str(finished.path.parent) not in config and "/" not in json.loads(config)[
-        "base_model_name_or_path"
-    ]
+    assert (
+        str(finished.path.parent) not in config
+        and "/" not in json.loads(config)["base_model_name_or_path"]
+    )

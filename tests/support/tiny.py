@@ -77,6 +77,7 @@ labels = ["negative", "positive"]
 local_steps = {steps}
 expected_batch_size = 16
 learning_rate = 0.05
+precision = "fp32"
 [rounds]
 total = {rounds}
 {rounds_more}

@@ -72,6 +72,7 @@ def make_plan(  # noqa: PLR0913 - one knob for each thing that tests vary
             momentum=0.0,
             learning_rate=rate,
             micro_batch=micro_batch,
+            precision="fp32",
         ),
         aggregation=AggregationPlan(method=method, weights="uniform", max_update_norm=100.0),
         rounds=RoundsPlan(total=1, quorum=1, deadline_seconds=60.0),

@@ -13,6 +13,7 @@ from fedloom.server.run.checkpoint import (
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import Journal, RoundEntry, SiteRound
 from fedloom.shared.errors import CheckpointError, PlanError, RunFolderError
+
 from tests.support.plans import a_plan, an_adapter
 
 PLAN = "ab" * 32
@@ -166,7 +167,7 @@ def test_a_run_folder_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_not_resumed(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="no plan.toml"):
+    with pytest.raises(RunFolderError, match=r"no plan\.toml"):
         RunFolder(tmp_path).read_plan()
     (tmp_path / "plan.toml").write_text("name = 3\n")
     with pytest.raises(PlanError):

@@ -11,6 +11,7 @@ from fedloom.shared.config.sections import LoraSection, PrivacySection, TaskSect
 from fedloom.shared.errors import PlanError
 from fedloom.shared.plan import Plan
 from fedloom.shared.privacy.accounting import Mechanism, prv_epsilon
+
 from tests.support.plans import a_plan, a_site
 
 
@@ -28,7 +29,9 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def config(folder: Path, *, sites: tuple[str, ...] = ("a",), **sections: object) -> FederationConfig:
+def config(
+    folder: Path, *, sites: tuple[str, ...] = ("a",), **sections: object
+) -> FederationConfig:
     tree: dict[str, object] = {
         "federation": {"name": "tiny"},
         "model": {"path": str(folder)},
@@ -203,7 +206,7 @@ def test_a_site_of_just_the_batch_is_planned(model: Path) -> None:
 
 def test_a_delta_that_lets_a_unit_leak_is_refused(model: Path) -> None:
     loose = config(model, privacy={"noise_multiplier": 1.0, "delta": 1e-3})
-    with pytest.raises(PlanError, match="delta 0.001 with 1000"):
+    with pytest.raises(PlanError, match=r"delta 0\.001 with 1000"):
         make_plan(loose, model=model, units={"a": 1000})
     assert make_plan(loose, model=model, units={"a": 999})
 
@@ -288,3 +291,16 @@ def test_a_delta_too_small_for_the_accountant_is_a_plan_error(model: Path) -> No
     tiny = config(model, privacy={"noise_multiplier": 1.0, "delta": 1e-30})
     with pytest.raises(PlanError):
         make_plan(tiny, model=model, units={"a": 1000})
+
+
+# PRODUCT BUG: server/planning.py:71: noise so small that the accountant says infinity ends in
+# pydantic's ValidationError over SitePlan.epsilon, a traceback; expected a PlanError.
+def test_noise_that_gives_no_finite_epsilon_is_a_plan_error(model: Path) -> None:
+    faint = config(
+        model,
+        privacy={"noise_multiplier": 0.01},
+        training={"local_steps": 1, "expected_batch_size": 50},
+        rounds={"total": 1},
+    )
+    with pytest.raises(PlanError):
+        make_plan(faint, model=model, units={"a": 1000})

@@ -16,6 +16,7 @@ from fedloom.shared.errors import ConfigError, SiteRefusal
 from fedloom.shared.plan import Plan
 from fedloom.shared.privacy.accounting import Mechanism, prv_epsilon
 from fedloom.shared.wire.messages import RefusalHeader
+
 from tests.support.plans import BATCH, ROUNDS, STEPS, UNITS, a_plan, a_site, a_task
 
 NOTHING = Facts(model_sha256="ab" * 32, history=())

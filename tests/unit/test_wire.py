@@ -22,6 +22,7 @@ from fedloom.shared.wire.messages import (
 )
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+
 from tests.support.plans import a_task
 
 SIZE = 7
@@ -107,7 +108,10 @@ def test_a_number_that_is_not_finite_is_refused(bad: float, at: int) -> None:
     flat = np.full_like(a_task().adapter.flat, bad)
     task = a_task()
     frame = TrainTask(
-        plan=task.plan, site="north", round=1, adapter=Adapter(layout=task.adapter.layout, flat=flat)
+        plan=task.plan,
+        site="north",
+        round=1,
+        adapter=Adapter(layout=task.adapter.layout, flat=flat),
     ).pack()
     with pytest.raises(WireError, match="NaN or infinity"):
         TrainTask.unpack(frame)
@@ -127,8 +131,8 @@ def test_bytes_of_numpys_or_pickles_are_raw_numbers_at_most() -> None:
     # Of the right length, they are what any bytes are: fp32 numbers, here finite ones.
     file = io.BytesIO()
     np.save(file, np.zeros(4, np.float32))
-    for content in (file.getvalue(), pickle.dumps([0.0] * 20, protocol=0)):
-        content += b"\0" * (-len(content) % 4)
+    for raw in (file.getvalue(), pickle.dumps([0.0] * 20, protocol=0)):
+        content = raw + b"\0" * (-len(raw) % 4)
         try:
             found = from_payload(content, size=len(content) // 4)
         except WireError:

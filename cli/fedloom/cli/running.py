@@ -42,13 +42,15 @@ def simulate(  # noqa: PLR0913 - one parameter for each option of the command
     from fedloom.cli.progress import shown_progress
     from fedloom.server.run.folder import RunFolder
     from fedloom.simulation.federation import worker_pool
-    from fedloom.simulation.prepare import prepare
+    from fedloom.simulation.prepare import decided_as_before, prepare
     from fedloom.simulation.study import StudyOptions, run_study
     from rich.console import Console
 
     console = Console(stderr=True)
     options = StudyOptions(arms=_ARMS[compare], resume=resume, how_to_run_all=how_to_run_all)
     # The workers load their libraries while this process reads records and plans.
+    if resume:
+        config = decided_as_before(config, RunFolder(folder).read_plan())
     with worker_pool(sites=len(config.data.sites), workers=workers) as executor:
         prepared = prepare(config, offline=not online)
         with shown_progress(console) as progress:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from fedloom.server.precision import decide_precision
 from fedloom.shared.config.federation import FederationConfig
-from fedloom.shared.config.sections import PrivacySection, SiteSection
+from fedloom.shared.config.sections import PrivacySection, SiteSection, TrainingSection
 from fedloom.shared.errors import PlanError
 from fedloom.shared.model.base import fingerprint
 from fedloom.shared.plan import AggregationPlan, ModelPlan, Plan, RoundsPlan, SitePlan
@@ -32,7 +33,7 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
         task=config.task,
         lora=config.lora,
         privacy=config.privacy,
-        training=config.training,
+        training=_decided(config.training),
         aggregation=AggregationPlan(
             method=method,
             weights=aggregation.weights,
@@ -45,6 +46,12 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
         ),
         sites=tuple(_site_plan(config, site, units[site.name]) for site in sites),
     )
+
+
+def _decided(training: TrainingSection) -> TrainingSection:
+    if training.precision != "auto":
+        return training
+    return training.model_copy(update={"precision": decide_precision()})
 
 
 def _model_name(reference: str) -> str:

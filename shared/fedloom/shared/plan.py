@@ -8,7 +8,7 @@ alone; nothing outside the plan can change what a run releases.
 import hashlib
 import json
 import tomllib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import tomli_w
 from fedloom.shared.config.problems import explain
@@ -22,7 +22,7 @@ from fedloom.shared.config.sections import (
     TrainingSection,
 )
 from fedloom.shared.errors import PlanError
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 
 class ModelPlan(Section):
@@ -77,6 +77,12 @@ class Plan(Section):
     aggregation: AggregationPlan
     rounds: RoundsPlan
     sites: tuple[SitePlan, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _decided(self) -> Self:
+        if self.training.precision == "auto":
+            raise ValueError("training.precision is auto, expected fp32 or bf16 in a plan")
+        return self
 
     def canonical(self) -> bytes:
         """The one byte form that `sha256` is taken of: JSON, keys sorted, no spaces."""

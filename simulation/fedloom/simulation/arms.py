@@ -7,7 +7,7 @@ from typing import Literal
 from fedloom.server.planning import make_plan
 from fedloom.shared.config.federation import FederationConfig
 from fedloom.shared.config.sections import PrivacySection
-from fedloom.simulation.prepare import Prepared
+from fedloom.simulation.prepare import Prepared, decided_as_before
 
 ArmKind = Literal["non-private", "alone"]
 ARM_KINDS: tuple[ArmKind, ...] = ("non-private", "alone")
@@ -70,5 +70,6 @@ def _alone(prepared: Prepared, name: str) -> TrainedArm:
 
 def _planned(prepared: Prepared, config: FederationConfig) -> Prepared:
     units = {site.name: site.declared_units for site in prepared.plan.sites}
+    config = decided_as_before(config, prepared.plan)
     plan = make_plan(config, model=prepared.model, units=units)
     return replace(prepared, config=config, plan=plan)

@@ -72,3 +72,11 @@ def prepare(config: FederationConfig, *, offline: bool = True) -> Prepared:
             counts[record.label] += 1
     plan = make_plan(config, model=model, units=units)
     return Prepared(config=config, model=model, plan=plan, tests=tests, class_counts=tuple(counts))
+
+
+def decided_as_before(config: FederationConfig, plan: Plan) -> FederationConfig:
+    """The config with what planning had left to measure taken from the plan that it made."""
+    if config.training.precision != "auto":
+        return config
+    training = config.training.model_copy(update={"precision": plan.training.precision})
+    return config.model_copy(update={"training": training})

@@ -103,7 +103,8 @@ class TrainingSection(Section):
     """`[training]`: what a site does in one round.
 
     `local_steps` optimizer steps on Poisson batches of `expected_batch_size` units expected.
-    `micro_batch` and `precision` are speed switches: they change rounding, not the guarantee.
+    `micro_batch` and `precision` are speed switches: they change rounding, not the guarantee;
+    `auto` is decided in the plan, by what the coordinator's processor gains from bf16.
     """
 
     local_steps: Count = 8
@@ -113,7 +114,7 @@ class TrainingSection(Section):
     head_learning_rate: Positive | None = None
     momentum: Fraction = 0.9
     micro_batch: Count = 32
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 class AggregationSection(Section):

@@ -1,6 +1,9 @@
 """The least noise that keeps a whole run within its budget."""
 
+import math
 from collections.abc import Callable
+
+from scipy.optimize import brentq
 
 from fedloom.shared.errors import PlanError
 from fedloom.shared.privacy.accounting import Accountant, Mechanism
@@ -8,6 +11,7 @@ from fedloom.shared.privacy.accounting import Accountant, Mechanism
 # Above this no training survives; a request that needs more is a mistake in the config.
 _LARGEST_NOISE = 1e4
 _RELATIVE_TOLERANCE = 1e-3
+_SMALLEST_EPSILON = 1e-9
 
 
 def solve_noise_multiplier(
@@ -22,30 +26,33 @@ def solve_noise_multiplier(
         PlanError: no noise up to 10,000 is enough.
     """
 
-    def cost(noise: float) -> float:
+    def excess(log_noise: float) -> float:
+        noise = math.exp(log_noise)
         mechanism = Mechanism(noise_multiplier=noise, sample_rate=sample_rate, steps=steps)
-        return accountant([mechanism], delta)
+        found = accountant([mechanism], delta)
+        if found <= epsilon:
+            within.append(noise)
+        return math.log(max(found, _SMALLEST_EPSILON) / epsilon)
 
-    low, high = _bracket(cost, epsilon)
-    while high > low * (1 + _RELATIVE_TOLERANCE):
-        middle = (low * high) ** 0.5
-        if cost(middle) <= epsilon:
-            high = middle
-        else:
-            low = middle
-    return high
+    within: list[float] = []
+    low, high = _bracket(excess, epsilon)
+    root = float(brentq(excess, low, high, xtol=_RELATIVE_TOLERANCE / 4))
+    # The root may lie a hair on the wrong side; only a point that was seen to hold counts.
+    excess(root + _RELATIVE_TOLERANCE / 2)
+    return min(within)
 
 
-def _bracket(cost: Callable[[float], float], epsilon: float) -> tuple[float, float]:
-    high = 0.5
-    while cost(high) > epsilon:
-        high *= 2
-        if high > _LARGEST_NOISE:
+def _bracket(excess: Callable[[float], float], epsilon: float) -> tuple[float, float]:
+    """Logarithms of two noises, the first too small and the second enough."""
+    high = math.log(0.5)
+    while excess(high) > 0:
+        high += math.log(2)
+        if math.exp(high) > _LARGEST_NOISE:
             raise PlanError(
                 f"privacy: epsilon {epsilon} cannot be reached with any noise up to "
                 f"{_LARGEST_NOISE:g}; expected a larger epsilon or fewer steps"
             )
-    low = high / 2
-    while low > 1e-3 and cost(low) <= epsilon:
-        low, high = low / 2, low
+    low = high - math.log(2)
+    while excess(low) <= 0:
+        low, high = low - math.log(2), low
     return low, high

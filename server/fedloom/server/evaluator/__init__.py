@@ -1,0 +1,1 @@
+"""Scores of adapters on held-out records."""

@@ -1,0 +1,233 @@
+"""One round's exchange over a scripted grid: order, deadline, faults; and who serves whom."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+from fedloom.server import exchange
+from fedloom.server.discovery import discover_sites
+from fedloom.server.exchange import Reply, replies
+from fedloom.shared.wire.flower import to_records
+from fedloom.shared.wire.messages import HELLO_QUERY, HelloHeader, RefusalHeader
+from flwr.app import Error, Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+
+class ScriptedGrid(Grid):
+    """Replies when the script says so. `script[node]` is (seconds, maker of the reply)."""
+
+    def __init__(self, script: dict[int, tuple[float, Callable[[Message], Message]] | None]):
+        self.script = script
+        self.now = 0.0
+        self.unpushable: set[int] = set()
+        self.waiting: dict[str, tuple[float, Message]] = {}
+        self.pulled: list[str] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def set_run(self, run: Run) -> None:
+        raise NotImplementedError
+
+    @property
+    def run(self) -> Run:
+        raise NotImplementedError
+
+    def create_message(self, *_: object, **__: object) -> Message:
+        raise NotImplementedError
+
+    def get_node_ids(self) -> Iterable[int]:
+        return list(self.script)
+
+    def send_and_receive(self, *_: object, **__: object) -> Iterable[Message]:
+        raise AssertionError("holds all replies at once")
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return [self._push(message) for message in messages]
+
+    def _push(self, message: Message) -> str:
+        node = message.metadata.dst_node_id
+        if node in self.unpushable:
+            return ""  # as Flower's grids mark a message that was not taken
+        message.metadata.__dict__["_message_id"] = f"id-{node}"
+        answer = self.script[node]
+        if answer is not None:
+            self.waiting[f"id-{node}"] = (answer[0], answer[1](message))
+        return f"id-{node}"
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+        found = [at for at in message_ids if at in self.waiting and self.waiting[at][0] <= self.now]
+        self.pulled += found
+        return iter([self.waiting.pop(at)[1] for at in found])
+
+
+@pytest.fixture(autouse=True)
+def _no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting moves the scripted clock instead of the real one."""
+
+    def sleep(seconds: float) -> None:
+        for grid in grids:
+            grid.now += seconds
+
+    grids: list[ScriptedGrid] = []
+    made = ScriptedGrid.__init__
+
+    def remember(self: ScriptedGrid, script: dict) -> None:
+        made(self, script)
+        grids.append(self)
+
+    monkeypatch.setattr(ScriptedGrid, "__init__", remember)
+    monkeypatch.setattr(exchange.time, "sleep", sleep)
+
+
+def hello(site: str) -> Callable[[Message], Message]:
+    return lambda message: Message(to_records(HelloHeader(site=site).frame()), reply_to=message)
+
+
+def error(message: Message) -> Message:
+    return Message(Error(code=3), reply_to=message)
+
+
+def error_from_elsewhere(message: Message) -> Message:
+    reply = error(message)
+    reply.metadata.__dict__["_src_node_id"] = 1
+    return reply
+
+
+def messages(*nodes: int) -> dict[str, Message]:
+    return {
+        f"site{node}": Message(RecordDict(), dst_node_id=node, message_type="train")
+        for node in nodes
+    }
+
+
+def exchanged(grid: ScriptedGrid, *nodes: int, deadline: float = 10.0) -> list[Reply]:
+    stream = replies(grid, messages(*nodes), deadline_seconds=deadline, clock=grid.clock)
+    return list(stream)
+
+
+def test_replies_come_in_the_order_of_arrival() -> None:
+    script = {1: (3.0, hello("a")), 2: (1.0, hello("b")), 3: (2.0, hello("c"))}
+    found = exchanged(ScriptedGrid(script), 1, 2, 3)
+    assert [reply.site for reply in found] == ["site2", "site3", "site1"]
+    assert all(reply.message is not None for reply in found)
+
+
+def test_one_reply_is_pulled_at_a_time() -> None:
+    # All have arrived; pulling them together would hold every adapter in memory.
+    grid = ScriptedGrid({node: (0.0, hello("x")) for node in (1, 2, 3)})
+    stream = replies(grid, messages(1, 2, 3), deadline_seconds=10.0, clock=grid.clock)
+    for taken in (1, 2, 3):
+        next(stream)
+        assert len(grid.pulled) == taken
+    assert list(stream) == []
+
+
+def test_nothing_is_waited_for_once_all_have_answered() -> None:
+    grid = ScriptedGrid({1: (0.0, hello("a"))})
+    exchanged(grid, 1)
+    assert grid.now == 0.0
+
+
+def test_the_silent_are_named_after_the_deadline() -> None:
+    grid = ScriptedGrid({1: None, 2: (1.0, hello("b")), 3: (99.0, hello("late"))})
+    found = exchanged(grid, 1, 2, 3, deadline=5.0)
+    assert found[0].site == "site2"
+    assert {reply.site for reply in found[1:] if reply.message is None} == {"site1", "site3"}
+    assert len(found) == 3
+    assert 5.0 <= grid.now < 5.2
+
+
+def test_no_answer_at_all() -> None:
+    found = exchanged(ScriptedGrid({1: None, 2: None}), 1, 2, deadline=1.0)
+    assert sorted((reply.site, reply.message) for reply in found) == [
+        ("site1", None),
+        ("site2", None),
+    ]
+
+
+def test_a_message_that_was_not_taken_is_one_silent_site() -> None:
+    grid = ScriptedGrid({1: (0.0, hello("a")), 2: (0.0, hello("b")), 3: (0.0, hello("c"))})
+    grid.unpushable = {2}
+    found = exchanged(grid, 1, 2, 3)
+    assert {reply.site: reply.message is not None for reply in found} == {
+        "site1": True,
+        "site2": False,
+        "site3": True,
+    }
+    # It must not be waited for either.
+    assert grid.now == 0.0
+
+
+def test_an_error_that_comes_from_another_node_belongs_to_the_asked_site() -> None:
+    # Flower's link answers for a node that is gone: src_node_id is not the site's.
+    grid = ScriptedGrid({1: (1.0, hello("a")), 2: (0.0, error_from_elsewhere)})
+    first, second = exchanged(grid, 1, 2)
+    assert first.site == "site2"
+    assert first.message is not None
+    assert first.message.has_error()
+    assert first.message.metadata.src_node_id == 1
+    assert second.site == "site1"
+    assert second.message is not None
+    assert not second.message.has_error()
+
+
+def test_a_second_reply_to_one_message_does_not_count() -> None:
+    class Repeating(ScriptedGrid):
+        def pull_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+            found = list(super().pull_messages(message_ids))
+            return iter(found * 2)
+
+    found = exchanged(Repeating({1: (0.0, hello("a")), 2: (1.0, hello("b"))}), 1, 2)
+    assert [reply.site for reply in found] == ["site1", "site2"]
+
+
+def discovered(script: dict) -> dict[str, int]:
+    return dict(discover_sites(ScriptedGrid(script), deadline_seconds=0.3))
+
+
+def test_discovery_names_each_nodes_site() -> None:
+    assert discovered({7: (0.0, hello("north")), 8: (0.0, hello("south"))}) == {
+        "north": 7,
+        "south": 8,
+    }
+
+
+def test_discovery_asks_the_hello_query() -> None:
+    asked: list[str] = []
+
+    def answer(message: Message) -> Message:
+        asked.append(message.metadata.message_type)
+        return hello("north")(message)
+
+    discovered({7: (0.0, answer)})
+    assert asked == [HELLO_QUERY]
+
+
+@pytest.mark.parametrize("claims", [2, 3])
+def test_a_name_that_several_nodes_claim_belongs_to_none(claims: int) -> None:
+    # Otherwise a newcomer could take a site's place, or two would be counted as one.
+    script = {node: (0.0, hello("north")) for node in range(10, 10 + claims)}
+    assert discovered(script | {1: (0.0, hello("south"))}) == {"south": 1}
+
+
+def test_discovery_leaves_out_what_is_no_hello() -> None:
+    def refusal(message: Message) -> Message:
+        frame = RefusalHeader(site="north", rule="no").frame()
+        return Message(to_records(frame), reply_to=message)
+
+    def bad_name(message: Message) -> Message:
+        records = to_records(HelloHeader(site="x").frame())
+        records.config_records["fedloom.header"]["json"] = (
+            '{"kind":"hello","format":1,"site":"../x"}'
+        )
+        return Message(records, reply_to=message)
+
+    script = {
+        1: (0.0, hello("north")),
+        2: (0.0, refusal),
+        3: (0.0, bad_name),
+        4: (0.0, lambda message: Message(RecordDict(), reply_to=message)),
+        5: (0.0, error),
+    }
+    assert discovered(script) == {"north": 1}
