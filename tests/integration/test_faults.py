@@ -14,7 +14,7 @@ from fedloom.simulation.executors.pool import PoolExecutor
 from fedloom.simulation.executors.serial import SerialExecutor
 from fedloom.simulation.federation import RunOptions, run_federation
 from fedloom.simulation.prepare import Prepared, prepare
-from tests.support.faulty import SECRET, VARIABLE, FaultyApp
+from tests.support.faulty import PRIVATE_WORDS, VARIABLE, FaultyApp
 from tests.support.tiny import write_federation
 
 
@@ -47,7 +47,7 @@ def test_a_bad_site_is_named_and_left_out(
     (entry,) = rounds_with(prepared, tmp_path / "run")
     assert [site.fault is None for site in entry.sites] == [True, False, True]
     assert told in (entry.sites[1].fault or "")
-    assert SECRET not in (tmp_path / "run" / "rounds.jsonl").read_text()
+    assert PRIVATE_WORDS not in (tmp_path / "run" / "rounds.jsonl").read_text()
 
 
 def test_a_left_out_site_does_not_count_in_the_mean(

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import tomli_w
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
+
 from fedloom.client.training.units import micro_batches
 from fedloom.server.aggregation.exact_sum import ExactSum
 from fedloom.shared.adapter import Adapter, AdapterLayout
@@ -16,10 +21,6 @@ from fedloom.shared.errors import ConfigError
 from fedloom.shared.tasks.base import Example
 from fedloom.shared.wire.flower import from_records, to_records
 from fedloom.shared.wire.frame import Frame, from_payload, to_payload
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
-from numpy.typing import NDArray
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 MODEST = settings(max_examples=60, deadline=None)
@@ -78,7 +79,7 @@ def test_adding_to_a_part_changes_that_part_alone(
         assert bits(after[name]) == bits(expected)
 
 
-# PRODUCT BUG (small): shared/adapter.py:99: np.concatenate of no arrays raises ValueError; the
+# PRODUCT BUG (small): shared/adapter.py: np.concatenate of no arrays raises ValueError; the
 # empty part of an adapter should be an empty array, as in from_state.
 def test_the_empty_part_of_an_adapter_is_empty() -> None:
     adapter = Adapter.from_state({"w": np.ones(3, np.float32)})
@@ -143,7 +144,7 @@ def test_a_sum_is_close_to_the_exact_one(drawn, exponent: int) -> None:
     assert np.abs(found - by_float).max() <= len(shares) * 2.0**-50
 
 
-# PRODUCT BUG (docstring): server/aggregation/exact_sum.py:17 says "at most 2^-53 for each term";
+# PRODUCT BUG (docstring): server/aggregation/exact_sum.py says "at most 2^-53 for each term";
 # the product with the share is rounded to a double first, so terms near 1024 err by 2^-44.
 @MODEST
 @given(updates)

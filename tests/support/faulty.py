@@ -19,7 +19,7 @@ from fedloom.shared.wire.flower import from_records, to_records
 from fedloom.shared.wire.frame import Frame
 
 VARIABLE = "FEDLOOM_TEST_FAULT"
-SECRET = "patient 4711 has a cough"
+PRIVATE_WORDS = "patient 4711 has a cough"
 
 Change = Callable[[Frame], Frame]
 
@@ -61,7 +61,7 @@ class FaultyApp(ClientApp):
         if message.metadata.message_type != "train" or fault is None:
             return self._honest(message, context)
         if fault == "raise":
-            raise RuntimeError(SECRET)
+            raise RuntimeError(PRIVATE_WORDS)
         if fault == "hang":
             time.sleep(600)
         if fault == "die":

@@ -1,6 +1,7 @@
 """Plans, adapters and tasks as values, without a model: for tests that train nothing."""
 
 import numpy as np
+
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import (
     LoraSection,
@@ -27,6 +28,16 @@ def a_site(name: str = "north", **changes: object) -> SitePlan:
     return SitePlan.model_validate(fields | changes)
 
 
+def a_training(**changes: object) -> TrainingSection:
+    """What a site does in one round, with nothing left to decide."""
+    fields: dict[str, object] = {
+        "local_steps": STEPS,
+        "expected_batch_size": BATCH,
+        "precision": "fp32",
+    }
+    return TrainingSection.model_validate(fields | changes)
+
+
 def a_plan(**changes: object) -> Plan:
     """A private, unseeded plan of two sites; `changes` replace whole fields."""
     fields: dict[str, object] = {
@@ -35,7 +46,7 @@ def a_plan(**changes: object) -> Plan:
         "task": TaskSection(labels=("negative", "positive")),
         "lora": LoraSection(),
         "privacy": PrivacySection(noise_multiplier=1.0, delta=1e-5),
-        "training": TrainingSection(local_steps=STEPS, expected_batch_size=BATCH),
+        "training": a_training(),
         "aggregation": AggregationPlan(method="ffa-lora", weights="uniform", max_update_norm=100.0),
         "rounds": RoundsPlan(total=ROUNDS, quorum=1, deadline_seconds=60.0),
         "sites": (a_site("north"), a_site("south")),

@@ -39,7 +39,7 @@ def site_plan(*, noise: float = 1.0, rate: float = 1.0, units: int = 100) -> Sit
     )
 
 
-def make_plan(  # noqa: PLR0913 - one knob for each thing that tests vary
+def make_plan(
     model: Path,
     *,
     clip_norm: float = 1.0,

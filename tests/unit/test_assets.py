@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from fedloom.shared.errors import AssetError
 from fedloom.simulation.demo import assets
 from fedloom.simulation.demo.assets import (

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
 from fedloom.server.run.checkpoint import (
     checkpoint_path,
     latest_checkpoint,
@@ -13,7 +14,6 @@ from fedloom.server.run.checkpoint import (
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import Journal, RoundEntry, SiteRound
 from fedloom.shared.errors import CheckpointError, PlanError, RunFolderError
-
 from tests.support.plans import a_plan, an_adapter
 
 PLAN = "ab" * 32
@@ -76,7 +76,7 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
         read_checkpoint(tmp_path, 4, PLAN)
 
 
-# PRODUCT BUG (small): server/run/checkpoint.py:74 parses the header before safetensors looks at
+# PRODUCT BUG (small): server/run/checkpoint.py parses the header before safetensors looks at
 # it; JSONDecodeError (or AttributeError) escapes where "no safetensors content" was meant.
 @pytest.mark.parametrize("body", [b"", b"\2\0\0\0\0\0\0\0[]", b"no safetensors"])
 def test_a_rightly_hashed_body_that_is_no_checkpoint_is_refused(

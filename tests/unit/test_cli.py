@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from fedloom.cli.commands.config import TEMPLATE
 from fedloom.cli.main import COMMANDS, main
 
@@ -137,7 +138,7 @@ def test_config_init_never_overwrites(fedloom: Run, tmp_path: Path) -> None:
     assert (tmp_path / "mine.toml").read_text() == "precious"
 
 
-# PRODUCT BUG: cli/commands/config.py:48 and cli/main.py:78: an OSError is no FedLoomError, so a
+# PRODUCT BUG: cli/commands/config.py and cli/main.py: an OSError is no FedLoomError, so a
 # traceback of FileNotFoundError is shown.
 def test_config_init_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
     said = program("config", "init", "nowhere/federation.toml", cwd=tmp_path)

@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from fedloom.cli.commands.config import TEMPLATE
 from fedloom.shared.config.federation import FederationConfig, read_federation
 from fedloom.shared.errors import ConfigError
@@ -198,7 +199,7 @@ def test_what_is_no_toml_is_said(tmp_path: Path, content: bytes) -> None:
 
 
 # PRODUCT BUG: tomllib raises a bare ValueError for an integer above 4,300 digits and a
-# RecursionError for deep nesting; shared/config/federation.py:55 catches neither.
+# RecursionError for deep nesting; shared/config/federation.py catches neither.
 @pytest.mark.parametrize("text", ["a = " + "9" * 5000, "a = " + "[" * 5000 + "]" * 5000])
 def test_monstrous_toml_is_a_config_error(tmp_path: Path, text: str) -> None:
     assert problems(tmp_path, text)
@@ -225,7 +226,7 @@ def test_a_hub_id_stays_a_hub_id(tmp_path: Path) -> None:
     assert config.model.path == "google-bert/bert-base-uncased"
 
 
-# PRODUCT BUG: shared/config/federation.py:71 asks the file system about a name of any length;
+# PRODUCT BUG: shared/config/federation.py asks the file system about a name of any length;
 # OSError (ENAMETOOLONG) escapes. Expected: a ConfigError, here or a ModelError later.
 def test_an_overlong_model_path_is_no_os_error(tmp_path: Path) -> None:
     with suppress(ConfigError):

@@ -27,7 +27,7 @@ from tests.support.training import (
 SILENT = site_plan(noise=1e-9)
 
 
-def clipped_sum(  # noqa: PLR0913 - what the cases vary
+def clipped_sum(
     model: Path,
     rows: list[Record],
     *,

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
+from flwr.app import Error, Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
 from fedloom.server import exchange
 from fedloom.server.discovery import discover_sites
 from fedloom.server.exchange import Reply, replies
 from fedloom.shared.wire.flower import to_records
 from fedloom.shared.wire.messages import HELLO_QUERY, HelloHeader, RefusalHeader
-from flwr.app import Error, Message, RecordDict
-from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 
 class ScriptedGrid(Grid):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fedloom.client.site.ledger import Entry, Ledger, charge_of
 from fedloom.shared.errors import SiteRefusal, TrainingError
 from fedloom.shared.privacy.accounting import Mechanism, merge
 from fedloom.shared.wire.frame import Frame, to_payload
 from fedloom.shared.wire.messages import TrainTask
-
 from tests.support.plans import STEPS, a_plan, a_site, a_task
 
 # A payload whose raw bytes hold line ends, as any array's may.

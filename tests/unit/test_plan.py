@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 
 import pytest
+
 from fedloom.server.planning import epsilon_by_round, make_plan
 from fedloom.shared.config.federation import FederationConfig
 from fedloom.shared.config.sections import LoraSection, PrivacySection, TaskSection
 from fedloom.shared.errors import PlanError
 from fedloom.shared.plan import Plan
 from fedloom.shared.privacy.accounting import Mechanism, prv_epsilon
-
 from tests.support.plans import a_plan, a_site
 
 
@@ -37,7 +37,7 @@ def config(
         "model": {"path": str(folder)},
         "task": {"labels": ["no", "yes"]},
         "privacy": {"noise_multiplier": 1.0},
-        "training": {"local_steps": 2, "expected_batch_size": 50},
+        "training": {"local_steps": 2, "expected_batch_size": 50, "precision": "fp32"},
         "rounds": {"total": 3},
         "data": {"sites": [{"name": name, "path": f"{name}.csv"} for name in sites]},
     }
@@ -51,8 +51,8 @@ def config(
         a_plan(task=TaskSection(labels=("größer", 'quo"te', "日本"))),
         a_plan(privacy=PrivacySection(epsilon=0.1 + 0.2, delta=1 / 3e7, noise_seed=0)),
         a_plan(lora=LoraSection(targets=("q", "v"), last_layers=2, alpha=1e-9)),
-        # PRODUCT BUG: shared/config/sections.py:75 refuses mode "none" when delta and clip_norm
-        # are present, and shared/plan.py:92 always writes them; no plan without privacy can be
+        # PRODUCT BUG: shared/config/sections.py refuses mode "none" when delta and clip_norm
+        # are present, and shared/plan.py always writes them; no plan without privacy can be
         # sent to a site (cannot-train everywhere) or resumed.
         pytest.param(
             a_plan(
@@ -169,7 +169,7 @@ def test_bytes_that_are_no_plan_are_refused(content: bytes) -> None:
         Plan.from_canonical(content, sha256=digest(content))
 
 
-# PRODUCT BUG (small): shared/plan.py:131 hands a TOML date to json.dumps; TypeError escapes.
+# PRODUCT BUG (small): shared/plan.py hands a TOML date to json.dumps; TypeError escapes.
 @pytest.mark.parametrize("text", ["a = [", "name = 3", "", "name = 2020-01-01"])
 def test_a_text_that_is_no_plan_is_refused(text: str) -> None:
     with pytest.raises(PlanError):
@@ -273,6 +273,23 @@ def test_the_default_method_follows_the_mode(
     assert make_plan(wanted, model=model, units={"a": 1000}).aggregation.method == method
 
 
+@pytest.mark.parametrize("asked", ["auto", "fp32", "bf16"])
+def test_a_plan_never_leaves_the_precision_open(model: Path, asked: str) -> None:
+    # Two sites of other machines would round differently under one plan.
+    wanted = config(model, training={"expected_batch_size": 50, "precision": asked})
+    plain = wanted.model_copy(update={"privacy": PrivacySection(mode="none")})
+    decided = make_plan(plain, model=model, units={"a": 100}).training.precision
+    assert decided in ({"fp32", "bf16"} if asked == "auto" else {asked})
+
+
+def test_a_plan_with_an_open_precision_is_refused() -> None:
+    tree = json.loads(a_plan().canonical())
+    tree["training"]["precision"] = "auto"
+    content = json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()
+    with pytest.raises(PlanError, match="precision is auto"):
+        Plan.from_canonical(content, sha256=digest(content))
+
+
 def test_only_the_last_part_of_a_model_folder_is_in_the_plan(model: Path) -> None:
     # The coordinator's directory names are nobody else's business.
     plan = make_plan(config(model), model=model, units={"a": 1000})
@@ -285,7 +302,7 @@ def test_a_hub_id_is_kept_whole(model: Path) -> None:
     assert make_plan(named, model=model, units={"a": 1000}).model.name == "org/base"
 
 
-# PRODUCT BUG: shared/privacy/accounting.py:56 lets Opacus' "Floating point errors will dominate
+# PRODUCT BUG: shared/privacy/accounting.py lets Opacus' "Floating point errors will dominate
 # for such small values of delta" out as a bare ValueError; expected a PlanError naming delta.
 def test_a_delta_too_small_for_the_accountant_is_a_plan_error(model: Path) -> None:
     tiny = config(model, privacy={"noise_multiplier": 1.0, "delta": 1e-30})
@@ -293,13 +310,13 @@ def test_a_delta_too_small_for_the_accountant_is_a_plan_error(model: Path) -> No
         make_plan(tiny, model=model, units={"a": 1000})
 
 
-# PRODUCT BUG: server/planning.py:71: noise so small that the accountant says infinity ends in
+# PRODUCT BUG: server/planning.py: noise so small that the accountant says infinity ends in
 # pydantic's ValidationError over SitePlan.epsilon, a traceback; expected a PlanError.
 def test_noise_that_gives_no_finite_epsilon_is_a_plan_error(model: Path) -> None:
     faint = config(
         model,
         privacy={"noise_multiplier": 0.01},
-        training={"local_steps": 1, "expected_batch_size": 50},
+        training={"local_steps": 1, "expected_batch_size": 50, "precision": "fp32"},
         rounds={"total": 1},
     )
     with pytest.raises(PlanError):

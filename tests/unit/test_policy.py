@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from fedloom.client.site.config import (
     PolicySettings,
     SiteConfig,
@@ -11,13 +12,12 @@ from fedloom.client.site.config import (
     read_site_config,
 )
 from fedloom.client.site.policy import Facts, check_task
-from fedloom.shared.config.sections import PrivacySection, TrainingSection
+from fedloom.shared.config.sections import PrivacySection
 from fedloom.shared.errors import ConfigError, SiteRefusal
 from fedloom.shared.plan import Plan
 from fedloom.shared.privacy.accounting import Mechanism, prv_epsilon
 from fedloom.shared.wire.messages import RefusalHeader
-
-from tests.support.plans import BATCH, ROUNDS, STEPS, UNITS, a_plan, a_site, a_task
+from tests.support.plans import BATCH, ROUNDS, STEPS, UNITS, a_plan, a_site, a_task, a_training
 
 NOTHING = Facts(model_sha256="ab" * 32, history=())
 RUN = Mechanism(noise_multiplier=1.0, sample_rate=BATCH / UNITS, steps=STEPS * ROUNDS)
@@ -72,7 +72,7 @@ def test_a_task_within_every_limit_passes() -> None:
         # Named lower than it is, so that the recomputed epsilon would be too small.
         ("sample-rate", with_site(sample_rate=BATCH / UNITS / 10), None),
         ("sample-rate", with_site(sample_rate=BATCH / UNITS * 1.0001), None),
-        ("sample-rate", a_plan(training=TrainingSection(local_steps=STEPS)), None),
+        ("sample-rate", a_plan(training=a_training(expected_batch_size=BATCH * 2)), None),
         ("steps", with_site(steps=STEPS * ROUNDS - 1), None),
         ("steps", with_site(steps=1), None),
         (
@@ -160,7 +160,7 @@ def test_a_site_file_reads_back(tmp_path: Path) -> None:
     assert read_site_config(path) == a_config(max_epsilon=3.0)
 
 
-# PRODUCT BUG: client/site/config.py:80 catches no UnicodeDecodeError, as read_federation does.
+# PRODUCT BUG: client/site/config.py catches no UnicodeDecodeError, as read_federation does.
 @pytest.mark.parametrize("content", [b"= 1", b"\xff", b"name = 'north'\n"])
 def test_a_wrong_site_file_is_a_config_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "site.toml"

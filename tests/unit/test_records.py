@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from fedloom.shared.data.records import (
     Record,
     RecordSource,
@@ -16,7 +17,6 @@ from fedloom.shared.data.records import (
     read_records,
 )
 from fedloom.shared.errors import DataError
-
 from tests.support.tiny import sentences, write_csv, write_jsonl
 
 LABELS = ("negative", "positive")
@@ -107,8 +107,8 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path: Path, name: str) -> None:
     assert "empty file" in refusal(written(tmp_path / name, ""))
 
 
-# PRODUCT BUG: shared/data/records.py:125 turns the library's "corresponds to no data!" into
-# "cannot be read as csv"; the check for no rows at line 54 is never reached.
+# PRODUCT BUG: shared/data/records.py turns the library's "corresponds to no data!" into
+# "cannot be read as csv"; its own check for no rows is never reached.
 def test_a_csv_with_a_header_alone_has_no_rows(tmp_path: Path) -> None:
     assert "no rows" in refusal(written(tmp_path / "r.csv", "text,label\n"))
 
@@ -158,7 +158,7 @@ def test_an_empty_unit_in_csv_names_its_row(tmp_path: Path) -> None:
     assert refusal(path, unit="who") == f"{path}, row 2, column who: no privacy unit"
 
 
-# PRODUCT BUG (privacy): shared/data/records.py:81 takes str(None), so every record without a
+# PRODUCT BUG (privacy): shared/data/records.py takes str(None), so every record without a
 # unit joins one person called "None" instead of being refused as in CSV.
 @pytest.mark.parametrize(
     "row", ['{"text":"b","label":"negative"}', '{"text":"b","label":"negative","who":null}']
@@ -177,7 +177,7 @@ def test_a_missing_unit_in_parquet_names_its_row(tmp_path: Path, units: pa.Array
 
 
 # PRODUCT BUG (small): a JSONL column in which every text is an ISO date becomes timestamps, and
-# shared/data/records.py:72 then says "no text".
+# shared/data/records.py then says "no text".
 def test_jsonl_texts_that_look_like_dates_survive(tmp_path: Path) -> None:
     path = written(tmp_path / "r.jsonl", '{"text":"2020-01-01","label":"positive"}\n')
     assert read(path)[0].text == "2020-01-01"

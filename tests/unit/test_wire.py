@@ -8,6 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import FedLoomError, PlanError, WireError
 from fedloom.shared.wire.flower import HEADER, PAYLOAD, from_records, to_records
@@ -20,9 +23,6 @@ from fedloom.shared.wire.messages import (
     TrainTask,
     UpdateHeader,
 )
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
-from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
-
 from tests.support.plans import a_task
 
 SIZE = 7
@@ -316,7 +316,7 @@ def test_an_oversized_header_is_refused_before_it_is_parsed() -> None:
         TaskHeader.parse("é" * (MAX_HEADER_BYTES // 2 + 1))
 
 
-# PRODUCT BUG (small): shared/config/problems.py:24 repeats an unknown key in full; a peer's
+# PRODUCT BUG (small): shared/config/problems.py repeats an unknown key in full; a peer's
 # megabytes, line breaks included, go into fault lines, rounds.jsonl and the report.
 @pytest.mark.parametrize("key", ["x" * 100_000, "two\nlines"])
 def test_a_peers_key_cannot_flood_or_break_the_log_line(key: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import click
+
 from fedloom.shared.errors import FedLoomError
 
 # Module and attribute of each command; a module is imported only when its command runs.

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
+
 from fedloom.shared.config.federation import FederationConfig
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def default_folder(name: str) -> Path:
     return Path("runs") / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
 
 
-def simulate(  # noqa: PLR0913 - one parameter for each option of the command
+def simulate(
     config: FederationConfig,
     folder: Path,
     *,
@@ -39,12 +40,13 @@ def simulate(  # noqa: PLR0913 - one parameter for each option of the command
     Raises:
         FedLoomError: whatever is wrong with config, data, model, folder or run.
     """
+    from rich.console import Console
+
     from fedloom.cli.progress import shown_progress
     from fedloom.server.run.folder import RunFolder
     from fedloom.simulation.federation import worker_pool
     from fedloom.simulation.prepare import decided_as_before, prepare
     from fedloom.simulation.study import StudyOptions, run_study
-    from rich.console import Console
 
     console = Console(stderr=True)
     options = StudyOptions(arms=_ARMS[compare], resume=resume, how_to_run_all=how_to_run_all)

@@ -7,13 +7,14 @@ text, a loss or a count: those depend on records. They go to the site's own log.
 import logging
 from pathlib import Path
 
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
 from fedloom.client.site.config import SITE_SETTINGS
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.shared.errors import FedLoomError, SiteRefusal
 from fedloom.shared.wire.flower import from_records, to_records
 from fedloom.shared.wire.messages import HelloHeader, RefusalHeader, TrainTask
-from flwr.app import Context, Message, RecordDict
-from flwr.clientapp import ClientApp
 
 logger = logging.getLogger("fedloom.site")
 

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
 from fedloom.server.discovery import discover_sites
 from fedloom.server.initial import initial_adapter
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.strategy import FedLoomStrategy, RoundObserver
-from flwr.app import Context
-from flwr.serverapp import Grid, ServerApp
 
 RUN_FOLDER, MODEL_FOLDER = "run-folder", "model-folder"
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
 from fedloom.server.exchange import replies
 from fedloom.shared.errors import WireError
 from fedloom.shared.wire.flower import from_records
 from fedloom.shared.wire.messages import HELLO_QUERY, HelloHeader
-from flwr.app import Message, RecordDict
-from flwr.serverapp import Grid
 
 
 def discover_sites(grid: Grid, *, deadline_seconds: float) -> Mapping[str, int]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 from flwr.common.constant import ErrorCode
+
 from fedloom.server.aggregation.base import Aggregator
 from fedloom.server.exchange import Reply
 from fedloom.server.run.journal import SiteRound

@@ -4,6 +4,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+
 from fedloom.server.aggregation.registry import AGGREGATORS
 from fedloom.server.exchange import Reply, replies
 from fedloom.server.intake import Intake
@@ -15,9 +19,6 @@ from fedloom.shared.errors import QuorumError
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.flower import to_records
 from fedloom.shared.wire.messages import TrainTask
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
-from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Result, Strategy
 
 RoundObserver = Callable[[int, Adapter, RoundEntry | None], None]
 """Called once with the start (or the adapter resumed from), then after each durable round."""
@@ -52,7 +53,7 @@ class FedLoomStrategy(Strategy):
         self._aggregator = AGGREGATORS[plan.aggregation.method]()
         self._current = initial
 
-    def start(  # noqa: PLR0913 - Flower's signature
+    def start(
         self,
         grid: Grid,
         initial_arrays: ArrayRecord | None = None,

@@ -8,8 +8,9 @@ from functools import cached_property
 from math import prod
 
 import numpy as np
-from fedloom.shared.errors import WireError
 from numpy.typing import NDArray
+
+from fedloom.shared.errors import WireError
 
 
 @dataclass(frozen=True, kw_only=True)

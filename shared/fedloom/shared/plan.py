@@ -11,6 +11,8 @@ import tomllib
 from typing import Annotated, Literal, Self
 
 import tomli_w
+from pydantic import Field, ValidationError, model_validator
+
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import (
     Count,
@@ -22,7 +24,6 @@ from fedloom.shared.config.sections import (
     TrainingSection,
 )
 from fedloom.shared.errors import PlanError
-from pydantic import Field, ValidationError, model_validator
 
 
 class ModelPlan(Section):

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flwr.app import Context, RecordDict
+from flwr.app.user_config import UserConfig
+
 from fedloom.client.site.config import (
     SITE_SETTINGS,
     PolicySettings,
@@ -25,8 +28,6 @@ from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.executors.pool import PoolExecutor
 from fedloom.simulation.grid import RUN_ID, InProcessGrid
 from fedloom.simulation.prepare import Prepared, source_of
-from flwr.app import Context, RecordDict
-from flwr.app.user_config import UserConfig
 
 CLIENT_APP = "fedloom.client.app:app"
 

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Iterable, Mapping
 
-from fedloom.simulation.executors.base import Executor, Job
 from flwr.app import Context, Message, RecordDict
 from flwr.app.user_config import UserConfig
 from flwr.common.constant import SUPERLINK_NODE_ID
@@ -11,6 +10,8 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+
+from fedloom.simulation.executors.base import Executor, Job
 
 RUN_ID = 1
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+
 from fedloom.cli.running import default_folder, simulate
 
 

@@ -14,7 +14,7 @@ import click
 @click.option("--label", default="label", show_default=True, help="Column of the label.")
 @click.option("--bootstrap", default=1000, show_default=True, type=click.IntRange(min=100))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(  # noqa: PLR0913 - one parameter for each option
+def command(
     adapter: Path,
     data: Path,
     model: str,

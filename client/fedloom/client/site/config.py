@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tomli_w
+from pydantic import Field, ValidationError
+
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import Count, Name, Section
 from fedloom.shared.data.records import RecordSource
 from fedloom.shared.data.split import Split
 from fedloom.shared.errors import ConfigError
-from pydantic import Field, ValidationError
 
 # The key in a Flower node's config that holds the path of the site's settings file.
 SITE_SETTINGS = "site-settings"

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from fedloom.shared.errors import SiteRefusal, TrainingError
 from fedloom.shared.files import append_durably, drop_cut_line, read_whole_lines, write_durably
 from fedloom.shared.privacy.accounting import Mechanism
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.messages import TrainTask
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 _OWNER_ONLY = 0o600
 

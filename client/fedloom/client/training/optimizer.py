@@ -1,8 +1,9 @@
 """Opacus' DPOptimizer with noise from a cryptographic stream."""
 
 import torch
-from fedloom.client.training.randomness import Stream
 from opacus.optimizers import DPOptimizer
+
+from fedloom.client.training.randomness import Stream
 
 
 class SecureDPOptimizer(DPOptimizer):  # type: ignore[misc]

@@ -1,9 +1,10 @@
 """Per-sample gradients through Opacus, and the refusal of what has no rule for them."""
 
 import torch
-from fedloom.shared.errors import TrainingError
 from opacus import GradSampleModule
 from torch import nn
+
+from fedloom.shared.errors import TrainingError
 
 
 def with_grad_samples(model: nn.Module) -> GradSampleModule:

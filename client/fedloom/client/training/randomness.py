@@ -11,8 +11,9 @@ import os
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from fedloom.shared.wire.messages import TrainTask
 from numpy.typing import NDArray
+
+from fedloom.shared.wire.messages import TrainTask
 
 _KEY_BYTES = 32
 

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 import torch
+
 from fedloom.client.training.optimizer import SecureDPOptimizer
 from fedloom.client.training.per_sample import gather_units
 from fedloom.client.training.randomness import Stream

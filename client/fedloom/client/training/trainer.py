@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
+
 from fedloom.client.training.per_sample import with_grad_samples
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.steps import make_step
@@ -17,8 +20,6 @@ from fedloom.shared.model.base import fingerprint
 from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
 from fedloom.shared.plan import Plan, SitePlan
 from fedloom.shared.tasks.registry import TASKS
-from numpy.typing import NDArray
-from torch import nn
 
 
 class Trainer:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+
 from fedloom.client.training.randomness import Stream
 from fedloom.shared.tasks.base import Example
 

@@ -3,8 +3,9 @@
 from typing import Protocol
 
 import numpy as np
-from fedloom.shared.adapter import Adapter, AdapterLayout
 from numpy.typing import NDArray
+
+from fedloom.shared.adapter import Adapter, AdapterLayout
 
 
 class Aggregator(Protocol):

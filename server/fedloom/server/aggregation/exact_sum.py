@@ -1,8 +1,9 @@
 """A weighted sum whose bits do not depend on the order of its terms."""
 
 import numpy as np
-from fedloom.shared.errors import UpdateRejected
 from numpy.typing import NDArray
+
+from fedloom.shared.errors import UpdateRejected
 
 # Weights are shares of at most one in all and values stay below 2^10, so that a sum stays below
 # 2^62 whatever the number of sites; one term is rounded to 2^-52.

@@ -1,9 +1,10 @@
 """The weighted mean of updates, which linear aggregators share."""
 
 import numpy as np
+from numpy.typing import NDArray
+
 from fedloom.server.aggregation.exact_sum import ExactSum
 from fedloom.shared.adapter import Adapter, AdapterLayout
-from numpy.typing import NDArray
 
 
 class WeightedMean:

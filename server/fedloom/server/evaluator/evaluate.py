@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
 from fedloom.server.evaluator.metrics import score
 from fedloom.server.evaluator.predict import Predictor
 from fedloom.server.report.schema import CurvePoint, Scores
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import Record
 from fedloom.shared.tasks.base import Example
-from numpy.typing import NDArray
 
 JOINT = "joint"
 

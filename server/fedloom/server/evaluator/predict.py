@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
 from fedloom.server.initial import check_model
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import Record
@@ -14,7 +16,6 @@ from fedloom.shared.model.lora import attach_lora, live_parameters, write_adapte
 from fedloom.shared.plan import Plan
 from fedloom.shared.tasks.base import Example, Task
 from fedloom.shared.tasks.registry import TASKS
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)

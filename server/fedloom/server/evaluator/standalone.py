@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+
 from fedloom.server.evaluator.metrics import score
 from fedloom.server.evaluator.predict import Scorer
 from fedloom.server.report.schema import Scores

@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from fedloom.server.run.journal import RoundEntry
 from pydantic import BaseModel, ConfigDict
+
+from fedloom.server.run.journal import RoundEntry
 
 
 class _Part(BaseModel):

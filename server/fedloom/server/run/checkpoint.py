@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import CheckpointError
 from fedloom.shared.files import write_durably
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 _DIGEST_BYTES = 32
 

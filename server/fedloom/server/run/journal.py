@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from fedloom.shared.errors import CheckpointError
 from fedloom.shared.files import append_durably, drop_cut_line, read_whole_lines
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class SiteRound(BaseModel):

@@ -3,6 +3,8 @@
 import tomllib
 from pathlib import Path
 
+from pydantic import ValidationError, model_validator
+
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import (
     AggregationSection,
@@ -18,7 +20,6 @@ from fedloom.shared.config.sections import (
     TrainingSection,
 )
 from fedloom.shared.errors import ConfigError
-from pydantic import ValidationError, model_validator
 
 
 class FederationConfig(Section):

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from fedloom.shared.errors import ModelError
-from fedloom.shared.files import sha256_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
+
+from fedloom.shared.errors import ModelError
+from fedloom.shared.files import sha256_file
 
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _PARTS = ("*.safetensors", "config.json", "tokenizer*", "vocab*", "merges*", "spiece*", "*.model")

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pydantic import Field, ValidationError
+
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import Section, TaskSection
 from fedloom.shared.errors import ModelError
 from fedloom.shared.files import write_durably
 from fedloom.shared.plan import Plan
-from pydantic import Field, ValidationError
 
 _NAME = "fedloom.json"
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft.utils import get_peft_model_state_dict
+
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import LoraSection
 from fedloom.shared.errors import ModelError, WireError
 from fedloom.shared.model.base import BaseModel
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from peft.utils import get_peft_model_state_dict
 
 _LIVE_PARTS = (".lora_A.default.", ".lora_B.default.", ".modules_to_save.default.")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import BaseModel, Tokenizer
 from fedloom.shared.plan import Plan

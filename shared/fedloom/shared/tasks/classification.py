@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch.nn.functional import cross_entropy
+
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import BaseModel, Tokenizer, load_classifier
 from fedloom.shared.plan import Plan
 from fedloom.shared.tasks.base import Batch, Example
-from torch.nn.functional import cross_entropy
 
 
 class Classification:

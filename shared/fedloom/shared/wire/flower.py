@@ -1,8 +1,9 @@
 """Frames inside Flower's records: the one place where shared code knows Flower."""
 
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+
 from fedloom.shared.errors import WireError
 from fedloom.shared.wire.frame import Frame
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 HEADER, PAYLOAD = "fedloom.header", "fedloom.payload"
 _RAW = "fedloom.raw-f4le"

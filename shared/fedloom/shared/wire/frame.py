@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from fedloom.shared.config.problems import explain
-from fedloom.shared.errors import WireError
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fedloom.shared.config.problems import explain
+from fedloom.shared.errors import WireError
 
 # A header holds a plan and a manifest; ten thousand tensors fit well below this.
 MAX_HEADER_BYTES = 8 * 2**20

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
 from fedloom.shared.adapter import Adapter, AdapterLayout, TensorSpec
 from fedloom.shared.config.sections import Name
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.frame import Frame, Header, from_payload, to_payload
-from numpy.typing import NDArray
-from pydantic import Field
 
 HELLO_QUERY = "query.hello"
 

