@@ -5,7 +5,7 @@ import numpy as np
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import (
     LoraSection,
-    PrivacySection,
+    PrivacyTerms,
     TaskSection,
     TrainingSection,
 )
@@ -45,7 +45,7 @@ def a_plan(**changes: object) -> Plan:
         "model": ModelPlan(name="base", sha256="ab" * 32, max_length=64),
         "task": TaskSection(labels=("negative", "positive")),
         "lora": LoraSection(),
-        "privacy": PrivacySection(noise_multiplier=1.0, delta=1e-5),
+        "privacy": PrivacyTerms(noise_multiplier=1.0, delta=1e-5),
         "training": a_training(),
         "aggregation": AggregationPlan(method="ffa-lora", weights="uniform", max_update_norm=100.0),
         "rounds": RoundsPlan(total=ROUNDS, quorum=1, deadline_seconds=60.0),

@@ -14,7 +14,7 @@ from fedloom.client.training.units import TrainingUnits
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import (
     LoraSection,
-    PrivacySection,
+    PrivacyTerms,
     TaskSection,
     TrainingSection,
 )
@@ -64,7 +64,7 @@ def make_plan(
         model=ModelPlan(name="tiny", sha256=fingerprint(model), max_length=32),
         task=TaskSection(labels=LABELS),
         lora=LoraSection(rank=4, targets=targets),
-        privacy=PrivacySection(mode=mode, **privacy),
+        privacy=PrivacyTerms(mode=mode, **privacy),
         training=TrainingSection(
             local_steps=steps,
             expected_batch_size=batch,

@@ -76,8 +76,6 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
         read_checkpoint(tmp_path, 4, PLAN)
 
 
-# PRODUCT BUG (small): server/run/checkpoint.py parses the header before safetensors looks at
-# it; JSONDecodeError (or AttributeError) escapes where "no safetensors content" was meant.
 @pytest.mark.parametrize("body", [b"", b"\2\0\0\0\0\0\0\0[]", b"no safetensors"])
 def test_a_rightly_hashed_body_that_is_no_checkpoint_is_refused(
     tmp_path: Path, body: bytes

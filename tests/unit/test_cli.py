@@ -138,8 +138,6 @@ def test_config_init_never_overwrites(fedloom: Run, tmp_path: Path) -> None:
     assert (tmp_path / "mine.toml").read_text() == "precious"
 
 
-# PRODUCT BUG: cli/commands/config.py and cli/main.py: an OSError is no FedLoomError, so a
-# traceback of FileNotFoundError is shown.
 def test_config_init_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
     said = program("config", "init", "nowhere/federation.toml", cwd=tmp_path)
     assert said.code == 1

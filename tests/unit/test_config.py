@@ -169,8 +169,6 @@ def test_a_long_wrong_value_is_cut(tmp_path: Path) -> None:
     assert len(line) < 200
 
 
-# PRODUCT BUG: shared/config/sections.py validates laxly, so `epsilon = true` silently means 1.0,
-# `total = true` 1, and the text "8" the number 8.
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -198,8 +196,6 @@ def test_what_is_no_toml_is_said(tmp_path: Path, content: bytes) -> None:
         read_federation(path)
 
 
-# PRODUCT BUG: tomllib raises a bare ValueError for an integer above 4,300 digits and a
-# RecursionError for deep nesting; shared/config/federation.py catches neither.
 @pytest.mark.parametrize("text", ["a = " + "9" * 5000, "a = " + "[" * 5000 + "]" * 5000])
 def test_monstrous_toml_is_a_config_error(tmp_path: Path, text: str) -> None:
     assert problems(tmp_path, text)
@@ -226,8 +222,6 @@ def test_a_hub_id_stays_a_hub_id(tmp_path: Path) -> None:
     assert config.model.path == "google-bert/bert-base-uncased"
 
 
-# PRODUCT BUG: shared/config/federation.py asks the file system about a name of any length;
-# OSError (ENAMETOOLONG) escapes. Expected: a ConfigError, here or a ModelError later.
 def test_an_overlong_model_path_is_no_os_error(tmp_path: Path) -> None:
     with suppress(ConfigError):
         read(tmp_path, SMALLEST.replace('"model"', f'"{"a" * 300}"'))
@@ -251,8 +245,6 @@ def test_a_label_listed_twice_is_refused(tmp_path: Path) -> None:
     assert line.startswith("task: labels are listed twice")
 
 
-# PRODUCT BUG (small): with one site, a problem inside it drags along a second, untrue line
-# "data.sites: … tuple should have at least 1 item after validation, not 0".
 def test_one_mistake_in_the_only_site_is_one_problem(tmp_path: Path) -> None:
     one_site = SMALLEST.split("[[data.sites]]")
     text = one_site[0] + "[[data.sites]]" + one_site[1].replace("path", "pth")

@@ -12,7 +12,7 @@ from fedloom.client.site.config import (
     read_site_config,
 )
 from fedloom.client.site.policy import Facts, check_task
-from fedloom.shared.config.sections import PrivacySection
+from fedloom.shared.config.sections import PrivacyTerms
 from fedloom.shared.errors import ConfigError, SiteRefusal
 from fedloom.shared.plan import Plan
 from fedloom.shared.privacy.accounting import Mechanism, prv_epsilon
@@ -52,7 +52,7 @@ def with_site(**changes: object) -> Plan:
 
 def without_privacy(**privacy: object) -> Plan:
     return a_plan(
-        privacy=PrivacySection(mode="none", **privacy),
+        privacy=PrivacyTerms(mode="none", **privacy),
         sites=(a_site(noise_multiplier=0.0, epsilon=None),),
     )
 
@@ -77,16 +77,16 @@ def test_a_task_within_every_limit_passes() -> None:
         ("steps", with_site(steps=1), None),
         (
             "privacy-unit",
-            a_plan(privacy=PrivacySection(noise_multiplier=1.0, unit="author")),
+            a_plan(privacy=PrivacyTerms(noise_multiplier=1.0, unit="author")),
             None,
         ),
         ("private-training", without_privacy(), None),
-        ("seeded-noise", a_plan(privacy=PrivacySection(noise_multiplier=1.0, noise_seed=0)), None),
+        ("seeded-noise", a_plan(privacy=PrivacyTerms(noise_multiplier=1.0, noise_seed=0)), None),
         ("min-units", a_plan(), a_config(min_units=UNITS + 1)),
-        ("delta", a_plan(privacy=PrivacySection(noise_multiplier=1.0, delta=1.1e-5)), None),
+        ("delta", a_plan(privacy=PrivacyTerms(noise_multiplier=1.0, delta=1.1e-5)), None),
         (
             "delta",
-            a_plan(privacy=PrivacySection(noise_multiplier=1.0, delta=1e-3)),
+            a_plan(privacy=PrivacyTerms(noise_multiplier=1.0, delta=1e-3)),
             a_config(max_delta=0.5),
         ),
         ("noise-multiplier", with_site(noise_multiplier=0.0), None),
@@ -144,7 +144,7 @@ def test_the_institutions_defaults_are_strict() -> None:
 
 
 def test_a_site_may_allow_what_its_defaults_refuse() -> None:
-    seeded = a_plan(privacy=PrivacySection(noise_multiplier=1.0, noise_seed=0))
+    seeded = a_plan(privacy=PrivacyTerms(noise_multiplier=1.0, noise_seed=0))
     check_task(a_task(plan=seeded), a_config(allow_seeded_noise=True), NOTHING)
     check_task(a_task(plan=without_privacy()), a_config(allow_non_private=True), NOTHING)
 
@@ -160,7 +160,6 @@ def test_a_site_file_reads_back(tmp_path: Path) -> None:
     assert read_site_config(path) == a_config(max_epsilon=3.0)
 
 
-# PRODUCT BUG: client/site/config.py catches no UnicodeDecodeError, as read_federation does.
 @pytest.mark.parametrize("content", [b"= 1", b"\xff", b"name = 'north'\n"])
 def test_a_wrong_site_file_is_a_config_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "site.toml"

@@ -107,13 +107,10 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path: Path, name: str) -> None:
     assert "empty file" in refusal(written(tmp_path / name, ""))
 
 
-# PRODUCT BUG: shared/data/records.py turns the library's "corresponds to no data!" into
-# "cannot be read as csv"; its own check for no rows is never reached.
 def test_a_csv_with_a_header_alone_has_no_rows(tmp_path: Path) -> None:
     assert "no rows" in refusal(written(tmp_path / "r.csv", "text,label\n"))
 
 
-# PRODUCT BUG: as above.
 def test_a_parquet_without_rows_has_no_rows(tmp_path: Path) -> None:
     schema = pa.schema([("text", pa.string()), ("label", pa.string())])
     pq.write_table(schema.empty_table(), tmp_path / "r.parquet")
@@ -158,8 +155,6 @@ def test_an_empty_unit_in_csv_names_its_row(tmp_path: Path) -> None:
     assert refusal(path, unit="who") == f"{path}, row 2, column who: no privacy unit"
 
 
-# PRODUCT BUG (privacy): shared/data/records.py takes str(None), so every record without a
-# unit joins one person called "None" instead of being refused as in CSV.
 @pytest.mark.parametrize(
     "row", ['{"text":"b","label":"negative"}', '{"text":"b","label":"negative","who":null}']
 )
@@ -168,7 +163,6 @@ def test_a_missing_unit_in_jsonl_names_its_row(tmp_path: Path, row: str) -> None
     assert refusal(path, unit="who") == f"{path}, row 2, column who: no privacy unit"
 
 
-# PRODUCT BUG (privacy): as above for Parquet, with a NaN unit (pandas' empty integer) as "nan".
 @pytest.mark.parametrize("units", [pa.array(["x", None]), pa.array([1.0, float("nan")])])
 def test_a_missing_unit_in_parquet_names_its_row(tmp_path: Path, units: pa.Array) -> None:
     path = tmp_path / "r.parquet"
@@ -176,8 +170,6 @@ def test_a_missing_unit_in_parquet_names_its_row(tmp_path: Path, units: pa.Array
     assert refusal(path, unit="who") == f"{path}, row 2, column who: no privacy unit"
 
 
-# PRODUCT BUG (small): a JSONL column in which every text is an ISO date becomes timestamps, and
-# shared/data/records.py then says "no text".
 def test_jsonl_texts_that_look_like_dates_survive(tmp_path: Path) -> None:
     path = written(tmp_path / "r.jsonl", '{"text":"2020-01-01","label":"positive"}\n')
     assert read(path)[0].text == "2020-01-01"
@@ -208,7 +200,7 @@ def test_a_damaged_file_is_one_error_without_its_content(
 ) -> None:
     path = written(tmp_path / name, content)
     message = refusal(path)
-    assert message == f"{path}: cannot be read as {path.suffix[1:]}"
+    assert message == f"{path}: cannot be read as {path.suffix[1:]}, or has no rows"
 
 
 def test_a_truncated_parquet_is_refused(tmp_path: Path) -> None:

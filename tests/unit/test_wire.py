@@ -316,8 +316,6 @@ def test_an_oversized_header_is_refused_before_it_is_parsed() -> None:
         TaskHeader.parse("é" * (MAX_HEADER_BYTES // 2 + 1))
 
 
-# PRODUCT BUG (small): shared/config/problems.py repeats an unknown key in full; a peer's
-# megabytes, line breaks included, go into fault lines, rounds.jsonl and the report.
 @pytest.mark.parametrize("key", ["x" * 100_000, "two\nlines"])
 def test_a_peers_key_cannot_flood_or_break_the_log_line(key: str) -> None:
     frame = with_header(an_update().pack(), **{key: 1})

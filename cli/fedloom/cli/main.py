@@ -74,3 +74,8 @@ def main() -> None:
             raise
         click.echo(f"fedloom: {error}", err=True)
         sys.exit(1)
+    except OSError as error:
+        if debug:
+            raise
+        click.echo(f"fedloom: {error.filename or 'system'}: {error.strerror}", err=True)
+        sys.exit(1)

@@ -5,8 +5,14 @@ from pathlib import Path
 
 from fedloom.server.precision import decide_precision
 from fedloom.shared.config.federation import FederationConfig
-from fedloom.shared.config.sections import PrivacySection, SiteSection, TrainingSection
+from fedloom.shared.config.sections import (
+    PrivacySection,
+    PrivacyTerms,
+    SiteSection,
+    TrainingSection,
+)
 from fedloom.shared.errors import PlanError
+from fedloom.shared.files import is_folder
 from fedloom.shared.model.base import fingerprint
 from fedloom.shared.plan import AggregationPlan, ModelPlan, Plan, RoundsPlan, SitePlan
 from fedloom.shared.privacy.accounting import ACCOUNTANTS, Mechanism
@@ -32,7 +38,7 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
         ),
         task=config.task,
         lora=config.lora,
-        privacy=config.privacy,
+        privacy=PrivacyTerms(**config.privacy.model_dump()),
         training=_decided(config.training),
         aggregation=AggregationPlan(
             method=method,
@@ -56,7 +62,7 @@ def _decided(training: TrainingSection) -> TrainingSection:
 
 def _model_name(reference: str) -> str:
     # A hub id is a name; of a local folder, only its last part means anything elsewhere.
-    return Path(reference).name if Path(reference).is_dir() else reference
+    return Path(reference).name if is_folder(Path(reference)) else reference
 
 
 def _site_plan(config: FederationConfig, site: SiteSection, units: int) -> SitePlan:

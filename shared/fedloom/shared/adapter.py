@@ -99,7 +99,9 @@ class Adapter:
     def select(self, part: AdapterLayout) -> NDArray[np.float32]:
         """Flat copy of the tensors that `part` names."""
         state = self.state()
-        return np.concatenate([state[spec.name].ravel() for spec in part.tensors])
+        return np.concatenate(
+            [np.zeros(0, np.float32), *(state[spec.name].ravel() for spec in part.tensors)]
+        )
 
     def plus(self, part: AdapterLayout, delta: NDArray[np.float64]) -> "Adapter":
         """A new adapter with `delta` (flat over `part`) added; other tensors unchanged."""

@@ -50,6 +50,14 @@ def drop_cut_line(path: Path) -> None:
         write_durably(path, content[:whole], mode=path.stat().st_mode & 0o777)
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; also for names that no file system would take."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename or a new name in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -16,9 +16,12 @@ from pydantic import Field, ValidationError, model_validator
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import (
     Count,
+    Integer,
     LoraSection,
     Name,
-    PrivacySection,
+    Number,
+    Positive,
+    PrivacyTerms,
     Section,
     TaskSection,
     TrainingSection,
@@ -31,7 +34,7 @@ class ModelPlan(Section):
 
     name: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    max_length: Annotated[int, Field(ge=2, le=8192)]
+    max_length: Annotated[Integer, Field(ge=2, le=8192)]
 
 
 class AggregationPlan(Section):
@@ -39,7 +42,7 @@ class AggregationPlan(Section):
 
     method: Literal["fedit", "ffa-lora"]
     weights: Literal["uniform", "declared"]
-    max_update_norm: Annotated[float, Field(gt=0, le=1000)]
+    max_update_norm: Annotated[Positive, Field(le=1000)]
 
 
 class RoundsPlan(Section):
@@ -47,7 +50,7 @@ class RoundsPlan(Section):
 
     total: Count
     quorum: Count
-    deadline_seconds: Annotated[float, Field(gt=0)]
+    deadline_seconds: Positive
 
 
 class SitePlan(Section):
@@ -59,10 +62,10 @@ class SitePlan(Section):
 
     name: Name
     declared_units: Count
-    sample_rate: Annotated[float, Field(gt=0, le=1)]
-    noise_multiplier: Annotated[float, Field(ge=0)]
+    sample_rate: Annotated[Positive, Field(le=1)]
+    noise_multiplier: Annotated[Number, Field(ge=0)]
     steps: Count
-    epsilon: Annotated[float, Field(gt=0)] | None
+    epsilon: Positive | None = None
 
 
 class Plan(Section):
@@ -73,7 +76,7 @@ class Plan(Section):
     model: ModelPlan
     task: TaskSection
     lora: LoraSection
-    privacy: PrivacySection
+    privacy: PrivacyTerms
     training: TrainingSection
     aggregation: AggregationPlan
     rounds: RoundsPlan
@@ -83,6 +86,8 @@ class Plan(Section):
     def _decided(self) -> Self:
         if self.training.precision == "auto":
             raise ValueError("training.precision is auto, expected fp32 or bf16 in a plan")
+        if len({site.name for site in self.sites}) != len(self.sites):
+            raise ValueError("two sites have the same name, expected different ones")
         return self
 
     def canonical(self) -> bytes:
@@ -139,8 +144,8 @@ class Plan(Section):
             PlanError: the text is no plan.
         """
         try:
-            return cls.model_validate_json(json.dumps(tomllib.loads(text)))
-        except tomllib.TOMLDecodeError as error:
-            raise PlanError(f"plan.toml: not TOML: {error}") from error
+            return cls.model_validate(tomllib.loads(text))
         except ValidationError as error:
             raise PlanError(f"plan.toml: {explain(error, cls)[0]}") from error
+        except (ValueError, RecursionError) as error:
+            raise PlanError("plan.toml: not TOML, expected what FedLoom wrote") from error

@@ -2,13 +2,20 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tomli_w
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from fedloom.shared.config.problems import explain
-from fedloom.shared.config.sections import Count, Name, Section
+from fedloom.shared.config.sections import (
+    Count,
+    Fraction,
+    Name,
+    OpenFraction,
+    Positive,
+    Section,
+)
 from fedloom.shared.data.records import RecordSource
 from fedloom.shared.data.split import Split
 from fedloom.shared.errors import ConfigError
@@ -30,8 +37,8 @@ class SplitSettings(Section):
     """What the site keeps out of training, by privacy unit."""
 
     holdout: Literal["test", "validation"]
-    test_fraction: Annotated[float, Field(ge=0, lt=1)]
-    validation_fraction: Annotated[float, Field(ge=0, lt=1)]
+    test_fraction: Fraction
+    validation_fraction: Fraction
 
 
 class PolicySettings(Section):
@@ -40,8 +47,8 @@ class PolicySettings(Section):
     The defaults are for an institution: no seeded noise, and nothing without privacy.
     """
 
-    max_epsilon: Annotated[float, Field(gt=0)] = 8.0
-    max_delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    max_epsilon: Positive = 8.0
+    max_delta: OpenFraction = 1e-5
     min_units: Count = 100
     allow_seeded_noise: bool = False
     allow_non_private: bool = False
@@ -81,7 +88,7 @@ def read_site_config(path: Path) -> SiteConfig:
         raise ConfigError(str(path), ["no such file, expected a site.toml"])
     try:
         return SiteConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(path), [f"not TOML: {error}"]) from error
     except ValidationError as error:
         raise ConfigError(str(path), explain(error, SiteConfig)) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(str(path), [f"not TOML: {error}"]) from error

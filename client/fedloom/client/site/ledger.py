@@ -62,7 +62,8 @@ class Ledger:
         Raises:
             SiteRefusal: another process holds it.
         """
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
         descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, _OWNER_ONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedloom.client.site.config import SiteConfig
+from fedloom.shared.config.sections import LEAST_NOISE
 from fedloom.shared.errors import SiteRefusal
 from fedloom.shared.plan import Plan, SitePlan
 from fedloom.shared.privacy.accounting import ACCOUNTANTS, Mechanism
@@ -74,8 +75,9 @@ def _check_privacy(plan: Plan, site: SitePlan, config: SiteConfig, facts: Facts)
     delta = plan.privacy.delta
     if delta > policy.max_delta or delta * config.declared_units >= 1:
         raise SiteRefusal("delta", asked=delta, allowed=policy.max_delta)
-    if site.noise_multiplier <= 0:
-        raise SiteRefusal("noise-multiplier", asked=site.noise_multiplier, allowed="above 0")
+    if site.noise_multiplier < LEAST_NOISE:
+        asked = site.noise_multiplier
+        raise SiteRefusal("noise-multiplier", asked=asked, allowed=f"at least {LEAST_NOISE}")
     whole_run = mechanism_of(plan, site, steps=site.steps)
     epsilon = ACCOUNTANTS[plan.privacy.accountant]([*facts.history, whole_run], delta)
     if epsilon > policy.max_epsilon:

@@ -14,7 +14,8 @@ LARGEST_VALUE = 2.0**10
 class ExactSum:
     """Sum of vectors in 64-bit fixed point, where addition is associative.
 
-    Error against the exact sum: at most 2^-53 for each term. Memory: one int64 vector.
+    Error: each term is rounded to fp64 and then to a multiple of 2^-52; sums add no more.
+    Memory: one int64 vector.
     """
 
     def __init__(self, size: int) -> None:

@@ -41,13 +41,13 @@ def read_checkpoint(folder: Path, round_number: int, plan_sha256: str) -> Adapte
     digest, body = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(body).digest() != digest:
         raise CheckpointError(f"checkpoint {path}: truncated or altered, its hash does not match")
-    facts = _facts(body)
-    if facts.get("plan") != plan_sha256 or facts.get("round") != str(round_number):
-        raise CheckpointError(f"checkpoint {path}: of another plan or round")
     try:
         state = load(body)
     except SafetensorError as error:
         raise CheckpointError(f"checkpoint {path}: no safetensors content") from error
+    facts = _facts(body)
+    if facts.get("plan") != plan_sha256 or facts.get("round") != str(round_number):
+        raise CheckpointError(f"checkpoint {path}: of another plan or round")
     return Adapter.from_state({name: np.asarray(values) for name, values in state.items()})
 
 
@@ -73,6 +73,7 @@ def latest_checkpoint(folder: Path, plan_sha256: str) -> tuple[int, Adapter] | N
 
 
 def _facts(body: bytes) -> dict[str, str]:
+    # The header was checked by safetensors, whose reader does not hand out its metadata.
     length = int.from_bytes(body[:8], "little")
     facts: dict[str, str] = json.loads(body[8 : 8 + length]).get("__metadata__", {})
     return facts

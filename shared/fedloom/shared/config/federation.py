@@ -20,6 +20,7 @@ from fedloom.shared.config.sections import (
     TrainingSection,
 )
 from fedloom.shared.errors import ConfigError
+from fedloom.shared.files import is_folder
 
 
 class FederationConfig(Section):
@@ -56,7 +57,8 @@ def read_federation(path: Path) -> FederationConfig:
         raise ConfigError(str(path), ["no such file, expected a federation.toml"])
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Besides syntax: bytes that are no UTF-8, numbers without end, nesting without end.
         raise ConfigError(str(path), [f"not TOML: {error}"]) from error
     try:
         config = FederationConfig.model_validate(tree)
@@ -70,7 +72,7 @@ def _anchored(config: FederationConfig, folder: Path) -> FederationConfig:
         site.model_copy(update={"path": folder / site.path}) for site in config.data.sites
     )
     model = config.model
-    if (folder / model.path).is_dir():
+    if is_folder(folder / model.path):
         model = model.model_copy(update={"path": str(folder / model.path)})
     data = config.data.model_copy(update={"sites": sites})
     return config.model_copy(update={"data": data, "model": model})

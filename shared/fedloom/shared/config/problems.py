@@ -12,7 +12,16 @@ _SHOWN_LENGTH = 60
 
 def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One line for each problem: where, what, and what was expected."""
-    return [_line(detail, model) for detail in error.errors(include_url=False)]
+    details = error.errors(include_url=False)
+    return [_line(detail, model) for detail in details if not _follows(detail, details)]
+
+
+def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether a list is too short only because an item of it is wrong, which is told anyway."""
+    location = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        other["loc"][: len(location)] == location and other["loc"] != location for other in details
+    )
 
 
 def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -24,15 +33,20 @@ def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "expected")
     if detail["type"] == "value_error":
-        return f"{where}: {message}" if where else message
+        return f"{where}: {message}" if detail["loc"] else message
     return f"{where}: got {_shown(detail['input'])}, {message[0].lower()}{message[1:]}"
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:
     text = ""
     for part in location:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
-    return text.lstrip(".")
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{_key(part)}"
+    return text.lstrip(".") or "content"
+
+
+def _key(part: str) -> str:
+    # A key may come from a peer: neither line breaks nor megabytes of it reach a message.
+    return part if part.isidentifier() and len(part) <= _SHOWN_LENGTH else _shown(part)
 
 
 def _shown(value: object) -> str:

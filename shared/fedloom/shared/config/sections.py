@@ -5,10 +5,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+# Strict: `true` is no number, and "8" is text. A whole number is still a float.
+Integer = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
+OpenFraction = Annotated[Number, Field(gt=0, lt=1)]
+Positive = Annotated[Number, Field(gt=0)]
+Count = Annotated[Integer, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+# Below this noise, epsilon is in the hundreds and the accountant's grid grows without end.
+LEAST_NOISE = 0.2
+# Below this, the accountant's own arithmetic error is no longer small beside delta.
+LEAST_DELTA = 1e-12
 
 
 class Section(BaseModel):
@@ -27,7 +37,7 @@ class ModelSection(Section):
     """`[model]`: the base model, a folder or a hub id; weights must be safetensors."""
 
     path: str = Field(min_length=1)
-    max_length: Annotated[int, Field(ge=2, le=8192)] = 128
+    max_length: Annotated[Integer, Field(ge=2, le=8192)] = 128
 
 
 class TaskSection(Section):
@@ -46,33 +56,51 @@ class TaskSection(Section):
 class LoraSection(Section):
     """`[lora]`: LoRA's shape (Hu et al. 2021). No `targets` means PEFT's choice for the model."""
 
-    rank: Annotated[int, Field(ge=1, le=256)] = 8
+    rank: Annotated[Integer, Field(ge=1, le=256)] = 8
     alpha: Positive = 16.0
     dropout: Fraction = 0.0
     targets: tuple[str, ...] = ()
     last_layers: Count | None = None
-    init_seed: int = 0
+    init_seed: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
 
 
-class PrivacySection(Section):
-    """`[privacy]`: what each site promises to each privacy unit over the whole run.
+class PrivacyTerms(Section):
+    """What each site promises to each privacy unit over the whole run.
 
-    `epsilon` asks for the noise that gives it; `noise_multiplier` fixes the noise and the plan
-    states the resulting epsilon; exactly one of the two. `unit` is `record` or the name of a
-    column (patient, customer, author). `noise_seed` makes a simulation repeatable and voids
-    the guarantee: every output then says so.
+    `unit` is `record` or the name of a column (patient, customer, author); at most `unit_cap`
+    records of a unit, drawn at random, are used in a step. `noise_seed` makes a simulation
+    repeatable and voids the guarantee: every output then says so. Without privacy, the terms
+    that speak of noise mean nothing.
     """
 
     mode: Literal["dp-sgd", "none"] = "dp-sgd"
     epsilon: Positive | None = None
-    noise_multiplier: Positive | None = None
-    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    noise_multiplier: Annotated[Number, Field(ge=LEAST_NOISE)] | None = None
+    delta: Annotated[Number, Field(ge=LEAST_DELTA, lt=1)] = 1e-5
     clip_norm: Positive = 1.0
     unit: str = Field(default="record", min_length=1)
     unit_cap: Count = 16
     relation: Literal["add-or-remove-one-unit"] = "add-or-remove-one-unit"
     accountant: Literal["prv"] = "prv"
-    noise_seed: Annotated[int, Field(ge=0)] | None = None
+    noise_seed: Annotated[Integer, Field(ge=0)] | None = None
+
+    @property
+    def private(self) -> bool:
+        """Whether sites train with differential privacy at all."""
+        return self.mode == "dp-sgd"
+
+    @property
+    def seeded(self) -> bool:
+        """Whether noise is repeatable, hence worthless as protection."""
+        return self.noise_seed is not None
+
+
+class PrivacySection(PrivacyTerms):
+    """`[privacy]`: the terms as people ask for them.
+
+    `epsilon` asks for the noise that gives it; `noise_multiplier` fixes the noise, and the plan
+    states the epsilon; exactly one of the two with privacy, and nothing of noise without it.
+    """
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -87,16 +115,6 @@ class PrivacySection(Section):
                 + ("got neither" if self.epsilon is None else "got both")
             )
         return self
-
-    @property
-    def private(self) -> bool:
-        """Whether sites train with differential privacy at all."""
-        return self.mode == "dp-sgd"
-
-    @property
-    def seeded(self) -> bool:
-        """Whether noise is repeatable, hence worthless as protection."""
-        return self.noise_seed is not None
 
 
 class TrainingSection(Section):
@@ -122,7 +140,7 @@ class AggregationSection(Section):
 
     method: Literal["fedit", "ffa-lora"] | None = None
     weights: Literal["uniform", "declared"] = "uniform"
-    max_update_norm: Annotated[float, Field(gt=0, le=1000)] = 100.0
+    max_update_norm: Annotated[Positive, Field(le=1000)] = 100.0
 
 
 class RoundsSection(Section):
@@ -168,8 +186,8 @@ class EvaluationSection(Section):
     """
 
     holdout: Literal["test", "validation"] = "test"
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.125
-    curve_records: Annotated[int, Field(ge=0)] = 1000
-    bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    test_fraction: OpenFraction = 0.2
+    validation_fraction: OpenFraction = 0.125
+    curve_records: Annotated[Integer, Field(ge=0)] = 1000
+    bootstrap: Annotated[Integer, Field(ge=100, le=100_000)] = 1000
     batch_size: Count = 64

@@ -1,5 +1,7 @@
 """Records out of CSV, JSONL and Parquet files, checked row by row."""
 
+import json
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,9 +74,14 @@ def _record(
         )
     # Without a unit column the text itself keys the split, so that equal texts stay together.
     unit = str(rest[0]) if rest else text
-    if not unit.strip():
+    if (rest and _is_missing(rest[0])) or not unit.strip():
         raise DataError(f"{source.path}, row {at}, column {source.unit}: no privacy unit")
     return Record(text=text, label=number, unit=unit)
+
+
+def _is_missing(value: object) -> bool:
+    # None and NaN have names of their own as text; nobody is called that.
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 Reader = Callable[[Path, Sequence[str], str], "Dataset"]
@@ -96,7 +103,9 @@ def _read_csv(path: Path, columns: Sequence[str], scratch: str) -> "Dataset":
 def _read_jsonl(path: Path, columns: Sequence[str], scratch: str) -> "Dataset":
     from datasets import Dataset
 
-    return Dataset.from_json(str(path), cache_dir=scratch, keep_in_memory=True)
+    # The library's own reader would turn texts that look like dates into dates.
+    with path.open(encoding="utf-8") as file:
+        return Dataset.from_list([json.loads(line) for line in file if line.strip()])
 
 
 def _read_parquet(path: Path, columns: Sequence[str], scratch: str) -> "Dataset":
@@ -127,8 +136,9 @@ def _load(path: Path, columns: Sequence[str]) -> "Dataset":
     with tempfile.TemporaryDirectory(prefix="fedloom-") as scratch:
         try:
             return reader(path, columns, scratch)
-        except (DatasetsError, ValueError, OSError) as error:
-            raise DataError(f"{path}: cannot be read as {path.suffix[1:]}") from error
+        except (DatasetsError, ValueError, TypeError, AttributeError, OSError) as error:
+            kind = path.suffix[1:]
+            raise DataError(f"{path}: cannot be read as {kind}, or has no rows") from error
 
 
 def count_units(records: Iterable[Record], *, unit: str) -> int:

@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from transformers.utils import logging as transformers_logging
 
 from fedloom.shared.errors import ModelError
-from fedloom.shared.files import sha256_file
+from fedloom.shared.files import is_folder, sha256_file
 
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _PARTS = ("*.safetensors", "config.json", "tokenizer*", "vocab*", "merges*", "spiece*", "*.model")
@@ -58,7 +58,7 @@ def resolve_model(reference: str, *, offline: bool = True) -> Path:
         ModelError: there is neither such a folder nor such a hub id at hand.
     """
     folder = Path(reference)
-    if folder.is_dir():
+    if is_folder(folder):
         return folder
     if not _HUB_ID.match(reference):
         raise ModelError(f"model {reference}: no such folder, and not a hub id like name/model")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from scipy.optimize import brentq
 
+from fedloom.shared.config.sections import LEAST_NOISE
 from fedloom.shared.errors import PlanError
 from fedloom.shared.privacy.accounting import Accountant, Mechanism
 
@@ -18,6 +19,8 @@ def solve_noise_multiplier(
     *, epsilon: float, delta: float, sample_rate: float, steps: int, accountant: Accountant
 ) -> float:
     """Least noise multiplier, to 0.1 %, whose `steps` cost at most `epsilon` at `delta`.
+
+    Never below `LEAST_NOISE`, however large the epsilon.
 
     Guarantee: the accountant's epsilon of the returned noise is at most `epsilon`; the search
     never returns a point that it did not evaluate as within the budget.
@@ -36,6 +39,8 @@ def solve_noise_multiplier(
 
     within: list[float] = []
     low, high = _bracket(excess, epsilon)
+    if excess(low) <= 0:
+        return math.exp(low)
     root = float(brentq(excess, low, high, xtol=_RELATIVE_TOLERANCE / 4))
     # The root may lie a hair on the wrong side; only a point that was seen to hold counts.
     excess(root + _RELATIVE_TOLERANCE / 2)
@@ -53,6 +58,6 @@ def _bracket(excess: Callable[[float], float], epsilon: float) -> tuple[float, f
                 f"{_LARGEST_NOISE:g}; expected a larger epsilon or fewer steps"
             )
     low = high - math.log(2)
-    while excess(low) <= 0:
-        low, high = low - math.log(2), low
+    while excess(low) <= 0 and math.exp(low) > LEAST_NOISE:
+        low, high = max(low - math.log(2), math.log(LEAST_NOISE)), low
     return low, high

@@ -29,9 +29,12 @@ class Header(BaseModel):
         if len(text.encode()) > MAX_HEADER_BYTES:
             raise WireError(f"{cls.__name__}: header above {MAX_HEADER_BYTES} bytes")
         try:
-            return cls.model_validate_json(text)
+            header = cls.model_validate_json(text)
         except ValidationError as error:
             raise WireError(f"{cls.__name__}: {explain(error, cls)[0]}") from error
+        if not {"kind", "format"} <= header.model_fields_set:
+            raise WireError(f"{cls.__name__}: kind or format left out, expected both")
+        return header
 
     def frame(self, payload: bytes = b"") -> "Frame":
         """This header, with a payload or alone."""
