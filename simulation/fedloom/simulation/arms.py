@@ -34,14 +34,21 @@ def arms_beside(prepared: Prepared, kind: ArmKind) -> Iterator[TrainedArm]:
 
 
 def _non_private(prepared: Prepared) -> TrainedArm:
-    """The same federation, its clipping and noise taken away and nothing else."""
+    """The same federation without clipping and noise, at its own learning rate if it has one."""
     config, privacy = prepared.config, prepared.config.privacy
     plain = PrivacySection(
         mode="none", unit=privacy.unit, unit_cap=privacy.unit_cap, noise_seed=privacy.noise_seed
     )
     method = prepared.plan.aggregation.method
     aggregation = config.aggregation.model_copy(update={"method": method})
-    variant = config.model_copy(update={"privacy": plain, "aggregation": aggregation})
+    rate = config.evaluation.non_private_learning_rate
+    # Without clipping a gradient keeps its own size, so the best rate is another one.
+    training = config.training.model_copy(
+        update={"learning_rate": rate, "head_learning_rate": None} if rate else {}
+    )
+    variant = config.model_copy(
+        update={"privacy": plain, "aggregation": aggregation, "training": training}
+    )
     return TrainedArm(
         name="non-private",
         kind="non-private",

@@ -1,8 +1,9 @@
 """A whole simulation: the federation, its comparison, the evaluation and the report."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from fedloom.server.report.build import Findings, build_report
 from fedloom.server.report.html import render_html
@@ -18,6 +19,13 @@ from fedloom.simulation.federation import RunOptions, run_federation
 from fedloom.simulation.prepare import Prepared
 from fedloom.simulation.progress import Progress
 from fedloom.simulation.scoring import score_study
+
+_ARMS_IN_WORDS: Mapping[ArmKind, str] = MappingProxyType(
+    {
+        "non-private": "the same federation without privacy",
+        "alone": "each site training alone under the same privacy",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +122,9 @@ def _told(number: int, entry: RoundEntry) -> str:
 def _omitted(prepared: Prepared, options: StudyOptions) -> list[str]:
     left_out = [kind for kind in ARM_KINDS if kind not in options.arms]
     return [
-        f"{arm.description}: not run here, {options.how_to_run_all} runs it"
+        f"{_ARMS_IN_WORDS[kind]}: not run here, {options.how_to_run_all} runs it"
         for kind in left_out
-        for arm in arms_beside(prepared, kind)
+        if any(True for _ in arms_beside(prepared, kind))
     ]
 
 

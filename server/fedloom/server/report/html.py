@@ -1,38 +1,91 @@
 """The report as one page that opens offline."""
 
 from importlib.resources import files
+from math import exp
+from typing import TYPE_CHECKING
 
-from fedloom.server.report.headline import headline, in_bytes, in_percent, in_points
+from fedloom.server.report.headline import JOINT, headline, in_bytes, in_percent, in_points
 from fedloom.server.report.plots import arms_plot, curve_plot, epsilon_plot
-from fedloom.server.report.schema import Report
+from fedloom.server.report.schema import Arm, Report
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
 
 _PACKAGE = "fedloom.server.report"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def render_html(report: Report) -> str:
     """One self-contained page: no scripts, no fetches, every name escaped."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"bytes": in_bytes, "percent": in_percent, "points": in_points}
-    template = environment.from_string((files(_PACKAGE) / "template.html.j2").read_text("utf-8"))
-    tests = list(report.evaluation[0].tests) if report.evaluation else []
+    template = _environment().from_string(
+        (files(_PACKAGE) / "template.html.j2").read_text("utf-8"),
+    )
+    arms, privacy = report.evaluation, report.privacy
     return template.render(
         report=report,
         headline=headline(report),
-        tests=tests,
-        # Our own drawings, not a peer's text.
-        curve=Markup(curve_plot(report.curve)) if report.curve else "",  # noqa: S704
+        tests=_tests(report),
+        best_alone=_best_alone(report),
+        # Planned is what the run set out to promise; repeatable noise keeps no promise.
+        planned=privacy.epsilon is not None,
+        promised=privacy.epsilon is not None and not privacy.seeded,
+        curve=_drawing(curve_plot(report.curve)) if report.curve else "",
         spent=_epsilon(report),
-        arms=Markup(arms_plot(report.evaluation, "joint")) if tests else "",  # noqa: S704
+        arms=_drawing(arms_plot(arms, JOINT)) if arms else "",
     )
 
 
-def _epsilon(report: Report) -> str:
-    from markupsafe import Markup
+def _environment() -> "Environment":
+    from jinja2 import Environment, StrictUndefined
 
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "bytes": in_bytes,
+        "percent": in_percent,
+        "points": lambda difference: in_points(difference).replace("-", "−"),
+        "factor": _factor,
+        "power": _power,
+    }
+    return environment
+
+
+def _epsilon(report: Report) -> "Markup | str":
     if not report.epsilon_by_round:
         return ""
-    drawn = epsilon_plot(report.epsilon_by_round, report.privacy.epsilon)
-    return Markup(drawn)  # noqa: S704 - site names become paths, not text
+    return _drawing(epsilon_plot(report.epsilon_by_round, report.privacy.epsilon))
+
+
+def _drawing(svg: str) -> "Markup":
+    from markupsafe import Markup
+
+    return Markup(svg)  # noqa: S704 - our own drawing; names in it are outlines, not text
+
+
+def _tests(report: Report) -> list[str]:
+    """The test sets' names, the joint one first as it is what the page compares."""
+    names = list(report.evaluation[0].tests) if report.evaluation else []
+    return sorted(names, key=lambda name: name != JOINT)
+
+
+def _best_alone(report: Report) -> Arm | None:
+    alone = [arm for arm in report.evaluation if arm.kind == "alone"]
+    return max(alone, key=lambda arm: arm.tests[JOINT].accuracy.value, default=None)
+
+
+def _factor(epsilon: float) -> str:
+    """e to the epsilon, for people."""
+    # Beyond this, digits inform nobody, and large epsilons would overflow.
+    if epsilon > 20:
+        return "more than 485 million"
+    factor = exp(epsilon)
+    return f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"
+
+
+def _power(chance: float) -> str:
+    """A small number as a power of ten, with a factor where it is not 1."""
+    mantissa, exponent = f"{chance:.1e}".split("e")
+    ten = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
+    return ten if mantissa == "1.0" else f"{mantissa} × {ten}"

@@ -1,59 +1,88 @@
 """The report in short, for a terminal or a ticket."""
 
+import html
 from collections.abc import Iterator
 
-from fedloom.server.report.headline import headline, in_bytes, in_percent, in_points
-from fedloom.server.report.schema import Estimate, Report
+from fedloom.server.report.headline import JOINT, headline, in_bytes, in_percent, in_points
+from fedloom.server.report.schema import Arm, Estimate, Report
 
 
 def render_markdown(report: Report) -> str:
-    """Headline facts, the comparison and the sites."""
-    return "\n".join([*_facts(report), "", *_comparison(report), "", *_sites(report), ""])
+    """Headline facts and the comparison; names cannot break out of their cell or line."""
+    parts = (_warnings(report), _facts(report), _comparison(report), _by_site(report))
+    blocks = [f"# {_plain(report.name)}", *("\n".join(part) for part in parts), _omitted(report)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _warnings(report: Report) -> Iterator[str]:
+    if report.privacy.seeded:
+        yield "**SEEDED: NOT PRIVATE.** The noise was repeatable and protects nobody.\n"
+    if report.privacy.mode == "none":
+        yield "**TRAINED WITHOUT PRIVACY.** No noise was added.\n"
+    if report.holdout == "validation":
+        yield "Scores are on validation records, for choosing hyperparameters.\n"
 
 
 def _facts(report: Report) -> Iterator[str]:
-    head, privacy = headline(report), report.privacy
-    yield f"# {report.name}"
-    yield ""
-    if privacy.seeded:
-        yield "**SEEDED: NOT PRIVATE.** The noise was repeatable and protects nobody."
-        yield ""
-    if privacy.epsilon is None:
-        yield "- promised: nothing; trained without differential privacy"
-    else:
-        yield (
-            f"- promised: epsilon {privacy.epsilon:g}, delta {privacy.delta:g} at each site for "
-            f"each {privacy.unit}, {privacy.relation}, accountant {privacy.accountant}"
-        )
+    head = headline(report)
+    yield f"- promised: {_promise(report)}"
     yield f"- accuracy of the federation: {in_percent(head.federation)} ({report.holdout} records)"
-    yield f"- what privacy cost: {in_points(head.privacy_cost)}"
-    yield f"- what federating bought: {in_points(head.federating_gain)}"
-    yield f"- left each site: {in_bytes(head.bytes_up)} in all"
+    if report.privacy.mode != "none":
+        cost = None if head.privacy_cost is None else -head.privacy_cost
+        without = in_percent(head.non_private)
+        yield f"- what privacy cost: {in_points(cost)} (without privacy: {without})"
+    yield f"- what federating bought: {in_points(head.federating_gain)} over the sites alone"
+    yield f"- left each site: at most {in_bytes(head.bytes_up)} in all"
     yield f"- plan `{report.plan_sha256}`"
 
 
+def _promise(report: Report) -> str:
+    privacy = report.privacy
+    if privacy.epsilon is None:
+        return "nothing; trained without differential privacy"
+    terms = _plain(f"{privacy.unit}, {privacy.relation}, accountant {privacy.accountant}")
+    planned = f"epsilon {privacy.epsilon:g}, delta {privacy.delta:g} at each site for each {terms}"
+    return f"nothing; void as noise was repeatable: {planned}" if privacy.seeded else planned
+
+
 def _comparison(report: Report) -> Iterator[str]:
-    yield "| arm | test set | accuracy | macro-F1 | loss | ECE |"
+    if not report.evaluation:
+        return
+    yield "| all sites' records | epsilon | accuracy, % | macro-F1, % | loss, nats | ECE, % |"
     yield "|---|---|---|---|---|---|"
     for arm in report.evaluation:
-        for name, scores in arm.tests.items():
-            cells = (scores.accuracy, scores.macro_f1, scores.loss, scores.ece)
-            figures = " | ".join(_with_interval(cell) for cell in cells)
-            yield f"| {arm.name} | {name} ({scores.records}) | {figures} |"
-    yield from (f"\n- {omitted}" for omitted in report.omitted)
+        scores = arm.tests[JOINT]
+        percents = [_interval(each) for each in (scores.accuracy, scores.macro_f1, scores.ece)]
+        cells = [*percents[:2], _interval(scores.loss, factor=1, digits=3), percents[2]]
+        yield _row(arm, cells)
 
 
-def _sites(report: Report) -> Iterator[str]:
-    yield "| site | units | epsilon spent | noise | rate | steps | up | down |"
-    yield "|---|---|---|---|---|---|---|---|"
-    for site in report.sites:
-        spent = "–" if site.epsilon_spent is None else f"{site.epsilon_spent:.3f}"
-        yield (
-            f"| {site.name} | {site.records} | {spent} | {site.noise_multiplier:.3f} | "
-            f"{site.sample_rate:.4f} | {site.steps} | {in_bytes(site.bytes_up)} | "
-            f"{in_bytes(site.bytes_down)} |"
-        )
+def _by_site(report: Report) -> Iterator[str]:
+    arms = report.evaluation
+    tests = [name for name in arms[0].tests if name != JOINT] if arms else []
+    if not tests:
+        return
+    yield f"| accuracy by site, % | epsilon | {' | '.join(map(_plain, tests))} |"
+    yield "|---" * (len(tests) + 2) + "|"
+    for arm in arms:
+        found = (arm.tests.get(name) for name in tests)
+        yield _row(arm, [_interval(scores.accuracy) if scores else "–" for scores in found])
 
 
-def _with_interval(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+def _omitted(report: Report) -> str:
+    return "\n".join(f"- {_plain(line)}" for line in report.omitted)
+
+
+def _row(arm: Arm, cells: list[str]) -> str:
+    epsilon = "–" if arm.epsilon is None else f"{arm.epsilon:g}"
+    return "| " + " | ".join([_plain(arm.name), epsilon, *cells]) + " |"
+
+
+def _interval(estimate: Estimate, *, factor: float = 100, digits: int = 1) -> str:
+    value, low, high = (factor * x for x in (estimate.value, estimate.low, estimate.high))
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _plain(text: str) -> str:
+    """A name on one line, in which neither HTML nor a table's bars mean anything."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")

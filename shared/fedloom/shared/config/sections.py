@@ -183,6 +183,7 @@ class EvaluationSection(Section):
 
     `holdout = "validation"` sets the test units aside untouched and scores a part of the rest:
     for choosing hyperparameters. `curve_records` bounds the records scored after each round.
+    `non_private_learning_rate` is for the comparison without privacy, which wants its own.
     """
 
     holdout: Literal["test", "validation"] = "test"
@@ -191,3 +192,4 @@ class EvaluationSection(Section):
     curve_records: Annotated[Integer, Field(ge=0)] = 1000
     bootstrap: Annotated[Integer, Field(ge=100, le=100_000)] = 1000
     batch_size: Count = 64
+    non_private_learning_rate: Positive | None = None

@@ -1,0 +1,329 @@
+"""The report's page and its Markdown: what they say, and what they must never do."""
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+
+import matplotlib as mpl
+import pytest
+
+from fedloom.server.report.html import render_html
+from fedloom.server.report.markdown import render_markdown
+from fedloom.server.report.plots import arms_plot, curve_plot, epsilon_plot
+from fedloom.server.report.schema import (
+    Arm,
+    CurvePoint,
+    Estimate,
+    ModelFacts,
+    PrivacyFacts,
+    Report,
+    Scores,
+    SiteFacts,
+    TaskFacts,
+    Timings,
+)
+from fedloom.server.run.journal import RoundEntry, SiteRound
+
+HOSTILE = "--><script>alert(1)</script>|$\\frac"
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+BLOCKS = {"td", "th", "dt", "dd", "div", "span"}
+
+
+def scores(accuracy: float) -> Scores:
+    """Scores that differ, so that a mixed-up column shows."""
+
+    def around(value: float) -> Estimate:
+        return Estimate(value=value, low=value - 0.03, high=value + 0.03)
+
+    return Scores(
+        records=1200,
+        accuracy=around(accuracy),
+        macro_f1=around(accuracy - 0.011),
+        loss=around(0.612),
+        ece=around(0.057),
+    )
+
+
+def an_arm(name: str, kind: str, accuracy: float, *, epsilon: float | None = None) -> Arm:
+    """An arm that does two points better on north's records."""
+    tests = {"north": scores(accuracy + 0.02), "joint": scores(accuracy)}
+    fields = {"name": name, "kind": kind, "description": f"{name}, told", "epsilon": epsilon}
+    return Arm.model_validate(fields | {"tests": tests})
+
+
+def a_site(name: str, *, spent: float | None = 7.9) -> SiteFacts:
+    """A site that sent six megabytes."""
+    return SiteFacts(
+        name=name,
+        records=12345,
+        epsilon_spent=spent,
+        delta=1e-5,
+        noise_multiplier=0.714,
+        sample_rate=0.0321,
+        steps=48,
+        bytes_up=6_200_000,
+        bytes_down=6_400_000,
+    )
+
+
+def a_round(number: int, *, fault: str | None = None) -> RoundEntry:
+    """A round of two sites, of which south may fail."""
+    north = SiteRound(site="north", fault=None, bytes_up=1, bytes_down=1)
+    south = SiteRound(site="south", fault=fault, bytes_up=1, bytes_down=1)
+    return RoundEntry(
+        round=number,
+        accepted=1 if fault else 2,
+        seconds=31.4,
+        adapter_sha256="ad" * 32,
+        sites=(north, south),
+    )
+
+
+def a_privacy(**changes: object) -> PrivacyFacts:
+    """Epsilon 8 for each patient."""
+    fields: dict[str, object] = {
+        "mode": "dp-sgd",
+        "unit": "patient",
+        "relation": "add-or-remove-one-unit",
+        "accountant": "prv",
+        "epsilon": 8.0,
+        "delta": 1e-5,
+        "clip_norm": 1.0,
+        "seeded": False,
+    }
+    return PrivacyFacts.model_validate(fields | changes)
+
+
+def a_report(**changes: object) -> Report:
+    """Two sites, two rounds, all arms; `changes` replace whole fields."""
+    points = [(0, 0.5), (1, 0.66), (2, 0.75)]
+    fields: dict[str, object] = {
+        "fedloom": "0.1.0",
+        "name": "wards",
+        "plan_sha256": "ab" * 32,
+        "adapter_sha256": "cd" * 32,
+        "holdout": "test",
+        "method": "ffa-lora",
+        "weights": "uniform",
+        "model": ModelFacts(
+            name="mini", sha256="ef" * 32, lora_rank=8, lora_targets=(), trained_parameters=74114
+        ),
+        "task": TaskFacts(kind="classification", labels=("negative", "positive")),
+        "privacy": a_privacy(),
+        "sites": (a_site("north"), a_site("south")),
+        "rounds": (a_round(1), a_round(2, fault="no reply in time")),
+        "epsilon_by_round": {"north": (5.1, 7.9), "south": (5.3, 7.9)},
+        "curve": tuple(
+            CurvePoint(round=at, records=500, accuracy=value, loss=0.6) for at, value in points
+        ),
+        "evaluation": (
+            an_arm("majority", "majority", 0.5),
+            an_arm("federation", "federation", 0.75, epsilon=8.0),
+            an_arm("non-private", "non-private", 0.823),
+            an_arm("alone-north", "alone", 0.70, epsilon=8.0),
+            an_arm("alone-south", "alone", 0.64, epsilon=8.0),
+        ),
+        "omitted": (),
+        "timings": Timings(train=10, compare=20, evaluate=5, total=35),
+    }
+    return Report.model_validate(fields | changes)
+
+
+def without_privacy() -> Report:
+    """What a run with mode none leaves."""
+    return a_report(
+        privacy=a_privacy(mode="none", epsilon=None),
+        sites=(a_site("north", spent=None),),
+        epsilon_by_round={},
+        evaluation=(an_arm("federation", "federation", 0.75),),
+    )
+
+
+class _Page(HTMLParser):
+    """Tags, attributes and visible text of a page; complains about unbalanced tags."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        self.text += " " if tag in BLOCKS else ""
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.text += data
+
+
+def said(report: Report) -> str:
+    """The page's text, white space made single."""
+    return " ".join(_Page(render_html(report)).text.split())
+
+
+def varieties() -> Iterator[Report]:
+    """Every shape of report that a run can leave."""
+    yield a_report()
+    yield a_report(privacy=a_privacy(seeded=True), holdout="validation")
+    yield without_privacy()
+    yield a_report(curve=(), evaluation=(), rounds=(), sites=(), epsilon_by_round={})
+
+
+@pytest.mark.parametrize("report", varieties(), ids=("whole", "seeded", "plain", "empty"))
+def test_page_fetches_nothing(report: Report) -> None:
+    """Catches a web font, a script or a link that tells others who reads the report."""
+    page = render_html(report)
+    parsed = _Page(page)
+    assert not {"script", "link", "img", "iframe", "object", "base", "image"} & set(parsed.tags)
+    addresses = set(re.findall(r"""\w+://[^\s"'<>)]*""", page))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert "@import" not in page
+    targets = [value for name, value in parsed.attributes if name in {"href", "xlink:href", "src"}]
+    assert all(target.startswith("#") for target in targets)
+    assert set(re.findall(r"url\((.)", page)) <= {"#"}
+
+
+def test_ids_of_several_plots_do_not_clash() -> None:
+    """Catches a clip path of one plot that cuts another, and references that lead nowhere."""
+    page = render_html(a_report())
+    ids = [value for name, value in _Page(page).attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', page))
+    assert used
+    assert used <= set(ids)
+
+
+def test_hostile_names_stay_text() -> None:
+    """Catches autoescape switched off, also in drawings, and a dollar sign read as mathematics."""
+    arm = an_arm(HOSTILE, "federation", 0.7)
+    report = a_report(
+        name=HOSTILE,
+        sites=(a_site(HOSTILE),),
+        evaluation=(arm,),
+        omitted=(HOSTILE,),
+        epsilon_by_round={HOSTILE: (1.0, 2.0)},
+        rounds=(a_round(1, fault=HOSTILE),),
+        task=TaskFacts(kind=HOSTILE, labels=(HOSTILE, "b")),
+        privacy=a_privacy(unit=HOSTILE, relation=HOSTILE, accountant=HOSTILE),
+    )
+    page = render_html(report)
+    assert "script" not in _Page(page).tags
+    assert "<script" not in page.lower()
+    assert HOSTILE in said(report)
+
+
+def test_hostile_names_stay_in_their_markdown_cell() -> None:
+    """Catches a bar that adds a column, a line break that adds a row, and live HTML."""
+    name = f"{HOSTILE}\n| forged | 0 |"
+    text = render_markdown(a_report(name=name, evaluation=(an_arm(name, "federation", 0.7),)))
+    assert "<script" not in text
+    rows = [re.sub(r"\\\|", "", line) for line in text.splitlines() if line.startswith("|")]
+    assert [row.count("|") for row in rows] == [7, 7, 7, 4, 4, 4]
+
+
+def test_page_answers_first_things_first() -> None:
+    """Catches a wrong sign, a difference in per cent, a wrong arm and a swapped direction."""
+    text = said(a_report())
+    order = ("What was promised", "What privacy cost", "What federating bought", "left each site")
+    found = [text.index(each) for each in (*order, "Comparison", "Caveats", "Provenance")]
+    assert found == sorted(found)
+    assert "ε = 8 to each patient at every site, over the whole run, with δ = 10⁻⁵" in text
+    assert "here 2,981, times as likely" in text
+    assert "−7.3 points of accuracy: 75.0 % with privacy, 82.3 % without" in text
+    assert "+8.0 points over the sites alone, 67.0 % on average; best 70.0 %, alone-north" in text
+    assert "6.2 MB of noised adapter updates at most, over 2 rounds; 6.4 MB came in" in text
+
+
+def test_page_has_each_figure_in_its_table() -> None:
+    """Catches mixed-up columns, a fault kept quiet and an interval's ends swapped."""
+    text = said(a_report())
+    assert "federation federation, told 8 75.0 72.0–78.0 77.0 74.0–80.0" in text
+    assert "federation joint 73.9 70.9–76.9 0.612 0.582–0.642 5.7 2.7–8.7" in text
+    assert "north 12,345 7.900 10⁻⁵ 0.714 0.0321 48 6.2 MB 6.4 MB" in text
+    assert "2 1 of 2 31.4 south: no reply in time" in text
+    assert "guarantees are not summed" in text
+    assert "not itself a private release" in text
+
+
+@pytest.mark.parametrize("seeded", [True, False])
+def test_seeded_runs_promise_nothing(seeded: bool) -> None:
+    """Catches a seeded run that passes for private, and a private one that alarms."""
+    report = a_report(privacy=a_privacy(seeded=seeded))
+    text, short = said(report), render_markdown(report)
+    assert ("Seeded: not private" in text) is seeded
+    assert ("SEEDED: NOT PRIVATE" in short) is seeded
+    assert ("promised: nothing" in short) is seeded
+    assert ("What ε = 8 means" in text) is not seeded
+    assert ("guarantees are not summed" in text) is not seeded
+
+
+def test_runs_without_privacy_say_so_and_claim_no_noise() -> None:
+    """Catches `noised`, an epsilon or a delta on the page of a run that had none."""
+    text, short = said(without_privacy()), render_markdown(without_privacy())
+    assert "Trained without privacy" in text
+    assert "TRAINED WITHOUT PRIVACY" in short
+    assert "noised" not in text
+    assert "north 12,345 – – – 0.0321" in text
+    assert "Trained without privacy" not in said(a_report())
+
+
+def test_validation_scores_are_not_passed_off_as_test_scores() -> None:
+    """Catches hyperparameters chosen on the very records that are then reported."""
+    validation = a_report(holdout="validation")
+    assert "Scores are on validation records" in said(validation)
+    assert "Scores are on validation records" in render_markdown(validation)
+    assert "Scores are on validation records" not in said(a_report())
+
+
+def test_arms_that_were_not_run_are_named() -> None:
+    """Catches a missing arm shown as zero, and a crash without it."""
+    alone = a_report(
+        evaluation=(an_arm("federation", "federation", 0.75, epsilon=8.0),),
+        omitted=("non-private: not run, --compare all runs it",),
+    )
+    text = said(alone)
+    assert "– accuracy is 75.0 %; the arm without privacy was not run" in text
+    assert "– the sites alone were not trained in this run" in text
+    assert "non-private: not run, --compare all runs it" in text
+    assert "non-private: not run, --compare all runs it" in render_markdown(alone)
+
+
+def test_report_survives_its_own_json() -> None:
+    """Catches a field that is written as something that cannot be read."""
+    report = a_report()
+    assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+def test_plots_are_reproducible_and_leave_matplotlib_alone() -> None:
+    """Catches ids from chance, a date in the file, and a style that leaks to the caller."""
+    before = dict(mpl.rcParams)
+    report = a_report()
+    assert render_html(report) == render_html(report)
+    assert dict(mpl.rcParams) == before
+
+
+def test_plots_cope_with_extremes() -> None:
+    """Catches an empty axis, one round, more sites than colours and a run of many rounds."""
+    point = CurvePoint(round=0, records=1, accuracy=0.0, loss=9.0)
+    assert curve_plot([point]).startswith("<svg")
+    many = {f"s{at}": [0.1 * (at + 1)] * 300 for at in range(40)}
+    drawn = epsilon_plot(many, None)
+    assert drawn.count("<use") < 300
+    assert epsilon_plot({"a": ()}, None).startswith("<svg")
+    assert "var(--accent, #0b6e6e)" in arms_plot(a_report().evaluation, "joint")
