@@ -25,6 +25,13 @@ import psutil
 
 APP = Path(__file__).parent / "trivial"
 ROUNDS = 5
+CONNECTION = """
+[superlink]
+default = "bench"
+[superlink.bench]
+address = ":local:"
+options.num-supernodes = {sites}
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +61,7 @@ def time_in_process(sites: int) -> Cost:
 def time_flower(sites: int) -> Cost:
     """`flwr run` with its own SuperLink, which is stopped afterwards."""
     with tempfile.TemporaryDirectory() as home:
-        config = f'[superlink]\ndefault = "bench"\n[superlink.bench]\naddress = ":local:"\noptions.num-supernodes = {sites}\n'
-        (Path(home) / "config.toml").write_text(config, encoding="utf-8")
+        (Path(home) / "config.toml").write_text(CONNECTION.format(sites=sites), encoding="utf-8")
         env = {
             **os.environ,
             "FLWR_HOME": home,
@@ -77,7 +83,9 @@ def _checked(command: list[str], sites: int, *, env: dict[str, str]) -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     wanted = f"ROUND {ROUNDS}: {sites} of {sites} replies"
     if wanted not in done.stdout + done.stderr:
-        raise SystemExit(f"{command[0]}: did not finish\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise SystemExit(
+            f"{command[0]}: did not finish\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
 
 
 def _measured(run: Callable[[], None]) -> Cost:

@@ -24,7 +24,7 @@ from fedloom.server.report.schema import (
 )
 from fedloom.server.run.journal import RoundEntry, SiteRound
 
-HOSTILE = "--><script>alert(1)</script>|$\\frac"
+HOSTILE = "--><script>alert(1)</script>|$\\frac$"
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 BLOCKS = {"td", "th", "dt", "dd", "div", "span"}
 
@@ -248,6 +248,10 @@ def test_page_answers_first_things_first() -> None:
     assert "−7.3 points of accuracy: 75.0 % with privacy, 82.3 % without" in text
     assert "+8.0 points over the sites alone, 67.0 % on average; best 70.0 %, alone-north" in text
     assert "6.2 MB of noised adapter updates at most, over 2 rounds; 6.4 MB came in" in text
+    short = render_markdown(a_report())
+    assert "what privacy cost: -7.3 points (without privacy: 82.3 %)" in short
+    assert "what federating bought: +8.0 points" in short
+    assert "epsilon 8, delta 1e-05 at each site for each patient" in short
 
 
 def test_page_has_each_figure_in_its_table() -> None:
