@@ -14,7 +14,7 @@ from fedloom.client.site.ledger import Ledger
 from fedloom.server.run.journal import Journal
 from tests.support.tiny import write_federation
 
-ROUNDS, STEPS, SITES = 4, 60, 3
+ROUNDS, STEPS, SITES = 3, 50, 3
 
 
 def fedloom(*arguments: str, cwd: Path) -> "subprocess.Popen[str]":
@@ -84,7 +84,7 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
     "before the first round": lambda run: durable(run, 0),
     "while a site trains": lambda run: reserved(run, 2),
     "after a site released": lambda run: released(run, 2),
-    "after a round was durable": lambda run: durable(run, 3),
+    "after a round was durable": lambda run: durable(run, 2),
 }
 
 

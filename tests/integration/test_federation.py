@@ -69,15 +69,24 @@ def test_training_learns(tmp_path: Path) -> None:
     from fedloom.server.evaluator.evaluate import Evaluator
     from fedloom.server.evaluator.predict import Predictor
 
-    more = "[lora]\nrank = 4\n[aggregation]\nmethod = 'fedit'\n"
+    more = (
+        '[lora]\nrank = 4\ntargets = ["query", "key", "value", "dense"]\n'
+        "[aggregation]\nmethod = 'fedit'\n"
+    )
     path = write_federation(
-        tmp_path, rounds=8, steps=10, privacy='mode = "none"\nnoise_seed = 1', more=more
+        tmp_path,
+        rows=300,
+        rounds=8,
+        steps=40,
+        rate=0.01,
+        privacy='mode = "none"\nnoise_seed = 1',
+        more=more,
     )
     plain = prepare(read_federation(path))
     final = run(plain, tmp_path / "run")
     predictor = Predictor(plain.plan, plain.model, batch_size=32)
     scores = Evaluator(predictor, plain.tests, resamples=100).adapter(final)
-    assert scores["joint"].accuracy.value > 0.9
+    assert scores["joint"].accuracy.low > 0.65, "the majority has about 0.54"
 
 
 def check_budget_adds_up(prepared: Prepared, folder: RunFolder) -> None:

@@ -76,7 +76,7 @@ labels = ["negative", "positive"]
 [training]
 local_steps = {steps}
 expected_batch_size = 16
-learning_rate = 0.05
+learning_rate = {rate}
 precision = "fp32"
 [rounds]
 total = {rounds}
@@ -95,6 +95,7 @@ def write_federation(
     rows: int = 120,
     rounds: int = 2,
     steps: int = 2,
+    rate: float = 0.05,
     privacy: str = "epsilon = 8.0\ndelta = 1e-4\nnoise_seed = 7",
     rounds_more: str = "",
     more: str = "",
@@ -102,7 +103,12 @@ def write_federation(
     """A folder with model, records and `federation.toml`; the path of the latter."""
     write_tiny_model(folder / "model")
     text = SMALLEST.format(
-        privacy=privacy, steps=steps, rounds=rounds, rounds_more=rounds_more, more=more
+        privacy=privacy,
+        steps=steps,
+        rate=rate,
+        rounds=rounds,
+        rounds_more=rounds_more,
+        more=more,
     )
     for number in range(sites):
         name = f"site{number}"

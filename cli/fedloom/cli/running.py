@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedloom.shared.config.federation import FederationConfig
+from fedloom.shared.config.sections import JOINT
 
 if TYPE_CHECKING:
     from fedloom.server.report.schema import Report
@@ -65,7 +66,7 @@ def _say(report: "Report", folder: Path) -> None:
     if report.privacy.seeded:
         click.echo("SEEDED: NOT PRIVATE. The noise was repeatable and protects nobody.")
     for arm in report.evaluation:
-        joint = arm.tests["joint"].accuracy
+        joint = arm.tests[JOINT].accuracy
         promise = f"epsilon {arm.epsilon:g}" if arm.epsilon else ""
         click.echo(
             f"  {arm.name:<16} accuracy {joint.value:6.1%}  "

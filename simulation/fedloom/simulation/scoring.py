@@ -9,6 +9,7 @@ from fedloom.server.report.schema import Arm, CurvePoint
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.adapter import Adapter
+from fedloom.shared.config.sections import JOINT
 from fedloom.simulation.arms import TrainedArm
 from fedloom.simulation.prepare import Prepared
 from fedloom.simulation.progress import Progress
@@ -96,5 +97,5 @@ def _epsilon(prepared: Prepared) -> float | None:
 
 
 def _told(arm: Arm) -> str:
-    joint = arm.tests["joint"].accuracy
+    joint = arm.tests[JOINT].accuracy
     return f"{arm.name}: accuracy {joint.value:.3f} [{joint.low:.3f}, {joint.high:.3f}]"

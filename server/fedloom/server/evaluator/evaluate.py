@@ -9,10 +9,9 @@ from fedloom.server.evaluator.metrics import score
 from fedloom.server.evaluator.predict import Predictor
 from fedloom.server.report.schema import CurvePoint, Scores
 from fedloom.shared.adapter import Adapter
+from fedloom.shared.config.sections import JOINT
 from fedloom.shared.data.records import Record
 from fedloom.shared.tasks.base import Example
-
-JOINT = "joint"
 
 
 class Evaluator:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from fedloom.server.report.schema import Arm, Estimate, Report
-
-JOINT = "joint"
+from fedloom.shared.config.sections import JOINT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +35,18 @@ def headline(report: Report) -> Headline:
         non_private=plain,
         alone_mean=mean,
         privacy_cost=100 * (plain.value - federation.value) if plain and federation else None,
-        federating_gain=100 * (federation.value - mean) if mean and federation else None,
+        federating_gain=100 * (federation.value - mean)
+        if mean is not None and federation
+        else None,
         bytes_up=max((site.bytes_up for site in report.sites), default=0),
         bytes_down=max((site.bytes_down for site in report.sites), default=0),
     )
+
+
+def _points(estimate: Estimate | None, base: float | None) -> float | None:
+    if estimate is None or base is None:
+        return None
+    return 100 * (estimate.value - base)
 
 
 def _first(report: Report, kind: str) -> Estimate | None:
@@ -54,7 +61,7 @@ def in_bytes(count: int) -> str:
     """A size for people, in powers of 1,000."""
     size = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
+        if round(size, 1) < 1000 or unit == "GB":
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1000
     raise ValueError(f"{count} bytes")

@@ -4,9 +4,10 @@ from importlib.resources import files
 from math import exp
 from typing import TYPE_CHECKING
 
-from fedloom.server.report.headline import JOINT, headline, in_bytes, in_percent, in_points
+from fedloom.server.report.headline import headline, in_bytes, in_percent, in_points
 from fedloom.server.report.plots import arms_plot, curve_plot, epsilon_plot
 from fedloom.server.report.schema import Arm, Report
+from fedloom.shared.config.sections import JOINT
 
 if TYPE_CHECKING:
     from jinja2 import Environment

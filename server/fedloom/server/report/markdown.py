@@ -3,8 +3,9 @@
 import html
 from collections.abc import Iterator
 
-from fedloom.server.report.headline import JOINT, headline, in_bytes, in_percent, in_points
+from fedloom.server.report.headline import headline, in_bytes, in_percent, in_points
 from fedloom.server.report.schema import Arm, Estimate, Report
+from fedloom.shared.config.sections import JOINT
 
 
 def render_markdown(report: Report) -> str:

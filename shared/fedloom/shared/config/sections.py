@@ -19,6 +19,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 LEAST_NOISE = 0.2
 # Below this, the accountant's own arithmetic error is no longer small beside delta.
 LEAST_DELTA = 1e-12
+# The name of all sites' held-out records together, beside the sites' own names.
+JOINT = "joint"
 
 
 class Section(BaseModel):
@@ -92,7 +94,7 @@ class PrivacyTerms(Section):
     @property
     def seeded(self) -> bool:
         """Whether noise is repeatable, hence worthless as protection."""
-        return self.noise_seed is not None
+        return self.private and self.noise_seed is not None
 
 
 class PrivacySection(PrivacyTerms):
@@ -175,6 +177,8 @@ class DataSection(Section):
         names = [site.name for site in self.sites]
         if len(set(names)) != len(names):
             raise ValueError("two sites have the same name, expected different ones")
+        if JOINT in names:
+            raise ValueError(f"a site is named {JOINT}, which is all sites' records together")
         return self
 
 
