@@ -1,6 +1,7 @@
 """Every executor: one reply for each job, errors as replies, nothing shared between clients."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
         "serial": lambda: SerialExecutor(app),
         "pool": lambda: PoolExecutor("tests.contract.test_executors:app", workers=2),
     }
-    with kinds[request.param]() as made:
+    with closing(kinds[request.param]()) as made:
         yield made
 
 
@@ -61,7 +62,7 @@ def test_an_exception_never_travels(executor: Executor) -> None:
 
 
 def test_a_killed_worker_is_an_error_reply_and_the_next_job_runs(tmp_path: Path) -> None:
-    with PoolExecutor("tests.contract.test_executors:app", workers=1) as pool:
+    with closing(PoolExecutor("tests.contract.test_executors:app", workers=1)) as pool:
         grid = InProcessGrid({2: {}}, pool)
         import os
         import signal

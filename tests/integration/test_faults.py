@@ -1,6 +1,7 @@
 """Sites that fail, lag, lie or die: each is named and left out, and the others go on."""
 
 import logging
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,7 @@ def test_a_site_whose_process_dies_or_hangs_is_left_out(
     monkeypatch.setenv(VARIABLE, f"site1:{fault}")
     path = write_federation(tmp_path, rounds=rounds, rounds_more="deadline_seconds = 15.0")
     prepared = prepare(read_federation(path))
-    with PoolExecutor("tests.support.faulty:app", workers=3) as executor:
+    with closing(PoolExecutor("tests.support.faulty:app", workers=3)) as executor:
         run_federation(prepared, RunFolder(tmp_path / "run"), executor)
     entries = Journal(tmp_path / "run" / "rounds.jsonl").entries()
     assert [entry.accepted for entry in entries] == [2] * rounds

@@ -1,7 +1,8 @@
 """One run in simulation: the two Flower apps over the in-process Grid."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +46,11 @@ def default_workers(sites: int) -> int:
     return max(1, min(len(os.sched_getaffinity(0)), sites))
 
 
-def worker_pool(*, sites: int, workers: int | None = None) -> PoolExecutor:
-    """Worker processes that run FedLoom's ClientApp."""
-    count = workers or default_workers(sites)
-    return PoolExecutor(CLIENT_APP, workers=count)
+@contextmanager
+def worker_pool(*, sites: int, workers: int | None = None) -> Iterator[PoolExecutor]:
+    """Worker processes that run FedLoom's ClientApp, for the length of the block."""
+    with closing(PoolExecutor(CLIENT_APP, workers=workers or default_workers(sites))) as pool:
+        yield pool
 
 
 def run_federation(

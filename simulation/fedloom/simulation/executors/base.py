@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from flwr.app import Context, Error, Message
 from flwr.common.constant import ErrorCode
@@ -33,17 +32,6 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Stop, and drop what is queued."""
-
-    def __enter__(self) -> Self:
-        """Self; the end of the block closes it."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
 
 
 def failed(job: Job, reason: str) -> Message:

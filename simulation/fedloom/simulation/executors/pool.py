@@ -8,8 +8,6 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection, wait
-from types import TracebackType
-from typing import Self
 
 from flwr.app import Message
 from flwr.common.serde import context_to_proto, message_from_proto, message_to_proto
@@ -110,19 +108,6 @@ class PoolExecutor:
         for worker in self._workers:
             worker.kill()
         self._workers = []
-
-    def __enter__(self) -> Self:
-        """Self."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def _dispatch(self) -> None:
         for worker in self._workers:

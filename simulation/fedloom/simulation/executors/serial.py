@@ -2,8 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Self
 
 from flwr.app import Message
 from flwr.clientapp import ClientApp
@@ -39,16 +37,3 @@ class SerialExecutor:
     def close(self) -> None:
         """Drop what is queued."""
         self._queue.clear()
-
-    def __enter__(self) -> Self:
-        """Self."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
