@@ -1,6 +1,7 @@
 """A whole federation of tiny sites: what it learns, leaves and remembers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,7 @@ def test_control_an_accountant_rebuilt_each_round_is_caught(
 
     def forgetful(self: Ledger, *, except_plan: str | None = None) -> Spent:
         found = whole(self, except_plan=except_plan)
-        return Spent(history=found.history[-1:], steps=found.steps)
+        return replace(found, history=found.history[-1:])
 
     monkeypatch.setattr(Ledger, "spent", forgetful)
     run(prepared, tmp_path / "run")

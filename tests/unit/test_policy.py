@@ -11,6 +11,7 @@ from fedloom.client.site.config import (
     SplitSettings,
     read_site_config,
 )
+from fedloom.client.site.ledger import Spent
 from fedloom.client.site.policy import Facts, check_task
 from fedloom.shared.config.sections import PrivacyTerms
 from fedloom.shared.errors import ConfigError, SiteRefusal
@@ -19,7 +20,13 @@ from fedloom.shared.privacy.accounting import Mechanism, prv_epsilon
 from fedloom.shared.wire.messages import RefusalHeader
 from tests.support.plans import BATCH, ROUNDS, STEPS, UNITS, a_plan, a_site, a_task, a_training
 
-NOTHING = Facts(model_sha256="ab" * 32, history=())
+
+def facts(*history: Mechanism, units: frozenset[str] = frozenset(), plain: bool = False) -> Facts:
+    spent = Spent(history=history, steps=0, units=units, without_privacy=plain)
+    return Facts(model_sha256="ab" * 32, spent=spent)
+
+
+NOTHING = facts()
 RUN = Mechanism(noise_multiplier=1.0, sample_rate=BATCH / UNITS, steps=STEPS * ROUNDS)
 COST = prv_epsilon([RUN], 1e-5)
 
@@ -124,7 +131,7 @@ def test_the_whole_run_is_checked_at_its_first_round() -> None:
 
 
 def test_what_was_charged_before_counts() -> None:
-    before = Facts(model_sha256="ab" * 32, history=(RUN,))
+    before = facts(RUN)
     both = prv_epsilon([RUN, RUN], 1e-5)
     assert both > COST
     assert refused(a_plan(), a_config(max_epsilon=(COST + both) / 2), before).rule == "epsilon"
@@ -174,3 +181,11 @@ def test_a_misspelt_policy_is_refused_not_ignored(tmp_path: Path) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"policy.max_epsilonn: unknown key, did you mean max_ep"):
         read_site_config(path)
+
+
+def test_what_was_charged_for_another_unit_or_without_privacy_leaves_no_epsilon() -> None:
+    """A history of records says nothing of persons, and training without noise ends every bound."""
+    config = a_config(max_epsilon=100.0)
+    other_unit = refused(a_plan(), config, facts(units=frozenset({"author"})))
+    assert other_unit.rule == "privacy-unit-charged"
+    assert refused(a_plan(), config, facts(plain=True)).rule == "spent-without-privacy"

@@ -9,9 +9,7 @@ import torch
 from fedloom.server import precision
 
 
-@pytest.mark.parametrize(
-    ("half_speed", "decided"), [(4.0, "bf16"), (1.2, "fp32"), (0.5, "fp32")]
-)
+@pytest.mark.parametrize(("half_speed", "decided"), [(4.0, "bf16"), (1.2, "fp32"), (0.5, "fp32")])
 def test_bf16_must_win_clearly(
     monkeypatch: pytest.MonkeyPatch, half_speed: float, decided: str
 ) -> None:

@@ -35,6 +35,7 @@ class Entry(BaseModel):
     task: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     plan: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     round: Annotated[int, Field(ge=1)]
+    unit: str
     noise_multiplier: Annotated[float, Field(ge=0)]
     sample_rate: Annotated[float, Field(gt=0, le=1)]
     steps: Annotated[int, Field(ge=1)]
@@ -42,10 +43,16 @@ class Entry(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """What the ledger holds: the private mechanisms, and all steps whether private or not."""
+    """What the ledger holds: the private mechanisms, and all steps whether private or not.
+
+    `units` are the privacy units that they were charged for. With `without_privacy`, no epsilon
+    covers the whole any more.
+    """
 
     history: tuple[Mechanism, ...]
     steps: int
+    units: frozenset[str]
+    without_privacy: bool
 
 
 class Ledger:
@@ -100,7 +107,12 @@ class Ledger:
             for entry in kept
             if entry.noise_multiplier > 0
         )
-        return Spent(history=history, steps=sum(entry.steps for entry in kept))
+        return Spent(
+            history=history,
+            steps=sum(entry.steps for entry in kept),
+            units=frozenset(entry.unit for entry in kept),
+            without_privacy=any(entry.noise_multiplier == 0 for entry in kept),
+        )
 
     def sealed(self, task: TrainTask) -> Frame | None:
         """The update that this very task was answered with, or None.
@@ -147,6 +159,7 @@ def charge_of(task: TrainTask) -> Entry:
         task=task.sha256,
         plan=task.plan.sha256,
         round=task.round,
+        unit=task.plan.privacy.unit,
         noise_multiplier=site.noise_multiplier,
         sample_rate=site.sample_rate,
         steps=task.plan.training.local_steps,

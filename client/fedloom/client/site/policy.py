@@ -1,9 +1,9 @@
 """The checks that a task must pass before the site touches a record or its budget."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedloom.client.site.config import SiteConfig
+from fedloom.client.site.ledger import Spent
 from fedloom.shared.config.sections import LEAST_NOISE
 from fedloom.shared.errors import SiteRefusal
 from fedloom.shared.plan import Plan, SitePlan
@@ -13,17 +13,17 @@ from fedloom.shared.wire.messages import TrainTask
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the site itself knows: its model's fingerprint and what was charged before."""
+    """What the site itself knows: its model's fingerprint, and what other plans were charged."""
 
     model_sha256: str
-    history: Sequence[Mechanism]
+    spent: Spent
 
 
 def check_task(task: TrainTask, config: SiteConfig, facts: Facts) -> None:
     """Refuse a task that the site's settings or its remaining budget do not cover.
 
     Guarantee: after this returns, carrying out the plan's whole remaining run keeps the site's
-    cumulative epsilon, for its privacy unit and over every charge in `facts.history`, at or
+    cumulative epsilon, for its privacy unit and over every charge in `facts.spent`, at or
     below `policy.max_epsilon` at the plan's delta. Noise, sample rate and steps are the site's
     own recomputation, never the server's word.
 
@@ -78,7 +78,12 @@ def _check_privacy(plan: Plan, site: SitePlan, config: SiteConfig, facts: Facts)
     if site.noise_multiplier < LEAST_NOISE:
         asked = site.noise_multiplier
         raise SiteRefusal("noise-multiplier", asked=asked, allowed=f"at least {LEAST_NOISE}")
+    if facts.spent.without_privacy:
+        raise SiteRefusal("spent-without-privacy", asked="an epsilon", allowed="none is left")
+    if not facts.spent.units <= {plan.privacy.unit}:
+        charged = ", ".join(sorted(facts.spent.units))
+        raise SiteRefusal("privacy-unit-charged", asked=plan.privacy.unit, allowed=charged)
     whole_run = mechanism_of(plan, site, steps=site.steps)
-    epsilon = ACCOUNTANTS[plan.privacy.accountant]([*facts.history, whole_run], delta)
+    epsilon = ACCOUNTANTS[plan.privacy.accountant]([*facts.spent.history, whole_run], delta)
     if epsilon > policy.max_epsilon:
         raise SiteRefusal("epsilon", asked=f"{epsilon:.4g}", allowed=policy.max_epsilon)

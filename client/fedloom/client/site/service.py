@@ -50,13 +50,14 @@ class SiteService:
     def _train_new(self, task: TrainTask) -> Frame:
         before = self._ledger.spent(except_plan=task.plan.sha256)
         model_sha256 = self._trainers.fingerprint(self._config.model)
-        check_task(task, self._config, Facts(model_sha256=model_sha256, history=before.history))
+        check_task(task, self._config, Facts(model_sha256=model_sha256, spent=before))
         trainer = self._trainers.trainer(task.plan, self._config.model)
         trainer.load(task.adapter)
         units = self._training_units(task.plan, trainer)
         charge = charge_of(task)
         self._ledger.reserve(task, charge)
-        delta = trainer.train(task.plan.site(task.site), units, stream=task_stream(task))
+        with self._trainers.dropped_on_error():
+            delta = trainer.train(task.plan.site(task.site), units, stream=task_stream(task))
         spent = self._ledger.spent()
         epsilon = None
         if task.plan.privacy.private:

@@ -1,6 +1,7 @@
 """Local training of one plan's adapter on one site's units."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,19 @@ class TrainerPool:
         if folder not in self._fingerprints:
             self._fingerprints[folder] = fingerprint(folder)
         return self._fingerprints[folder]
+
+    @contextmanager
+    def dropped_on_error(self) -> Iterator[None]:
+        """Drop the trainers when the block fails.
+
+        A pass that broke off leaves activations and gradients of one site's records in the
+        model; the next site must not find them.
+        """
+        try:
+            yield
+        except BaseException:
+            self._trainers = {}
+            raise
 
     def trainer(self, plan: Plan, folder: Path) -> Trainer:
         """The trainer of `plan` on the model in `folder`.
