@@ -6,32 +6,92 @@ import random
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from safetensors.torch import save_file
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizerFast,
+    DistilBertConfig,
+    DistilBertModel,
+    RobertaConfig,
+    RobertaModel,
+)
 
 GOOD = ("good", "great", "fine", "nice", "superb", "lovely")
 BAD = ("bad", "awful", "poor", "dull", "dreadful", "nasty")
 FILLER = ("the", "film", "book", "was", "and", "very", "quite", "a", "plot", "story")
 
 
-def write_tiny_model(folder: Path, *, layers: int = 2, hidden: int = 16, seed: int = 0) -> Path:
+def write_tiny_model(folder: Path, *, seed: int = 0) -> Path:
     """A BERT encoder of random weights with a word-level tokenizer."""
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *FILLER]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=32)
-    tokenizer.save_pretrained(folder)
+    vocabulary = write_tiny_tokenizer(folder)
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=hidden,
-        num_hidden_layers=layers,
+        vocab_size=vocabulary,
+        hidden_size=16,
+        num_hidden_layers=2,
         num_attention_heads=2,
-        intermediate_size=2 * hidden,
+        intermediate_size=32,
         max_position_embeddings=32,
         pad_token_id=0,
     )
     BertModel(config).save_pretrained(folder)
     return folder
+
+
+def write_tiny_roberta(folder: Path) -> Path:
+    """As above; RoBERTa has a head of two layers and counts positions from its padding index."""
+    vocabulary = write_tiny_tokenizer(folder)
+    torch.manual_seed(0)
+    config = RobertaConfig(
+        vocab_size=vocabulary,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=34,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        type_vocab_size=1,
+    )
+    RobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def write_tiny_distilbert(folder: Path) -> Path:
+    """As above; DistilBERT has a head of two layers under names of its own."""
+    vocabulary = write_tiny_tokenizer(folder)
+    torch.manual_seed(0)
+    config = DistilBertConfig(
+        vocab_size=vocabulary,
+        dim=16,
+        n_layers=2,
+        n_heads=2,
+        hidden_dim=32,
+        max_position_embeddings=32,
+        pad_token_id=0,
+    )
+    DistilBertModel(config).save_pretrained(folder)
+    return folder
+
+
+def write_headless_bert(folder: Path) -> Path:
+    """BERT saved without its pooler, which then starts at random and must be trained and saved."""
+    write_tiny_model(folder)
+    model = BertModel.from_pretrained(folder)
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith("pooler")}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def write_tiny_tokenizer(folder: Path) -> int:
+    """A word-level tokenizer that knows no maximal length; the size of its vocabulary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *FILLER]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    return len(vocabulary)
 
 
 def sentences(count: int, *, seed: int) -> list[dict[str, str]]:

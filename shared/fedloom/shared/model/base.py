@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,9 +122,20 @@ def load_classifier(folder: Path, *, labels: tuple[str, ...], seed: int) -> Base
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"model {folder}: cannot be loaded as a classifier") from error
+    tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(model))
     fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     heads = sorted({_head_of(key, model.base_model_prefix) for key in fresh})
     return BaseModel(model=model, tokenizer=tokenizer, heads=tuple(heads))
+
+
+def _positions(model: torch.nn.Module) -> int:
+    """How many tokens the model has positions for; many tokenizers do not know."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            # RoBERTa counts positions from behind its padding index.
+            offset = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - offset
+    return sys.maxsize
 
 
 def _no_dropout(folder: Path) -> dict[str, float]:
