@@ -4,17 +4,20 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flwr.clientapp import ClientApp
 
 from fedloom.client.app import make_client_app
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.client.site.ledger import Ledger, Spent
+from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import Journal
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.federation import read_federation
 from fedloom.shared.errors import CheckpointError, PlanError, RunFolderError
+from fedloom.shared.methods import trained_layout
 from fedloom.simulation.executors.serial import SerialExecutor
 from fedloom.simulation.federation import RunOptions, run_federation, worker_pool
 from fedloom.simulation.prepare import Prepared, prepare
@@ -193,3 +196,25 @@ def test_nothing_that_left_a_site_names_this_machine(finished: RunFolder) -> Non
         str(finished.path.parent) not in config
         and "/" not in json.loads(config)["base_model_name_or_path"]
     )
+
+
+@pytest.mark.parametrize("weights", ["uniform", "declared"])
+def test_the_adapter_is_the_weighted_mean_of_what_the_sites_sealed(
+    tmp_path: Path, weights: str
+) -> None:
+    """From the sites' own sealed files to the server's checkpoint, computed another way."""
+    path = write_federation(tmp_path, rounds=1, more=f'[aggregation]\nweights = "{weights}"\n')
+    prepared = prepare(read_federation(path))
+    final = run(prepared, tmp_path / "run")
+    plan = prepared.plan
+    start = read_checkpoint(tmp_path / "run" / "checkpoints", 0, plan.sha256)
+    part = trained_layout(plan.aggregation.method, start.layout)
+    updates, sizes = [], []
+    for site in plan.sites:
+        (sealed,) = (tmp_path / "run/sites" / site.name / "state/sealed").glob("*.update")
+        payload = sealed.read_bytes().partition(b"\n")[2]
+        updates.append(np.frombuffer(payload, dtype="<f4").astype(np.float64))
+        sizes.append(site.declared_units)
+    assert len(set(sizes)) > 1
+    mean = np.average(updates, axis=0, weights=sizes if weights == "declared" else None)
+    np.testing.assert_allclose(final.select(part), start.select(part) + mean, atol=1e-6)
