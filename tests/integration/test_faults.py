@@ -110,13 +110,19 @@ def test_a_site_with_another_base_model_refuses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "rounds", "told"), [("die", 2, "failed"), ("hang", 1, "no answer")]
+    ("fault", "rounds", "deadline", "told"),
+    [("die", 2, 120.0, "failed"), ("hang", 1, 20.0, "no answer")],
 )
 def test_a_site_whose_process_dies_or_hangs_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, rounds: int, told: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    rounds: int,
+    deadline: float,
+    told: str,
 ) -> None:
     monkeypatch.setenv(VARIABLE, f"site1:{fault}")
-    path = write_federation(tmp_path, rounds=rounds, rounds_more="deadline_seconds = 15.0")
+    path = write_federation(tmp_path, rounds=rounds, rounds_more=f"deadline_seconds = {deadline}")
     prepared = prepare(read_federation(path))
     with closing(PoolExecutor("tests.support.faulty:app", workers=3)) as executor:
         run_federation(prepared, RunFolder(tmp_path / "run"), executor)

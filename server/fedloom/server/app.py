@@ -11,6 +11,8 @@ from fedloom.server.run.folder import RunFolder
 from fedloom.server.strategy import FedLoomStrategy, RoundObserver
 
 RUN_FOLDER, MODEL_FOLDER = "run-folder", "model-folder"
+# Nodes may still be loading their libraries when they are asked who they are.
+DISCOVERY_SECONDS = 180.0
 
 
 def make_server_app(*observers: RoundObserver) -> ServerApp:
@@ -23,11 +25,10 @@ def make_server_app(*observers: RoundObserver) -> ServerApp:
         model = Path(str(context.run_config[MODEL_FOLDER]))
         plan = folder.read_plan()
         with folder.locked():
-            deadline = min(plan.rounds.deadline_seconds, 60.0)
             strategy = FedLoomStrategy(
                 plan,
                 folder,
-                nodes=discover_sites(grid, deadline_seconds=deadline),
+                nodes=discover_sites(grid, deadline_seconds=DISCOVERY_SECONDS),
                 initial=initial_adapter(plan, model),
                 observers=observers,
             )
