@@ -82,7 +82,7 @@ def test_training_learns(tmp_path: Path) -> None:
         rows=300,
         rounds=8,
         steps=40,
-        rate=0.01,
+        rate=0.005,
         privacy='mode = "none"\nnoise_seed = 1',
         more=more,
     )
@@ -90,7 +90,7 @@ def test_training_learns(tmp_path: Path) -> None:
     final = run(plain, tmp_path / "run")
     predictor = Predictor(plain.plan, plain.model, batch_size=32)
     scores = Evaluator(predictor, plain.tests, resamples=100).adapter(final)
-    assert scores["joint"].accuracy.low > 0.65, "the majority has about 0.54"
+    assert scores["joint"].accuracy.low > 0.75, "the majority has about 0.54"
 
 
 def check_budget_adds_up(prepared: Prepared, folder: RunFolder) -> None:
