@@ -37,6 +37,7 @@ def a_config(*, name: str = "north", units: int = UNITS, **policy: object) -> Si
         model=Path("model"),
         state=Path("state"),
         declared_units=units,
+        labels=("negative", "positive"),
         source=SourceSettings(path=Path("r.csv"), text="text", label="label", unit="record"),
         split=SplitSettings(holdout="test", test_fraction=0.2, validation_fraction=0.1),
         policy=PolicySettings.model_validate(policy),

@@ -30,14 +30,21 @@ def make_client_app(directory: SiteDirectory) -> ClientApp:
 
     @client.query("hello")
     def hello(message: Message, context: Context) -> Message:
-        site = directory.service(_settings(context)).site
-        return Message(to_records(HelloHeader(site=site).frame()), reply_to=message)
+        return Message(_hello(directory, _settings(context)), reply_to=message)
 
     return client
 
 
 def _settings(context: Context) -> Path:
     return Path(str(context.node_config.get(SITE_SETTINGS, "")))
+
+
+def _hello(directory: SiteDirectory, settings: Path) -> RecordDict:
+    try:
+        return to_records(HelloHeader(site=directory.service(settings).site).frame())
+    except FedLoomError as error:
+        logger.error("%s: %s", settings, error)
+        return _refusal("unknown", "cannot-answer")
 
 
 def _answer(directory: SiteDirectory, settings: Path, content: RecordDict) -> RecordDict:

@@ -113,6 +113,7 @@ def _site_config(prepared: Prepared, site: SiteSection, home: Path) -> SiteConfi
         model=prepared.model.resolve(),
         state=(home / "state").resolve(),
         declared_units=planned.declared_units,
+        labels=prepared.plan.task.labels,
         source=SourceSettings(
             path=source.path.resolve(),
             text=source.text,

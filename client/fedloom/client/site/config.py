@@ -61,6 +61,7 @@ class SiteConfig(Section):
     model: Path
     state: Path
     declared_units: Count
+    labels: tuple[str, ...]
     source: SourceSettings
     split: SplitSettings
     policy: PolicySettings = PolicySettings()

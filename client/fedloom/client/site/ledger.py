@@ -160,7 +160,8 @@ def charge_of(task: TrainTask) -> Entry:
         plan=task.plan.sha256,
         round=task.round,
         unit=task.plan.privacy.unit,
-        noise_multiplier=site.noise_multiplier,
+        # A plan's word on noise means nothing when it trains without any.
+        noise_multiplier=site.noise_multiplier if task.plan.privacy.private else 0.0,
         sample_rate=site.sample_rate,
         steps=task.plan.training.local_steps,
     )

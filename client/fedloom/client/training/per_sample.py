@@ -36,4 +36,5 @@ def gather_units(grad_sample: torch.Tensor, unit_of: torch.Tensor, units: int) -
     """
     summed = grad_sample.new_zeros((units, *grad_sample.shape[1:]), dtype=torch.float32)
     finite = torch.nan_to_num(grad_sample.float(), nan=0.0, posinf=0.0, neginf=0.0)
-    return summed.index_add_(0, unit_of, finite)
+    # Finite rows may still add up to infinity.
+    return summed.index_add_(0, unit_of, finite).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)

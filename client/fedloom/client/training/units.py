@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedloom.client.training.randomness import Stream
-from fedloom.shared.tasks.base import Example
+from fedloom.shared.tasks.base import PADDED_TO, Example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,16 +50,22 @@ def micro_batches(batch: list[list[Example]], *, size: int) -> list[MicroBatch]:
     Whole units stay in one piece, so that each is clipped once. Cutting happens after Poisson
     sampling: it changes memory and speed, and of the result only the rounding.
     """
-    by_length = sorted(batch, key=lambda unit: max(len(example.tokens) for example in unit))
+    by_length = sorted(batch, key=_longest)
     pieces: list[list[list[Example]]] = []
-    room = 0
+    room, bucket = 0, -1
     for unit in by_length:
-        if not pieces or len(unit) > room:
+        # One bucket a piece: how far a unit is padded must not depend on who else was drawn,
+        # or in bf16 one unit would move the others' gradients.
+        if len(unit) > room or -(-_longest(unit) // PADDED_TO) != bucket:
             pieces.append([])
-            room = size
+            room, bucket = size, -(-_longest(unit) // PADDED_TO)
         pieces[-1].append(unit)
         room -= len(unit)
     return [_joined(piece) for piece in pieces]
+
+
+def _longest(unit: list[Example]) -> int:
+    return max(len(example.tokens) for example in unit)
 
 
 def _joined(piece: list[list[Example]]) -> MicroBatch:

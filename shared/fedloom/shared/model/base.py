@@ -38,7 +38,11 @@ class Tokenizer(Protocol):
         """Token ids of each text under `input_ids`."""
 
     def pad(
-        self, encoded: list[dict[str, list[int]]], *, return_tensors: str
+        self,
+        encoded: list[dict[str, list[int]]],
+        *,
+        pad_to_multiple_of: int,
+        return_tensors: str,
     ) -> Mapping[str, torch.Tensor]:
         """Rows padded to one length, with their attention mask."""
 

@@ -11,6 +11,9 @@ from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import BaseModel, Tokenizer
 from fedloom.shared.plan import Plan
 
+# Rows are padded to a multiple of this many tokens.
+PADDED_TO = 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class Example:

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import BaseModel, Tokenizer, load_classifier
 from fedloom.shared.plan import Plan
-from fedloom.shared.tasks.base import Batch, Example
+from fedloom.shared.tasks.base import PADDED_TO, Batch, Example
 
 
 class Classification:
@@ -24,7 +24,9 @@ class Classification:
         self, records: Sequence[Record], tokenizer: Tokenizer, *, max_length: int
     ) -> list[Example]:
         """Token ids, cut to `max_length` or to the tokenizer's own limit."""
-        limit = min(max_length, tokenizer.model_max_length)
+        # Padding is rounded up, and must still fit the model's positions.
+        positions = tokenizer.model_max_length // PADDED_TO * PADDED_TO
+        limit = min(max_length, positions)
         texts = [record.text for record in records]
         if not texts:
             return []
@@ -35,9 +37,9 @@ class Classification:
         ]
 
     def collate(self, examples: Sequence[Example], tokenizer: Tokenizer) -> Batch:
-        """Pad on the right to the longest example."""
+        """Pad to the longest example, rounded up to `PADDED_TO` tokens."""
         rows = [{"input_ids": list(example.tokens)} for example in examples]
-        inputs = tokenizer.pad(rows, return_tensors="pt")
+        inputs = tokenizer.pad(rows, pad_to_multiple_of=PADDED_TO, return_tensors="pt")
         labels = torch.tensor([example.label for example in examples])
         return Batch(inputs=dict(inputs), labels=labels)
 
