@@ -90,11 +90,29 @@ def test_a_site_without_its_records_says_why_at_home_and_only_a_rule_abroad(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = prepare(read_federation(write_federation(tmp_path, rounds=1)))
-    (tmp_path / "site2.csv").write_text("text,label\nsecret words,nowhere\n", encoding="utf-8")
+    (tmp_path / "site2.csv").write_text("secret words,label\n", encoding="utf-8")
     with caplog.at_level(logging.ERROR, logger="fedloom.site"):
         (entry,) = rounds_with(broken, tmp_path / "run")
     assert entry.sites[2].fault == "refused: cannot-train"
-    assert "row 1, column label" in caplog.text and "nowhere" not in caplog.text
+    assert "site2.csv" in caplog.text and "cannot-train" not in caplog.text
+
+
+def test_bad_rows_are_left_out_at_home_and_nobody_else_hears_of_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refusal would tell the server that one record is not like the others."""
+    prepared = prepare(read_federation(write_federation(tmp_path, rounds=1)))
+    path = tmp_path / "site2.csv"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + "secret words,nowhere,x\n,positive,x\n", encoding="utf-8")
+    with caplog.at_level(logging.WARNING, logger="fedloom.site"):
+        (entry,) = rounds_with(prepared, tmp_path / "spoilt")
+    assert entry.accepted == 3
+    assert "2 rows left out, the first at row 121, column label" in caplog.text
+    assert "secret" not in caplog.text and "nowhere" not in caplog.text
+    path.write_text(text, encoding="utf-8")
+    (clean,) = rounds_with(prepared, tmp_path / "clean")
+    assert entry.adapter_sha256 == clean.adapter_sha256
 
 
 def test_a_site_with_another_base_model_refuses(tmp_path: Path) -> None:

@@ -71,6 +71,18 @@ def test_control_a_batch_that_is_kept_for_two_steps_is_caught() -> None:
         check_poisson(sticky)
 
 
+def test_control_steps_that_avoid_each_other_are_caught() -> None:
+    """Rates and batch sizes are right; only that a unit never comes twice running is not."""
+    draws: list[NDArray[np.float64]] = []
+
+    def antithetic(stream: Stream) -> NDArray[np.bool_]:
+        draws.append(1 - draws[-1] if len(draws) % 2 else stream.uniform(UNITS))
+        return draws[-1] < RATE
+
+    with pytest.raises(AssertionError, match="independence of steps"):
+        check_poisson(antithetic)
+
+
 def test_rate_one_takes_everybody_and_records_above_the_cap_are_left_out() -> None:
     examples = tuple(Example(tokens=(at,), label=0) for at in range(20))
     units = TrainingUnits(examples=examples, groups=(tuple(range(18)), (18, 19)), cap=5)

@@ -22,16 +22,16 @@ BAD = ("bad", "awful", "poor", "dull", "dreadful", "nasty")
 FILLER = ("the", "film", "book", "was", "and", "very", "quite", "a", "plot", "story")
 
 
-def write_tiny_model(folder: Path, *, seed: int = 0) -> Path:
+def write_tiny_model(folder: Path, *, seed: int = 0, width: int = 16, layers: int = 2) -> Path:
     """A BERT encoder of random weights with a word-level tokenizer."""
     vocabulary = write_tiny_tokenizer(folder)
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=vocabulary,
-        hidden_size=16,
-        num_hidden_layers=2,
+        hidden_size=width,
+        num_hidden_layers=layers,
         num_attention_heads=2,
-        intermediate_size=32,
+        intermediate_size=2 * width,
         max_position_embeddings=32,
         pad_token_id=0,
     )

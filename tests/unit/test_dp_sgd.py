@@ -13,6 +13,7 @@ from fedloom.client.training.per_sample import gather_units, with_grad_samples
 from fedloom.client.training.trainer import Trainer
 from fedloom.shared.data.records import Record
 from fedloom.shared.errors import TrainingError
+from tests.support.tiny import write_tiny_model
 from tests.support.training import (
     fixed_stream,
     make_plan,
@@ -120,6 +121,38 @@ def test_control_clipping_each_record_instead_of_the_person_is_caught(
     monkeypatch.setattr("fedloom.client.training.steps.gather_units", by_record)
     with pytest.raises(AssertionError):
         check_one_person_moves_at_most_the_clip_norm(tiny_model)
+
+
+def check_one_short_unit_moves_nobody_else_in_bf16(folder: Path) -> None:
+    """In bf16 a wide model's sums round by how its rows are padded and grouped."""
+    model = write_tiny_model(folder, width=384, layers=4)
+    plan = make_plan(model, clip_norm=1.0, micro_batch=32, site=SILENT)
+    training = plan.training.model_copy(update={"precision": "bf16"})
+    trainer = Trainer(plan.model_copy(update={"training": training}), model)
+    adapter = warmed(trainer, plan, model)
+    rows = records(256)
+    short = Record(text="bad", label=1, unit="short")
+
+    def summed(chosen: list[Record]) -> NDArray[np.float64]:
+        trainer.load(adapter)
+        units = units_of(trainer, chosen)
+        return trainer.train(plan.sites[0], units, stream=fixed_stream()).astype(np.float64)
+
+    moved = np.linalg.norm(summed([*rows, short]) - summed(rows))
+    assert 0.5 < moved <= 1 + 1e-3
+
+
+def test_one_short_unit_moves_nobody_else_in_bf16(tmp_path: Path) -> None:
+    check_one_short_unit_moves_nobody_else_in_bf16(tmp_path / "model")
+
+
+def test_control_padding_by_the_longest_that_was_drawn_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedloom.client.training.units.PADDED_TO", 10_000)
+    monkeypatch.setattr("fedloom.shared.tasks.classification.PADDED_TO", 1)
+    with pytest.raises(AssertionError):
+        check_one_short_unit_moves_nobody_else_in_bf16(tmp_path / "model")
 
 
 def test_an_empty_batch_still_adds_noise_and_steps(tiny_model: Path) -> None:

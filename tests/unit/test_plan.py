@@ -311,3 +311,31 @@ def test_terms_that_the_accountant_cannot_follow_are_refused_in_the_config(
     """The accountant would fail with a traceback, or work for minutes first."""
     with pytest.raises(ValidationError):
         config(model, privacy=terms)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("privacy", "clip_norm", 1e7),
+        ("privacy", "clip_norm", 1e-7),
+        ("privacy", "unit_cap", 10**6),
+        ("training", "local_steps", 10**9),
+        ("training", "micro_batch", 10**6),
+        ("rounds", "total", 10**9),
+        ("task", "labels", [str(number) for number in range(1001)]),
+    ],
+)
+def test_a_peers_plan_beyond_reason_is_refused_before_anything_is_computed(
+    section: str, key: str, value: object
+) -> None:
+    tree = json.loads(a_plan().canonical())
+    tree[section][key] = value
+    content = json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()
+    with pytest.raises(PlanError, match=f"{section}.{key}"):
+        Plan.from_canonical(content, sha256=digest(content))
+
+
+def test_a_plan_without_privacy_that_speaks_of_noise_is_refused() -> None:
+    """Its noise would look like protection in a ledger and in a report."""
+    with pytest.raises(ValidationError, match='mode "none" contradicts a site'):
+        a_plan(privacy=PrivacyTerms(mode="none"))

@@ -1,5 +1,6 @@
 """The site's policy: every rule refuses by its own name, on the site's own arithmetic."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,13 @@ from fedloom.shared.wire.messages import RefusalHeader
 from tests.support.plans import BATCH, ROUNDS, STEPS, UNITS, a_plan, a_site, a_task, a_training
 
 
-def facts(*history: Mechanism, units: frozenset[str] = frozenset(), plain: bool = False) -> Facts:
-    spent = Spent(history=history, steps=0, units=units, without_privacy=plain)
+def facts(
+    *history: Mechanism,
+    units: frozenset[str] = frozenset(),
+    plain: bool = False,
+    seeded: bool = False,
+) -> Facts:
+    spent = Spent(history=history, steps=0, units=units, without_privacy=plain, seeded=seeded)
     return Facts(model_sha256="ab" * 32, spent=spent)
 
 
@@ -97,6 +103,7 @@ def test_a_task_within_every_limit_passes() -> None:
             a_plan(privacy=PrivacyTerms(noise_multiplier=1.0, delta=1e-3)),
             a_config(max_delta=0.5),
         ),
+        ("max-steps", a_plan(), a_config(max_steps=STEPS * ROUNDS - 1)),
         ("noise-multiplier", with_site(noise_multiplier=0.0), None),
         ("epsilon", a_plan(), a_config(max_epsilon=COST * 0.99)),
         ("epsilon", with_site(noise_multiplier=0.4), a_config(max_epsilon=COST)),
@@ -190,3 +197,31 @@ def test_what_was_charged_for_another_unit_or_without_privacy_leaves_no_epsilon(
     other_unit = refused(a_plan(), config, facts(units=frozenset({"author"})))
     assert other_unit.rule == "privacy-unit-charged"
     assert refused(a_plan(), config, facts(plain=True)).rule == "spent-without-privacy"
+
+
+def test_seeded_rounds_leave_no_epsilon_to_a_plan_that_means_it() -> None:
+    """Who knows the seed takes the noise off again: on the same records nothing is left."""
+    before = facts(RUN, seeded=True)
+    config = a_config(max_epsilon=100.0, allow_seeded_noise=True)
+    assert refused(a_plan(), config, before).rule == "spent-without-privacy"
+    seeded = a_plan(privacy=PrivacyTerms(noise_multiplier=1.0, noise_seed=0))
+    check_task(a_task(plan=seeded), config, before)
+
+
+def test_an_epsilon_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing_known = {"prv": lambda history, delta: float("nan")}
+    monkeypatch.setattr("fedloom.client.site.policy.ACCOUNTANTS", nothing_known)
+    assert refused(a_plan(), a_config(max_epsilon=1e9)).rule == "epsilon"
+
+
+def test_a_plan_made_to_exhaust_the_accountant_is_refused_in_seconds() -> None:
+    """With the tight accountant alone, this plan takes many gigabytes at the site."""
+    steps = 5000 * 2
+    plan = a_plan(
+        training=a_training(local_steps=2),
+        rounds=a_plan().rounds.model_copy(update={"total": steps // 2}),
+        sites=(a_site(noise_multiplier=0.2, steps=steps), a_site("south")),
+    )
+    before = time.monotonic()
+    assert refused(plan, a_config()).rule == "epsilon"
+    assert time.monotonic() - before < 10

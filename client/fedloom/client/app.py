@@ -44,7 +44,10 @@ def _hello(directory: SiteDirectory, settings: Path) -> RecordDict:
         return to_records(HelloHeader(site=directory.service(settings).site).frame())
     except FedLoomError as error:
         logger.error("%s: %s", settings, error)
-        return _refusal("unknown", "cannot-answer")
+    # Flower would send the text of whatever gets past here to the server.
+    except Exception as error:
+        logger.error("%s: unexpected %s", settings, type(error).__name__, exc_info=error)
+    return _refusal("unknown", "cannot-answer")
 
 
 def _answer(directory: SiteDirectory, settings: Path, content: RecordDict) -> RecordDict:

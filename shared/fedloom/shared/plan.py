@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import (
+    MOST_NOISE,
     Count,
     Integer,
     LoraSection,
@@ -23,6 +24,7 @@ from fedloom.shared.config.sections import (
     Positive,
     PrivacyTerms,
     Section,
+    Steps,
     TaskSection,
     TrainingSection,
 )
@@ -48,7 +50,7 @@ class AggregationPlan(Section):
 class RoundsPlan(Section):
     """How many rounds, how many updates each needs, and its deadline in seconds."""
 
-    total: Count
+    total: Steps
     quorum: Count
     deadline_seconds: Positive
 
@@ -63,8 +65,8 @@ class SitePlan(Section):
     name: Name
     declared_units: Count
     sample_rate: Annotated[Positive, Field(le=1)]
-    noise_multiplier: Annotated[Number, Field(ge=0)]
-    steps: Count
+    noise_multiplier: Annotated[Number, Field(ge=0, le=MOST_NOISE)]
+    steps: Steps
     epsilon: Positive | None = None
 
 
@@ -88,6 +90,8 @@ class Plan(Section):
             raise ValueError("training.precision is auto, expected fp32 or bf16 in a plan")
         if len({site.name for site in self.sites}) != len(self.sites):
             raise ValueError("two sites have the same name, expected different ones")
+        if not self.privacy.private and any(site.noise_multiplier for site in self.sites):
+            raise ValueError('privacy.mode "none" contradicts a site\'s noise, expected 0')
         return self
 
     def canonical(self) -> bytes:

@@ -130,6 +130,7 @@ def _site_config(prepared: Prepared, site: SiteSection, home: Path) -> SiteConfi
             max_epsilon=planned.epsilon or PolicySettings().max_epsilon,
             max_delta=privacy.delta,
             min_units=1,
+            max_steps=planned.steps,
             allow_seeded_noise=privacy.seeded,
             allow_non_private=not privacy.private,
         ),

@@ -50,6 +50,7 @@ class PolicySettings(Section):
     max_epsilon: Positive = 8.0
     max_delta: OpenFraction = 1e-5
     min_units: Count = 100
+    max_steps: Count = 10_000
     allow_seeded_noise: bool = False
     allow_non_private: bool = False
 

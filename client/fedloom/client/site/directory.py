@@ -15,11 +15,15 @@ class SiteDirectory:
         self._trainers = TrainerPool()
 
     def service(self, settings: Path) -> SiteService:
-        """The service of the site whose settings lie at `settings`.
+        """The service of the site whose settings lie at `settings`, as they now are.
+
+        A steward who lowers a budget must not have to restart anything for it to hold.
 
         Raises:
             ConfigError: the settings cannot be read.
         """
-        if settings not in self._services:
-            self._services[settings] = SiteService(read_site_config(settings), self._trainers)
+        config = read_site_config(settings)
+        known = self._services.get(settings)
+        if known is None or known.config != config:
+            self._services[settings] = SiteService(config, self._trainers)
         return self._services[settings]

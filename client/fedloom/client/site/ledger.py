@@ -27,7 +27,8 @@ _OWNER_ONLY = 0o600
 
 
 class Entry(BaseModel):
-    """One line. `noise_multiplier` 0 marks a run without privacy, which no epsilon covers."""
+    """One line. `noise_multiplier` 0 marks a run without privacy, which no epsilon covers;
+    neither does any cover `seeded` noise, which whoever knows the seed can take off again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -36,6 +37,7 @@ class Entry(BaseModel):
     plan: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     round: Annotated[int, Field(ge=1)]
     unit: str
+    seeded: bool
     noise_multiplier: Annotated[float, Field(ge=0)]
     sample_rate: Annotated[float, Field(gt=0, le=1)]
     steps: Annotated[int, Field(ge=1)]
@@ -46,13 +48,14 @@ class Spent:
     """What the ledger holds: the private mechanisms, and all steps whether private or not.
 
     `units` are the privacy units that they were charged for. With `without_privacy`, no epsilon
-    covers the whole any more.
+    covers the whole any more; with `seeded`, none but a simulation's.
     """
 
     history: tuple[Mechanism, ...]
     steps: int
     units: frozenset[str]
     without_privacy: bool
+    seeded: bool
 
 
 class Ledger:
@@ -112,6 +115,7 @@ class Ledger:
             steps=sum(entry.steps for entry in kept),
             units=frozenset(entry.unit for entry in kept),
             without_privacy=any(entry.noise_multiplier == 0 for entry in kept),
+            seeded=any(entry.seeded for entry in kept),
         )
 
     def sealed(self, task: TrainTask) -> Frame | None:
@@ -160,6 +164,7 @@ def charge_of(task: TrainTask) -> Entry:
         plan=task.plan.sha256,
         round=task.round,
         unit=task.plan.privacy.unit,
+        seeded=task.plan.privacy.seeded,
         # A plan's word on noise means nothing when it trains without any.
         noise_multiplier=site.noise_multiplier if task.plan.privacy.private else 0.0,
         sample_rate=site.sample_rate,

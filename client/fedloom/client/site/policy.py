@@ -65,6 +65,8 @@ def _check_mechanism(plan: Plan, site: SitePlan, config: SiteConfig) -> None:
     steps = plan.rounds.total * plan.training.local_steps
     if site.steps != steps:
         raise SiteRefusal("steps", asked=site.steps, allowed=steps)
+    if steps > config.policy.max_steps:
+        raise SiteRefusal("max-steps", asked=steps, allowed=config.policy.max_steps)
     if plan.privacy.unit != config.source.unit:
         raise SiteRefusal("privacy-unit", asked=plan.privacy.unit, allowed=config.source.unit)
 
@@ -81,12 +83,14 @@ def _check_privacy(plan: Plan, site: SitePlan, config: SiteConfig, facts: Facts)
     if site.noise_multiplier < LEAST_NOISE:
         asked = site.noise_multiplier
         raise SiteRefusal("noise-multiplier", asked=asked, allowed=f"at least {LEAST_NOISE}")
-    if facts.spent.without_privacy:
+    seeded_before = facts.spent.seeded and not plan.privacy.seeded
+    if facts.spent.without_privacy or seeded_before:
         raise SiteRefusal("spent-without-privacy", asked="an epsilon", allowed="none is left")
     if not facts.spent.units <= {plan.privacy.unit}:
         charged = ", ".join(sorted(facts.spent.units))
         raise SiteRefusal("privacy-unit-charged", asked=plan.privacy.unit, allowed=charged)
     whole_run = mechanism_of(plan, site, steps=site.steps)
     epsilon = ACCOUNTANTS[plan.privacy.accountant]([*facts.spent.history, whole_run], delta)
-    if epsilon > policy.max_epsilon:
+    # So put, that an epsilon which is no number is refused too.
+    if not epsilon <= policy.max_epsilon:
         raise SiteRefusal("epsilon", asked=f"{epsilon:.4g}", allowed=policy.max_epsilon)

@@ -1,16 +1,20 @@
 """The site's service: check, charge, train, seal, release, in that order."""
 
+import logging
+
 from fedloom.client.site.config import SiteConfig
 from fedloom.client.site.ledger import Ledger, charge_of
 from fedloom.client.site.policy import Facts, check_task
 from fedloom.client.training.randomness import task_stream
 from fedloom.client.training.trainer import Trainer, TrainerPool
 from fedloom.client.training.units import TrainingUnits
-from fedloom.shared.data.records import group_by_unit, read_records
+from fedloom.shared.data.records import BadRow, Record, group_by_unit, read_rows
 from fedloom.shared.plan import Plan
 from fedloom.shared.privacy.accounting import ACCOUNTANTS
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.messages import AdapterUpdate, TrainTask
+
+logger = logging.getLogger("fedloom.site")
 
 
 class SiteService:
@@ -21,8 +25,8 @@ class SiteService:
     unit, with the epsilon of everything in the ledger, provided that each plan is private and
     unseeded. The charge is durable before any noised value exists; the same task is answered
     by the same bytes and charged once. Refusals depend on settings and ledger alone, never on
-    a record. Assumes Poisson sampling and noise as `Trainer` guarantees them, and that the
-    state folder is kept.
+    a record; a row that is no record is left out. Assumes Poisson sampling and noise as
+    `Trainer` guarantees them, and that the state folder is kept.
     """
 
     def __init__(self, config: SiteConfig, trainers: TrainerPool) -> None:
@@ -30,6 +34,11 @@ class SiteService:
         self._trainers = trainers
         self._ledger = Ledger(config.state)
         self._units: dict[str, TrainingUnits] = {}
+
+    @property
+    def config(self) -> SiteConfig:
+        """The settings that this service enforces."""
+        return self._config
 
     @property
     def site(self) -> str:
@@ -79,9 +88,16 @@ class SiteService:
     def _training_units(self, plan: Plan, trainer: Trainer) -> TrainingUnits:
         key = plan.sha256
         if key not in self._units:
-            labels = plan.task.labels
-            records = read_records(self._config.record_source(), labels=labels)
-            kept = self._config.record_split().training(records)
+            kept = self._config.record_split().training(self._usable_records(plan))
             groups = group_by_unit(kept, unit=self._config.source.unit)
             self._units = {key: trainer.encode(kept, groups)}
         return self._units[key]
+
+    def _usable_records(self, plan: Plan) -> list[Record]:
+        rows = read_rows(self._config.record_source(), labels=plan.task.labels)
+        bad = [row for row in rows if isinstance(row, BadRow)]
+        if bad:
+            # To refuse here would tell the server that one record is not like the others.
+            first = f"row {bad[0].row}, column {bad[0].column}: {bad[0].problem}"
+            logger.warning("%s: %d rows left out, the first at %s", self.site, len(bad), first)
+        return [row for row in rows if isinstance(row, Record)]

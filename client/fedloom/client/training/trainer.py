@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from torch import nn
 
 from fedloom.client.training.per_sample import with_grad_samples
 from fedloom.client.training.randomness import Stream
+from fedloom.client.training.self_check import check_gradients, probe_records
 from fedloom.client.training.steps import make_step
 from fedloom.client.training.units import MicroBatch, TrainingUnits, micro_batches
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import Record
 from fedloom.shared.errors import TrainingError
 from fedloom.shared.methods import is_lora, trained_layout
-from fedloom.shared.model.base import fingerprint
+from fedloom.shared.model.base import deciding_files, fingerprint
 from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
 from fedloom.shared.plan import Plan, SitePlan
 from fedloom.shared.tasks.registry import TASKS
@@ -46,6 +48,8 @@ class Trainer:
             parameter.requires_grad_(name in self.trained.names)
         self._model: nn.Module = with_grad_samples(model) if plan.privacy.private else model
         self._model.train()
+        if plan.privacy.private:
+            self._check_gradients()
 
     def load(self, adapter: Adapter) -> None:
         """Start the next `train` from `adapter`.
@@ -80,9 +84,26 @@ class Trainer:
             step.step(micro_batches(batch, size=self._plan.training.micro_batch), self._losses)
         return self._change()
 
+    def _check_gradients(self) -> None:
+        names = self.trained.names
+        trained = {name: at for name, at in self._parameters.items() if name in names}
+        probe = probe_records(len(self._plan.task.labels))
+        limit = self._plan.model.max_length
+        examples = self._task.encode(probe, self._tokenizer, max_length=limit)
+        pieces = [MicroBatch(examples=[at], unit_of=[0], units=1) for at in examples]
+        together = MicroBatch(examples=examples, unit_of=[*range(len(examples))], units=len(probe))
+        # In bf16 only gross faults stand out from rounding; in fp32 all do.
+        for precision in dict.fromkeys(("fp32", self._plan.training.precision)):
+            losses = partial(self._losses_in, precision)
+            check_gradients(trained, losses, together=together, alone=pieces, precision=precision)
+        write_adapter(self._parameters, self._start)
+
     def _losses(self, piece: MicroBatch) -> torch.Tensor:
+        return self._losses_in(self._plan.training.precision, piece)
+
+    def _losses_in(self, precision: str, piece: MicroBatch) -> torch.Tensor:
         batch = self._task.collate(piece.examples, self._tokenizer)
-        half = self._plan.training.precision == "bf16"
+        half = precision == "bf16"
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
             losses = self._task.losses(self._model, batch)
         # A unit's loss is the mean over its records, so that many records do not mean more say.
@@ -108,6 +129,14 @@ class Trainer:
         return delta
 
 
+_Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+def _stamp(folder: Path) -> _Stamp:
+    states = ((path.name, path.stat()) for path in deciding_files(folder))
+    return tuple((name, at.st_ino, at.st_size, at.st_mtime_ns) for name, at in states)
+
+
 class TrainerPool:
     """Trainers and fingerprints of one process, so that a base model is loaded once.
 
@@ -115,18 +144,21 @@ class TrainerPool:
     """
 
     def __init__(self) -> None:
-        self._fingerprints: dict[Path, str] = {}
+        self._fingerprints: dict[Path, tuple[_Stamp, str]] = {}
         self._trainers: dict[str, Trainer] = {}
 
     def fingerprint(self, folder: Path) -> str:
-        """Fingerprint of a model folder, computed once.
+        """Fingerprint of a model folder, computed again whenever one of its files changed.
 
         Raises:
             ModelError: the folder holds no model.
         """
-        if folder not in self._fingerprints:
-            self._fingerprints[folder] = fingerprint(folder)
-        return self._fingerprints[folder]
+        stamp = _stamp(folder)
+        known = self._fingerprints.get(folder)
+        if known is None or known[0] != stamp:
+            self._trainers = {}
+            self._fingerprints[folder] = (stamp, fingerprint(folder))
+        return self._fingerprints[folder][1]
 
     @contextmanager
     def dropped_on_error(self) -> Iterator[None]:

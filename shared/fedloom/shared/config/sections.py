@@ -5,6 +5,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+# Below this noise, epsilon is in the hundreds and the accountant's grid grows without end.
+LEAST_NOISE = 0.2
+# Below this, the accountant's own arithmetic error is no longer small beside delta.
+LEAST_DELTA = 1e-12
+# Beyond these, arithmetic ends before training does: a request of that kind is a mistake or worse.
+MOST_NOISE = 1e4
+MOST_STEPS = 1_000_000
+# The name of all sites' held-out records together, beside the sites' own names.
+JOINT = "joint"
+
 # Strict: `true` is no number, and "8" is text. A whole number is still a float.
 Integer = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True)]
@@ -12,15 +22,8 @@ Fraction = Annotated[Number, Field(ge=0, lt=1)]
 OpenFraction = Annotated[Number, Field(gt=0, lt=1)]
 Positive = Annotated[Number, Field(gt=0)]
 Count = Annotated[Integer, Field(ge=1)]
+Steps = Annotated[Count, Field(le=MOST_STEPS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-
-
-# Below this noise, epsilon is in the hundreds and the accountant's grid grows without end.
-LEAST_NOISE = 0.2
-# Below this, the accountant's own arithmetic error is no longer small beside delta.
-LEAST_DELTA = 1e-12
-# The name of all sites' held-out records together, beside the sites' own names.
-JOINT = "joint"
 
 
 class Section(BaseModel):
@@ -46,7 +49,7 @@ class TaskSection(Section):
     """`[task]`: what the adapter learns. Labels in the order of their class numbers."""
 
     kind: Literal["classification"] = "classification"
-    labels: tuple[str, ...] = Field(min_length=2)
+    labels: tuple[str, ...] = Field(min_length=2, max_length=1000)
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
@@ -77,11 +80,12 @@ class PrivacyTerms(Section):
 
     mode: Literal["dp-sgd", "none"] = "dp-sgd"
     epsilon: Positive | None = None
-    noise_multiplier: Annotated[Number, Field(ge=LEAST_NOISE)] | None = None
+    noise_multiplier: Annotated[Number, Field(ge=LEAST_NOISE, le=MOST_NOISE)] | None = None
     delta: Annotated[Number, Field(ge=LEAST_DELTA, lt=1)] = 1e-5
-    clip_norm: Positive = 1.0
+    # In fp32 the clipped sum and its noise keep their precision well within these.
+    clip_norm: Annotated[Number, Field(ge=1e-6, le=1e6)] = 1.0
     unit: str = Field(default="record", min_length=1)
-    unit_cap: Count = 16
+    unit_cap: Annotated[Count, Field(le=100_000)] = 16
     relation: Literal["add-or-remove-one-unit"] = "add-or-remove-one-unit"
     accountant: Literal["prv"] = "prv"
     noise_seed: Annotated[Integer, Field(ge=0)] | None = None
@@ -127,13 +131,13 @@ class TrainingSection(Section):
     `auto` is decided in the plan, by what the coordinator's processor gains from bf16.
     """
 
-    local_steps: Count = 8
+    local_steps: Steps = 8
     expected_batch_size: Count = 256
     optimizer: Literal["sgd", "adam"] = "adam"
     learning_rate: Positive = 0.01
     head_learning_rate: Positive | None = None
     momentum: Fraction = 0.9
-    micro_batch: Count = 32
+    micro_batch: Annotated[Count, Field(le=4096)] = 32
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
@@ -148,7 +152,7 @@ class AggregationSection(Section):
 class RoundsSection(Section):
     """`[rounds]`: how many, how few answers suffice, how long one may take."""
 
-    total: Count = 6
+    total: Steps = 6
     quorum: Count | None = None
     deadline_seconds: Positive = 600.0
 

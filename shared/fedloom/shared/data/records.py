@@ -36,12 +36,20 @@ class RecordSource:
     unit: str = RECORD_UNIT
 
 
-def read_records(source: RecordSource, *, labels: tuple[str, ...]) -> list[Record]:
-    """All records of a source, in file order.
+@dataclass(frozen=True, kw_only=True)
+class BadRow:
+    """A row that is no record. `problem` never holds what the row does."""
+
+    row: int
+    column: str
+    problem: str
+
+
+def read_rows(source: RecordSource, *, labels: tuple[str, ...]) -> list[Record | BadRow]:
+    """All rows of a source, in file order, each as a record or as what is wrong with it.
 
     Raises:
-        DataError: file or column missing, no rows, an empty text, a label outside `labels`;
-            names file, row and column, and never what a row holds.
+        DataError: file or column missing, or a file that cannot be read.
     """
     wanted = [source.text, source.label]
     if source.unit != RECORD_UNIT:
@@ -53,30 +61,48 @@ def read_records(source: RecordSource, *, labels: tuple[str, ...]) -> list[Recor
                 f"{source.path}: no column {column}, expected one of "
                 f"{', '.join(map(str, table.column_names))}"
             )
-    if len(table) == 0:
-        raise DataError(f"{source.path}: no rows, expected at least one record")
     numbers = {label: number for number, label in enumerate(labels)}
     rows = zip(*(table[column] for column in wanted), strict=True)
     return [_record(source, at, row, numbers) for at, row in enumerate(rows, start=1)]
 
 
+def read_records(source: RecordSource, *, labels: tuple[str, ...]) -> list[Record]:
+    """All records of a source in which every row must be one: for planning and evaluation.
+
+    Raises:
+        DataError: as `read_rows`; no rows, an empty text, a label outside `labels`; names file,
+            row and column, and never what a row holds.
+    """
+    rows = read_rows(source, labels=labels)
+    if not rows:
+        raise DataError(f"{source.path}: no rows, expected at least one record")
+    for row in rows:
+        if isinstance(row, BadRow):
+            raise DataError(f"{source.path}, row {row.row}, column {row.column}: {row.problem}")
+    return [row for row in rows if isinstance(row, Record)]
+
+
 def _record(
     source: RecordSource, at: int, row: tuple[object, ...], numbers: Mapping[str, int]
-) -> Record:
+) -> Record | BadRow:
     text, label, *rest = row
-    if not isinstance(text, str) or not text.strip():
-        raise DataError(f"{source.path}, row {at}, column {source.text}: no text")
+    if not isinstance(text, str) or not _is_word(text):
+        return BadRow(row=at, column=source.text, problem="no text")
     number = numbers.get(str(label))
     if number is None:
-        raise DataError(
-            f"{source.path}, row {at}, column {source.label}: a label outside the label set, "
-            f"expected one of {', '.join(numbers)}"
-        )
+        expected = f"expected one of {', '.join(numbers)}"
+        problem = f"a label outside the label set, {expected}"
+        return BadRow(row=at, column=source.label, problem=problem)
     # Without a unit column the text itself keys the split, so that equal texts stay together.
     unit = str(rest[0]) if rest else text
-    if (rest and _is_missing(rest[0])) or not unit.strip():
-        raise DataError(f"{source.path}, row {at}, column {source.unit}: no privacy unit")
+    if (rest and _is_missing(rest[0])) or not _is_word(unit):
+        return BadRow(row=at, column=source.unit, problem="no privacy unit")
     return Record(text=text, label=number, unit=unit)
+
+
+def _is_word(text: str) -> bool:
+    # Half a surrogate pair, which JSON allows, is nothing that could be encoded or hashed.
+    return bool(text.strip()) and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _is_missing(value: object) -> bool:

@@ -80,13 +80,18 @@ def resolve_model(reference: str, *, offline: bool = True) -> Path:
     return Path(found)
 
 
+def deciding_files(folder: Path) -> list[Path]:
+    """The files that decide the model's function, by name."""
+    return sorted({path for part in _PARTS for path in folder.glob(part) if path.is_file()})
+
+
 def fingerprint(folder: Path) -> str:
     """SHA-256 over names and contents of the files that decide the model's function.
 
     Raises:
         ModelError: no config.json or no safetensors weights (pickled weights are never read).
     """
-    files = sorted({path for part in _PARTS for path in folder.glob(part) if path.is_file()})
+    files = deciding_files(folder)
     names = {path.name for path in files}
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
         raise ModelError(f"model {folder}: expected config.json and *.safetensors in the folder")

@@ -28,6 +28,10 @@ class Mechanism:
             )
 
 
+# Where even the loose bound is that large nobody is protected; the tight one would then need a
+# grid of gigabytes, and a server that asks for it could stop a site.
+_LOOSE_ABOVE = 50.0
+
 Accountant = Callable[[Sequence[Mechanism], float], float]
 
 
@@ -36,19 +40,22 @@ def prv_epsilon(history: Sequence[Mechanism], delta: float) -> float:
 
     Guarantee: an upper bound on the epsilon of the whole adaptive composition, for one privacy
     unit added or removed (Gopi, Lee, Wutschitz 2021, through Opacus' PRVAccountant, whose
-    upper end of the error interval is returned). Assumes that sampling is Poisson and that the
-    mechanisms ran as described.
+    upper end of the error interval is returned). Above an epsilon of 50 the looser bound by
+    Renyi divergence (Mironov, Talwar, Zhang 2019) is returned as it is. Assumes that sampling
+    is Poisson and that the mechanisms ran as described.
     """
     merged = merge(history)
     if not merged:
         return 0.0
-    from opacus.accountants import PRVAccountant
+    from opacus.accountants import PRVAccountant, RDPAccountant
 
-    accountant = PRVAccountant()
-    accountant.history = [(m.noise_multiplier, m.sample_rate, m.steps) for m in merged]
+    loose, tight = RDPAccountant(), PRVAccountant()
+    loose.history = [(m.noise_multiplier, m.sample_rate, m.steps) for m in merged]
+    tight.history = list(loose.history)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return float(accountant.get_epsilon(delta))
+        bound = float(loose.get_epsilon(delta))
+        return bound if bound > _LOOSE_ABOVE else float(tight.get_epsilon(delta))
 
 
 ACCOUNTANTS: Mapping[str, Accountant] = MappingProxyType({"prv": prv_epsilon})

@@ -5,12 +5,10 @@ from collections.abc import Callable
 
 from scipy.optimize import brentq
 
-from fedloom.shared.config.sections import LEAST_NOISE
+from fedloom.shared.config.sections import LEAST_NOISE, MOST_NOISE
 from fedloom.shared.errors import PlanError
 from fedloom.shared.privacy.accounting import Accountant, Mechanism
 
-# Above this no training survives; a request that needs more is a mistake in the config.
-_LARGEST_NOISE = 1e4
 _RELATIVE_TOLERANCE = 1e-3
 _SMALLEST_EPSILON = 1e-9
 
@@ -52,10 +50,10 @@ def _bracket(excess: Callable[[float], float], epsilon: float) -> tuple[float, f
     high = math.log(0.5)
     while excess(high) > 0:
         high += math.log(2)
-        if math.exp(high) > _LARGEST_NOISE:
+        if math.exp(high) > MOST_NOISE:
             raise PlanError(
                 f"privacy: epsilon {epsilon} cannot be reached with any noise up to "
-                f"{_LARGEST_NOISE:g}; expected a larger epsilon or fewer steps"
+                f"{MOST_NOISE:g}; expected a larger epsilon or fewer steps"
             )
     low = high - math.log(2)
     while excess(low) <= 0 and math.exp(low) > LEAST_NOISE:

@@ -1,0 +1,95 @@
+"""A model whose per-sample gradients are wrong is refused before it sees a record."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from opacus import GradSampleModule
+from torch import nn
+from transformers import BertTokenizerFast, LongformerConfig, LongformerModel
+
+from fedloom.client.training.trainer import Trainer
+from fedloom.shared.errors import TrainingError
+from fedloom.shared.plan import Plan
+from fedloom.shared.tasks.base import Batch
+from fedloom.shared.tasks.classification import Classification
+from tests.support.tiny import write_tiny_tokenizer
+from tests.support.training import make_plan
+
+NOT_SINGLE = "per-sample gradients are not those of single records"
+
+
+def plan_in(model: Path, precision: str) -> Plan:
+    plan = make_plan(model)
+    training = plan.training.model_copy(update={"precision": precision})
+    return plan.model_copy(update={"training": training})
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", ["fedit", "ffa-lora"])
+def test_a_sound_model_passes(tiny_model: Path, precision: str, method: str) -> None:
+    plan = plan_in(tiny_model, precision)
+    aggregation = plan.aggregation.model_copy(update={"method": method})
+    Trainer(plan.model_copy(update={"aggregation": aggregation}), tiny_model)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_control_a_loss_that_sees_other_rows_is_refused(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    honest = Classification.losses
+
+    def coupled(self: Classification, model: nn.Module, batch: Batch) -> torch.Tensor:
+        losses = honest(self, model, batch)
+        return losses * losses.mean()
+
+    monkeypatch.setattr(Classification, "losses", coupled)
+    with pytest.raises(TrainingError, match=NOT_SINGLE):
+        Trainer(plan_in(tiny_model, precision), tiny_model)
+
+
+@pytest.mark.parametrize(("precision", "factor"), [("fp32", 1.01), ("bf16", 1.01), ("fp32", 0.0)])
+def test_control_a_wrong_rule_is_refused(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, precision: str, factor: float
+) -> None:
+    """As when a new version of a library changes what a hook sees."""
+    samplers = dict(GradSampleModule.GRAD_SAMPLERS)
+    honest = samplers[nn.Linear]
+
+    def wrong(*arguments: object) -> dict[nn.Parameter, torch.Tensor]:
+        return {parameter: rows * factor for parameter, rows in honest(*arguments).items()}
+
+    monkeypatch.setattr(GradSampleModule, "GRAD_SAMPLERS", samplers | {nn.Linear: wrong})
+    with pytest.raises(TrainingError, match=rf"parameter .*\.lora_A\.weight: .*{NOT_SINGLE}"):
+        Trainer(plan_in(tiny_model, precision), tiny_model)
+
+
+def test_control_a_model_without_hooks_is_refused(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedloom.client.training.trainer.with_grad_samples", lambda model: model)
+    with pytest.raises(TrainingError, match=NOT_SINGLE):
+        Trainer(make_plan(tiny_model), tiny_model)
+
+
+def test_a_model_that_pads_and_folds_its_rows_is_refused(tmp_path: Path) -> None:
+    """Longformer's layers have rules, yet what its hooks see is not one row a record."""
+    folder = tmp_path / "model"
+    vocabulary = write_tiny_tokenizer(folder)
+    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    LongformerModel(
+        LongformerConfig(
+            vocab_size=vocabulary,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=64,
+            attention_window=[16, 16],
+            pad_token_id=0,
+            type_vocab_size=1,
+        )
+    ).save_pretrained(folder)
+    with pytest.raises(TrainingError, match=NOT_SINGLE):
+        Trainer(make_plan(folder), folder)

@@ -1,0 +1,226 @@
+"""The site's service: checked, charged, trained, sealed, in that order, whatever is asked."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message, RecordDict
+from numpy.typing import NDArray
+
+from fedloom.client.app import make_client_app
+from fedloom.client.site.config import (
+    SITE_SETTINGS,
+    PolicySettings,
+    SiteConfig,
+    SourceSettings,
+    SplitSettings,
+)
+from fedloom.client.site.directory import SiteDirectory
+from fedloom.client.site.ledger import Ledger
+from fedloom.client.site.service import SiteService
+from fedloom.client.training.trainer import Trainer, TrainerPool
+from fedloom.shared.errors import ModelError, SiteRefusal
+from fedloom.shared.model.lora import read_adapter
+from fedloom.shared.plan import Plan
+from fedloom.shared.wire.flower import from_records, to_records
+from fedloom.shared.wire.messages import HELLO_QUERY, AdapterUpdate, TrainTask
+from tests.support.tiny import sentences, write_csv, write_tiny_model
+from tests.support.training import LABELS, make_plan, site_plan
+
+ROWS, BATCH = 100, 20
+PRIVATE_WORDS = "patient 4711 has a cough"
+
+
+def a_plan(model: Path, *, noise: float = 1.0, seed: int | None = None, **more: object) -> Plan:
+    """By default unseeded: what a site answers by itself must not lean on repeatable noise."""
+    site = site_plan(noise=noise, rate=BATCH / ROWS, units=ROWS)
+    return make_plan(model, batch=BATCH, site=site, seed=seed, **more)
+
+
+def a_task(plan: Plan, model: Path) -> TrainTask:
+    start = read_adapter(Trainer(plan, model)._parameters)
+    return TrainTask(plan=plan, site="north", round=1, adapter=start)
+
+
+def answered(service: SiteService, plan: Plan, model: Path) -> AdapterUpdate:
+    frame = service.train(a_task(plan, model))
+    return AdapterUpdate.unpack(frame, size=len(frame.payload) // 4)
+
+
+@pytest.fixture
+def config(tmp_path: Path, tiny_model: Path) -> SiteConfig:
+    path = write_csv(tmp_path / "records.csv", sentences(ROWS, seed=1))
+    return SiteConfig(
+        name="north",
+        model=tiny_model,
+        state=tmp_path / "state",
+        declared_units=ROWS,
+        labels=LABELS,
+        source=SourceSettings(path=path, text="text", label="label", unit="record"),
+        split=SplitSettings(holdout="test", test_fraction=0.2, validation_fraction=0.1),
+        policy=PolicySettings(min_units=ROWS, max_epsilon=8.0),
+    )
+
+
+@pytest.fixture
+def service(config: SiteConfig) -> SiteService:
+    return SiteService(config, TrainerPool())
+
+
+def test_the_same_task_is_answered_by_the_same_bytes_and_charged_once(
+    service: SiteService, config: SiteConfig, tiny_model: Path
+) -> None:
+    """Fresh noise each time would let a server average it away."""
+    task = a_task(a_plan(tiny_model), tiny_model)
+    first = service.train(task)
+    assert service.train(task) == first
+    assert SiteService(config, TrainerPool()).train(task) == first
+    events = [entry.event for entry in Ledger(config.state).entries()]
+    assert events == ["reserved", "released"]
+
+
+def test_two_sites_of_equal_records_do_not_share_a_draw(
+    service: SiteService, config: SiteConfig, tiny_model: Path, tmp_path: Path
+) -> None:
+    task = a_task(a_plan(tiny_model), tiny_model)
+    other = config.model_copy(update={"state": tmp_path / "other"})
+    assert SiteService(other, TrainerPool()).train(task) != service.train(task)
+
+
+def test_the_charge_is_on_disk_before_training_begins(
+    service: SiteService, config: SiteConfig, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = a_task(a_plan(tiny_model), tiny_model)
+    seen: list[str] = []
+
+    def spy(self: Trainer, *args: object, **more: object) -> NDArray[np.float32]:
+        lines = (config.state / "ledger.jsonl").read_text().splitlines()
+        seen.extend(json.loads(line)["event"] for line in lines)
+        return np.zeros(self.trained.size, np.float32)
+
+    monkeypatch.setattr(Trainer, "train", spy)
+    service.train(task)
+    assert seen == ["reserved"]
+
+
+def test_a_failed_training_stays_charged_and_its_task_may_try_again(
+    service: SiteService, config: SiteConfig, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = a_task(a_plan(tiny_model), tiny_model)
+
+    def fail(self: Trainer, *args: object, **more: object) -> NDArray[np.float32]:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "train", fail)
+        with pytest.raises(MemoryError):
+            service.train(task)
+    assert Ledger(config.state).spent().steps == 1
+    service.train(task)
+    assert Ledger(config.state).spent().steps == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "change"),
+    [
+        ("epsilon", {"noise": 0.25}),
+        ("seeded-noise", {"seed": 3}),
+        ("private-training", {"mode": "none", "noise": 0.0}),
+    ],
+)
+def test_what_the_policy_does_not_cover_is_refused_and_nothing_is_charged(
+    service: SiteService,
+    config: SiteConfig,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rule: str,
+    change: dict[str, object],
+) -> None:
+    task = a_task(a_plan(tiny_model, **change), tiny_model)
+    monkeypatch.delattr(Trainer, "train")
+    with pytest.raises(SiteRefusal) as caught:
+        service.train(task)
+    assert caught.value.rule == rule
+    assert Ledger(config.state).entries() == []
+
+
+def test_the_update_states_the_epsilon_of_the_whole_ledger(
+    service: SiteService, tiny_model: Path
+) -> None:
+    """Control of an accountant that starts anew with each plan."""
+    spent = []
+    for name in ("first", "second"):
+        plan = a_plan(tiny_model).model_copy(update={"name": name})
+        update = answered(service, plan, tiny_model)
+        spent.append(update.epsilon_spent)
+    assert spent[0] is not None and spent[1] is not None
+    assert spent[1] > spent[0]
+
+
+def test_a_site_whose_rows_are_all_bad_trains_on_none_of_them(
+    service: SiteService, config: SiteConfig, tiny_model: Path
+) -> None:
+    write_csv(config.source.path, [{"text": "", "label": "positive"}])
+    update = answered(service, a_plan(tiny_model), tiny_model)
+    assert np.isfinite(update.delta).all() and np.count_nonzero(update.delta)
+
+
+def test_a_model_that_changes_while_the_site_runs_is_refused(
+    service: SiteService, config: SiteConfig, tmp_path: Path
+) -> None:
+    model = write_tiny_model(tmp_path / "model")
+    plan = a_plan(model)
+    task = a_task(plan, model)
+    moved = SiteService(config.model_copy(update={"model": model}), TrainerPool())
+    moved.train(task)
+    write_tiny_model(model, seed=99)
+    again = replace(task, plan=plan.model_copy(update={"name": "next"}))
+    with pytest.raises(SiteRefusal) as caught:
+        moved.train(again)
+    assert caught.value.rule == "base-model"
+    (model / "config.json").unlink()
+    with pytest.raises(ModelError):
+        moved.train(again)
+
+
+def test_settings_hold_from_the_moment_they_are_written(
+    config: SiteConfig, tiny_model: Path, tmp_path: Path
+) -> None:
+    settings = tmp_path / "site.toml"
+    settings.write_text(config.to_toml(), encoding="utf-8")
+    directory = SiteDirectory()
+    before = directory.service(settings)
+    assert directory.service(settings) is before
+    strict = config.model_copy(update={"policy": PolicySettings(max_epsilon=0.01)})
+    settings.write_text(strict.to_toml(), encoding="utf-8")
+    with pytest.raises(SiteRefusal, match="epsilon"):
+        directory.service(settings).train(a_task(a_plan(tiny_model), tiny_model))
+
+
+class _Failing(SiteDirectory):
+    """Fails in a way that nobody foresaw, with a text that must stay at home."""
+
+    def service(self, settings: Path) -> SiteService:
+        raise RuntimeError(PRIVATE_WORDS)
+
+
+@pytest.mark.parametrize("kind", ["train", HELLO_QUERY])
+def test_no_words_of_an_unforeseen_error_leave(
+    tmp_path: Path, tiny_model: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    node: dict[str, object] = {SITE_SETTINGS: str(tmp_path / "north" / "site.toml")}
+    context = Context(run_id=1, node_id=2, node_config=node, state=RecordDict(), run_config={})
+    content = to_records(a_task(a_plan(tiny_model), tiny_model).pack())
+    message = Message(content, dst_node_id=2, message_type=kind)
+    with caplog.at_level(logging.ERROR, logger="fedloom.site"):
+        reply = make_client_app(_Failing())(message, context)
+    frame = from_records(reply.content)
+    rule = "cannot-train" if kind == "train" else "cannot-answer"
+    site = "north" if kind == "train" else "unknown"
+    header = {"kind": "refusal", "format": 1, "site": site, "rule": rule}
+    assert json.loads(frame.header) == header
+    assert frame.payload == b""
+    assert PRIVATE_WORDS in caplog.text
