@@ -112,7 +112,8 @@ def check_budget_adds_up(prepared: Prepared, folder: RunFolder) -> None:
 def test_epsilon_accumulates_over_rounds(prepared: Prepared, finished: RunFolder) -> None:
     check_budget_adds_up(prepared, finished)
     last = Journal(finished.rounds).entries()[-1]
-    assert all(7.5 < (site.epsilon_spent or 0) <= 8.0 for site in last.sites)
+    for told, site in zip(last.sites, prepared.plan.sites, strict=True):
+        assert told.epsilon_spent == pytest.approx(site.epsilon)
 
 
 def test_control_an_accountant_rebuilt_each_round_is_caught(

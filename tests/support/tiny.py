@@ -156,7 +156,7 @@ def write_federation(
     rounds: int = 2,
     steps: int = 2,
     rate: float = 0.05,
-    privacy: str = "epsilon = 8.0\ndelta = 1e-4\nnoise_seed = 7",
+    privacy: str = "noise_multiplier = 0.8\ndelta = 1e-4\nnoise_seed = 7",
     rounds_more: str = "",
     more: str = "",
 ) -> Path:

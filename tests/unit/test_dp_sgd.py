@@ -190,7 +190,8 @@ def test_a_layer_that_mixes_records_is_refused_by_name() -> None:
 
 def test_plain_training_learns_and_leaves_no_noise(tiny_model: Path) -> None:
     """Without privacy the same loop is ordinary SGD: two runs agree, and the loss falls."""
-    plan = make_plan(tiny_model, mode="none", batch=40, rate=0.5, steps=1, site=SILENT)
+    still = site_plan(noise=0.0)
+    plan = make_plan(tiny_model, mode="none", batch=40, rate=0.5, steps=1, site=still)
     trainer = Trainer(plan, tiny_model)
     warmed(trainer, plan, tiny_model)
     units = units_of(trainer, records(40))

@@ -25,6 +25,7 @@ from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import SiteSection
 from fedloom.shared.errors import PlanError
 from fedloom.shared.files import write_durably
+from fedloom.shared.privacy.accounting import ARITHMETIC_SLACK
 from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.executors.pool import PoolExecutor
 from fedloom.simulation.grid import RUN_ID, InProcessGrid
@@ -127,7 +128,7 @@ def _site_config(prepared: Prepared, site: SiteSection, home: Path) -> SiteConfi
         ),
         # One person plays all sites here, so each allows just what the plan asks.
         policy=PolicySettings(
-            max_epsilon=planned.epsilon or PolicySettings().max_epsilon,
+            max_epsilon=(planned.epsilon or 1.0) * (1 + ARITHMETIC_SLACK),
             max_delta=privacy.delta,
             min_units=1,
             max_steps=planned.steps,

@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 
 from fedloom.shared.config.sections import LEAST_NOISE, MOST_NOISE
 from fedloom.shared.errors import PlanError
-from fedloom.shared.privacy.accounting import Accountant, Mechanism
+from fedloom.shared.privacy.accounting import ARITHMETIC_SLACK, Accountant, Mechanism
 
 _RELATIVE_TOLERANCE = 1e-3
 _SMALLEST_EPSILON = 1e-9
@@ -36,6 +36,8 @@ def solve_noise_multiplier(
         return math.log(max(found, _SMALLEST_EPSILON) / epsilon)
 
     within: list[float] = []
+    # Each site computes the epsilon again and must not find a hair more than was asked.
+    epsilon *= 1 - ARITHMETIC_SLACK
     low, high = _bracket(excess, epsilon)
     if excess(low) <= 0:
         return math.exp(low)
@@ -52,7 +54,7 @@ def _bracket(excess: Callable[[float], float], epsilon: float) -> tuple[float, f
         high += math.log(2)
         if math.exp(high) > MOST_NOISE:
             raise PlanError(
-                f"privacy: epsilon {epsilon} cannot be reached with any noise up to "
+                f"privacy: epsilon {epsilon:g} cannot be reached with any noise up to "
                 f"{MOST_NOISE:g}; expected a larger epsilon or fewer steps"
             )
     low = high - math.log(2)
