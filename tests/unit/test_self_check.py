@@ -8,6 +8,7 @@ from opacus import GradSampleModule
 from torch import nn
 from transformers import BertTokenizerFast, LongformerConfig, LongformerModel
 
+from fedloom.client.training.fused import LoraTerms
 from fedloom.client.training.trainer import Trainer
 from fedloom.shared.errors import TrainingError
 from fedloom.shared.plan import Plan
@@ -60,7 +61,19 @@ def test_control_a_wrong_rule_is_refused(
         return {parameter: rows * factor for parameter, rows in honest(*arguments).items()}
 
     monkeypatch.setattr(GradSampleModule, "GRAD_SAMPLERS", samplers | {nn.Linear: wrong})
-    with pytest.raises(TrainingError, match=rf"parameter .*\.lora_A\.weight: .*{NOT_SINGLE}"):
+    with pytest.raises(TrainingError, match=rf"parameter .*classifier.weight: .*{NOT_SINGLE}"):
+        Trainer(plan_in(tiny_model, precision), tiny_model)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_control_a_wrong_fused_layer_is_refused(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    def no_scaling(*arguments: object, **terms: object) -> LoraTerms:
+        return LoraTerms(*arguments, **(terms | {"scaling": 1.0}))
+
+    monkeypatch.setattr("fedloom.client.training.lora_layers.LoraTerms", no_scaling)
+    with pytest.raises(TrainingError, match=rf"parameter .*lora_.*{NOT_SINGLE}"):
         Trainer(plan_in(tiny_model, precision), tiny_model)
 
 

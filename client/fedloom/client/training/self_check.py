@@ -5,12 +5,13 @@ wrapper that hides a layer from the hooks, a library of another version. Then cl
 nothing. So every model is asked once, on texts that are nobody's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import torch
 from torch import nn
 
+from fedloom.client.training.steps import Losses
 from fedloom.client.training.units import MicroBatch
 from fedloom.shared.data.records import Record
 from fedloom.shared.errors import TrainingError
@@ -31,13 +32,16 @@ def probe_records(classes: int) -> list[Record]:
 
 def check_gradients(
     trained: Mapping[str, nn.Parameter],
-    losses: Callable[[MicroBatch], torch.Tensor],
+    losses: Losses,
+    reference: Losses,
     *,
     together: MicroBatch,
     alone: Sequence[MicroBatch],
     precision: str,
 ) -> None:
     """Compare `grad_sample` of one batch with the gradients of its rows taken one by one.
+
+    `losses` is what trains; `reference` computes the same by other code, and leaves `grad`.
 
     Guarantee: on the rows given, at a random adapter, each row of `grad_sample` is the gradient
     of that row alone, but for the rounding of `precision`. Overwrites the parameters' values.
@@ -49,7 +53,7 @@ def check_gradients(
     _clear(trained)
     torch.autograd.backward(losses(together).sum())
     found = {name: _rows(parameter, alone) for name, parameter in trained.items()}
-    singles = [_single(trained, losses, piece) for piece in alone]
+    singles = [_single(trained, reference, piece) for piece in alone]
     _clear(trained)
     for name, rows in found.items():
         expected = torch.stack([single[name] for single in singles])
@@ -73,11 +77,11 @@ def _rows(parameter: nn.Parameter, alone: Sequence[MicroBatch]) -> torch.Tensor:
 
 def _single(
     trained: Mapping[str, nn.Parameter],
-    losses: Callable[[MicroBatch], torch.Tensor],
+    reference: Losses,
     piece: MicroBatch,
 ) -> dict[str, torch.Tensor]:
     _clear(trained)
-    torch.autograd.backward(losses(piece).sum())
+    torch.autograd.backward(reference(piece).sum())
     return {
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
         for name, parameter in trained.items()

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from fedloom.client.training.lora_layers import as_peft, fuse_lora
 from fedloom.client.training.per_sample import with_grad_samples
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.self_check import check_gradients, probe_records
@@ -46,6 +47,7 @@ class Trainer:
         self.trained = trained_layout(plan.aggregation.method, self._start.layout)
         for name, parameter in self._parameters.items():
             parameter.requires_grad_(name in self.trained.names)
+        fuse_lora(model, per_example=plan.privacy.private)
         self._model: nn.Module = with_grad_samples(model) if plan.privacy.private else model
         self._model.train()
         if plan.privacy.private:
@@ -94,9 +96,19 @@ class Trainer:
         together = MicroBatch(examples=examples, unit_of=[*range(len(examples))], units=len(probe))
         # In bf16 only gross faults stand out from rounding; in fp32 all do.
         for precision in dict.fromkeys(("fp32", self._plan.training.precision)):
-            losses = partial(self._losses_in, precision)
-            check_gradients(trained, losses, together=together, alone=pieces, precision=precision)
+            check_gradients(
+                trained,
+                partial(self._losses_in, precision),
+                partial(self._reference_losses, precision),
+                together=together,
+                alone=pieces,
+                precision=precision,
+            )
         write_adapter(self._parameters, self._start)
+
+    def _reference_losses(self, precision: str, piece: MicroBatch) -> torch.Tensor:
+        with as_peft(self._model):
+            return self._losses_in(precision, piece)
 
     def _losses(self, piece: MicroBatch) -> torch.Tensor:
         return self._losses_in(self._plan.training.precision, piece)
