@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from fedloom.client.training.units import micro_batches
+from fedloom.client.training.pieces import clip_groups, padded
 from fedloom.server.aggregation.exact_sum import ExactSum
 from fedloom.shared.adapter import Adapter, AdapterLayout
 from fedloom.shared.config.federation import FederationConfig, read_federation
@@ -161,34 +161,34 @@ def test_a_sum_of_large_values_is_as_close_as_its_docstring_says(drawn) -> None:
 
 @MODEST
 @given(
-    st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=9), max_size=25),
-    st.integers(1, 12),
+    st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=9), max_size=25),
+    st.integers(1, 300),
 )
-def test_micro_batches_hold_every_example_once_and_whole_units(
-    lengths: list[list[int]], size: int
+def test_pieces_keep_to_the_budget_and_units_to_one_group(
+    lengths: list[list[int]], max_tokens: int
 ) -> None:
-    batch, number = [], 0
-    for unit in lengths:
-        examples = []
-        for length in unit:
-            # The label tells each example apart.
-            examples.append(Example(tokens=(0,) * length, label=number))
-            number += 1
-        batch.append(examples)
-    pieces = micro_batches(batch, size=size)
-    found = sorted(example.label for piece in pieces for example in piece.examples)
-    assert found == list(range(number))
+    examples = [
+        Example(tokens=(0,) * length, label=number)
+        for number, length in enumerate(length for unit in lengths for length in unit)
+    ]
+    numbers = iter(range(len(examples)))
+    batch = [tuple(next(numbers) for _ in unit) for unit in lengths]
     regrouped = []
-    for piece in pieces:
-        assert piece.units >= 1
-        assert len(piece.unit_of) == len(piece.examples)
-        assert set(piece.unit_of) == set(range(piece.units))
-        assert len(piece.examples) <= size or piece.units == 1
-        for unit in range(piece.units):
-            at = [i for i, owner in enumerate(piece.unit_of) if owner == unit]
-            regrouped.append([piece.examples[i].label for i in at])
-    expected = [[example.label for example in unit] for unit in batch]
-    assert sorted(regrouped) == sorted(expected)
+    for group in clip_groups(batch, examples, max_tokens=max_tokens):
+        shared: list[list[int]] = [[] for _ in range(group[0].units)]
+        for piece in group:
+            assert piece.units == len(shared)
+            rows = len(piece.examples)
+            longest = max(padded(len(example.tokens)) for example in piece.examples)
+            assert rows * longest <= max_tokens or rows == 1
+            assert [example.label for example in piece.examples] == list(piece.indices)
+            for at, unit, share in zip(piece.indices, piece.unit_of, piece.shares, strict=True):
+                shared[unit].append(at)
+                assert share == 1 / len(next(whole for whole in batch if at in whole))
+        lengths_of = {max(padded(len(examples[at].tokens)) for at in unit) for unit in shared}
+        assert len(lengths_of) == 1, "units of one padded length go together"
+        regrouped += [tuple(unit) for unit in shared]
+    assert sorted(regrouped) == sorted(batch)
 
 
 splits = st.builds(

@@ -39,7 +39,7 @@ def noise_by_tensor(model: Path, method: str) -> dict[str, NDArray[np.float64]]:
 
 
 def trainer_round(trainer, site, stream):  # type: ignore[no-untyped-def]
-    trainer.load(trainer._start)
+    trainer.load(trainer.start)
     return trainer.train(site, no_units(), stream=stream)
 
 
@@ -115,7 +115,7 @@ def test_stream_is_aes_in_counter_mode() -> None:
 
 def test_unseeded_tasks_never_share_a_stream(tiny_model: Path) -> None:
     plan = make_plan(tiny_model, seed=None)
-    task = TrainTask(plan=plan, site="north", round=1, adapter=Trainer(plan, tiny_model)._start)
+    task = TrainTask(plan=plan, site="north", round=1, adapter=Trainer(plan, tiny_model).start)
     first, second = task_stream(task), task_stream(task)
     assert not np.array_equal(first.uniform(8), second.uniform(8))
 
@@ -123,7 +123,7 @@ def test_unseeded_tasks_never_share_a_stream(tiny_model: Path) -> None:
 def test_seeded_sites_and_rounds_differ(tiny_model: Path) -> None:
     """Two sites with one seed must not draw the same noise."""
     plan = make_plan(tiny_model, seed=1)
-    adapter = Trainer(plan, tiny_model)._start
+    adapter = Trainer(plan, tiny_model).start
     draws = {
         tuple(
             task_stream(TrainTask(plan=plan, site=site, round=number, adapter=adapter)).uniform(4)

@@ -22,12 +22,12 @@ Sampler = Callable[[Stream], NDArray[np.bool_]]
 
 
 def poisson(stream: Stream) -> NDArray[np.bool_]:
-    """Which units FedLoom's sampler takes; unit u is known by its one token."""
+    """Which units FedLoom's sampler takes; unit u has the example of that number."""
     examples = tuple(Example(tokens=(unit,), label=0) for unit in range(UNITS))
     units = TrainingUnits(examples=examples, groups=tuple((unit,) for unit in range(UNITS)), cap=1)
     taken = np.zeros(UNITS, dtype=bool)
     for group in units.sample(rate=RATE, stream=stream):
-        taken[group[0].tokens[0]] = True
+        taken[group[0]] = True
     return taken
 
 
@@ -88,4 +88,4 @@ def test_rate_one_takes_everybody_and_records_above_the_cap_are_left_out() -> No
     units = TrainingUnits(examples=examples, groups=(tuple(range(18)), (18, 19)), cap=5)
     first, second = units.sample(rate=1.0, stream=fixed_stream())
     assert len(first) == 5 and len(set(first)) == 5
-    assert [example.tokens for example in second] == [(18,), (19,)]
+    assert second == (18, 19)

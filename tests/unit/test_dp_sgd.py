@@ -35,12 +35,12 @@ def clipped_sum(
     clip_norm: float,
     unit: str = "record",
     method: str = "fedit",
-    micro_batch: int = 7,
+    micro_tokens: int = 7 * 32,
     targets: tuple[str, ...] = ("query", "value"),
 ) -> NDArray[np.float64]:
     """What one private step of the product sums, read off its update."""
     plan = make_plan(
-        model, clip_norm=clip_norm, unit=unit, method=method, micro_batch=micro_batch,
+        model, clip_norm=clip_norm, unit=unit, method=method, micro_tokens=micro_tokens,
         targets=targets, site=SILENT,
     )  # fmt: skip
     trainer = Trainer(plan, model)
@@ -75,18 +75,20 @@ def test_step_equals_a_loop_over_single_records(
 
 def test_pieces_change_only_rounding(tiny_model: Path) -> None:
     rows = records(40)
-    whole = clipped_sum(tiny_model, rows, clip_norm=0.3, micro_batch=100)
-    for size in (1, 3, 16):
-        cut = clipped_sum(tiny_model, rows, clip_norm=0.3, micro_batch=size)
+    whole = clipped_sum(tiny_model, rows, clip_norm=0.3, micro_tokens=100 * 32)
+    for size in (1, 3 * 32, 16 * 32):
+        cut = clipped_sum(tiny_model, rows, clip_norm=0.3, micro_tokens=size)
         np.testing.assert_allclose(cut, whole, atol=1e-5)
 
 
-def check_one_person_moves_at_most_the_clip_norm(model: Path) -> None:
+def check_one_person_moves_at_most_the_clip_norm(model: Path, micro_tokens: int = 224) -> None:
     clip_norm = 0.01
     others = records(12)
     person = records(1000, seed=9, unit="the-one")
-    without = clipped_sum(model, others, clip_norm=clip_norm, unit="author")
-    together = clipped_sum(model, others + person, clip_norm=clip_norm, unit="author")
+    without, together = (
+        clipped_sum(model, rows, clip_norm=clip_norm, unit="author", micro_tokens=micro_tokens)
+        for rows in (others, others + person)
+    )
     assert np.linalg.norm(together - without) <= clip_norm * (1 + 1e-3)
 
 
@@ -120,39 +122,42 @@ def test_control_clipping_each_record_instead_of_the_person_is_caught(
 
     monkeypatch.setattr("fedloom.client.training.steps.gather_units", by_record)
     with pytest.raises(AssertionError):
-        check_one_person_moves_at_most_the_clip_norm(tiny_model)
+        check_one_person_moves_at_most_the_clip_norm(tiny_model, micro_tokens=10**6)
 
 
-def check_one_short_unit_moves_nobody_else_in_bf16(folder: Path) -> None:
+def check_one_long_unit_moves_nobody_else_in_bf16(
+    folder: Path, micro_tokens: int = 32 * 32
+) -> None:
     """In bf16 a wide model's sums round by how its rows are padded and grouped."""
     model = write_tiny_model(folder, width=384, layers=4)
-    plan = make_plan(model, clip_norm=1.0, micro_batch=32, site=SILENT)
+    plan = make_plan(model, clip_norm=1.0, micro_tokens=micro_tokens, site=SILENT)
     training = plan.training.model_copy(update={"precision": "bf16"})
     trainer = Trainer(plan.model_copy(update={"training": training}), model)
     adapter = warmed(trainer, plan, model)
     rows = records(256)
-    short = Record(text="bad", label=1, unit="short")
+    long = Record(text="bad film " * 15, label=1, unit="long")
 
     def summed(chosen: list[Record]) -> NDArray[np.float64]:
         trainer.load(adapter)
         units = units_of(trainer, chosen)
         return trainer.train(plan.sites[0], units, stream=fixed_stream()).astype(np.float64)
 
-    moved = np.linalg.norm(summed([*rows, short]) - summed(rows))
-    assert 0.5 < moved <= 1 + 1e-3
+    moved = np.linalg.norm(summed([long, *rows]) - summed(rows))
+    # Its own gradient is clipped, so it moves the sum by the clip norm and by nothing else.
+    assert abs(moved - 1) <= 1e-5
 
 
-def test_one_short_unit_moves_nobody_else_in_bf16(tmp_path: Path) -> None:
-    check_one_short_unit_moves_nobody_else_in_bf16(tmp_path / "model")
+def test_one_long_unit_moves_nobody_else_in_bf16(tmp_path: Path) -> None:
+    check_one_long_unit_moves_nobody_else_in_bf16(tmp_path / "model")
 
 
 def test_control_padding_by_the_longest_that_was_drawn_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedloom.client.training.units.PADDED_TO", 10_000)
+    monkeypatch.setattr("fedloom.client.training.pieces.PADDED_TO", 1_000)
     monkeypatch.setattr("fedloom.shared.tasks.classification.PADDED_TO", 1)
     with pytest.raises(AssertionError):
-        check_one_short_unit_moves_nobody_else_in_bf16(tmp_path / "model")
+        check_one_long_unit_moves_nobody_else_in_bf16(tmp_path / "model", 32 * 1_000)
 
 
 def test_an_empty_batch_still_adds_noise_and_steps(tiny_model: Path) -> None:
@@ -196,7 +201,7 @@ def test_plain_training_learns_and_leaves_no_noise(tiny_model: Path) -> None:
     warmed(trainer, plan, tiny_model)
     units = units_of(trainer, records(40))
     first = trainer.train(plan.sites[0], units, stream=fixed_stream())
-    trainer.load(trainer._start)
+    trainer.load(trainer.start)
     again = trainer.train(plan.sites[0], units, stream=fixed_stream("other"))
     np.testing.assert_allclose(first, again, atol=1e-6)
     assert np.linalg.norm(first) > 0

@@ -320,7 +320,7 @@ def test_terms_that_the_accountant_cannot_follow_are_refused_in_the_config(
         ("privacy", "clip_norm", 1e-7),
         ("privacy", "unit_cap", 10**6),
         ("training", "local_steps", 10**9),
-        ("training", "micro_batch", 10**6),
+        ("training", "micro_tokens", 10**9),
         ("rounds", "total", 10**9),
         ("task", "labels", [str(number) for number in range(1001)]),
     ],

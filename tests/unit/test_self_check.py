@@ -80,7 +80,9 @@ def test_control_a_wrong_fused_layer_is_refused(
 def test_control_a_model_without_hooks_is_refused(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedloom.client.training.trainer.with_grad_samples", lambda model: model)
+    monkeypatch.setattr(
+        "fedloom.client.training.trained_model.with_grad_samples", lambda model: model
+    )
     with pytest.raises(TrainingError, match=NOT_SINGLE):
         Trainer(make_plan(tiny_model), tiny_model)
 

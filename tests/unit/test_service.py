@@ -21,9 +21,9 @@ from fedloom.client.site.config import (
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.client.site.ledger import Ledger
 from fedloom.client.site.service import SiteService
-from fedloom.client.training.trainer import Trainer, TrainerPool
+from fedloom.client.training.pool import TrainerPool
+from fedloom.client.training.trainer import Trainer
 from fedloom.shared.errors import ModelError, SiteRefusal
-from fedloom.shared.model.lora import read_adapter
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.flower import from_records, to_records
 from fedloom.shared.wire.messages import HELLO_QUERY, AdapterUpdate, TrainTask
@@ -41,7 +41,7 @@ def a_plan(model: Path, *, noise: float = 1.0, seed: int | None = None, **more: 
 
 
 def a_task(plan: Plan, model: Path) -> TrainTask:
-    start = read_adapter(Trainer(plan, model)._parameters)
+    start = Trainer(plan, model).start
     return TrainTask(plan=plan, site="north", round=1, adapter=start)
 
 

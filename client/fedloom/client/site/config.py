@@ -2,15 +2,16 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tomli_w
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import (
     Count,
     Fraction,
+    Integer,
     Name,
     OpenFraction,
     Positive,
@@ -55,8 +56,20 @@ class PolicySettings(Section):
     allow_non_private: bool = False
 
 
+class CacheSettings(Section):
+    """What the site keeps of the frozen part of a model, to train faster.
+
+    As private as the records themselves. No `folder` means one in the state folder; 0 for
+    `max_bytes` keeps nothing. It is dropped after a run's last round, unless `keep` is set.
+    """
+
+    folder: Path | None = None
+    max_bytes: Annotated[Integer, Field(ge=0)] = 4_000_000_000
+    keep: bool = False
+
+
 class SiteConfig(Section):
-    """One site: its name, model, records, public size, state folder and policy."""
+    """One site: its name, model, records, public size, state folder, policy and cache."""
 
     name: Name
     model: Path
@@ -66,6 +79,7 @@ class SiteConfig(Section):
     source: SourceSettings
     split: SplitSettings
     policy: PolicySettings = PolicySettings()
+    cache: CacheSettings = CacheSettings()
 
     def record_source(self) -> RecordSource:
         """The records' place in the shape that readers take."""
@@ -77,7 +91,7 @@ class SiteConfig(Section):
 
     def to_toml(self) -> str:
         """As the text of a site file."""
-        return tomli_w.dumps(self.model_dump(mode="json"))
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
 def read_site_config(path: Path) -> SiteConfig:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fedloom.client.site.config import read_site_config
 from fedloom.client.site.service import SiteService
-from fedloom.client.training.trainer import TrainerPool
+from fedloom.client.training.pool import TrainerPool
 
 
 class SiteDirectory:

@@ -1,20 +1,14 @@
 """The site's service: check, charge, train, seal, release, in that order."""
 
-import logging
-
 from fedloom.client.site.config import SiteConfig
+from fedloom.client.site.examples import SiteExamples
 from fedloom.client.site.ledger import Ledger, charge_of
 from fedloom.client.site.policy import Facts, check_task
+from fedloom.client.training.pool import TrainerPool
 from fedloom.client.training.randomness import task_stream
-from fedloom.client.training.trainer import Trainer, TrainerPool
-from fedloom.client.training.units import TrainingUnits
-from fedloom.shared.data.records import BadRow, Record, group_by_unit, read_rows
-from fedloom.shared.plan import Plan
 from fedloom.shared.privacy.accounting import ACCOUNTANTS
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.messages import AdapterUpdate, TrainTask
-
-logger = logging.getLogger("fedloom.site")
 
 
 class SiteService:
@@ -33,7 +27,7 @@ class SiteService:
         self._config = config
         self._trainers = trainers
         self._ledger = Ledger(config.state)
-        self._units: dict[str, TrainingUnits] = {}
+        self._examples = SiteExamples(config)
 
     @property
     def config(self) -> SiteConfig:
@@ -62,11 +56,14 @@ class SiteService:
         check_task(task, self._config, Facts(model_sha256=model_sha256, spent=before))
         trainer = self._trainers.trainer(task.plan, self._config.model)
         trainer.load(task.adapter)
-        units = self._training_units(task.plan, trainer)
+        units = self._examples.units(task.plan, trainer)
+        hidden = self._examples.hidden(task.plan, trainer)
         charge = charge_of(task)
         self._ledger.reserve(task, charge)
         with self._trainers.dropped_on_error():
-            delta = trainer.train(task.plan.site(task.site), units, stream=task_stream(task))
+            delta = trainer.train(
+                task.plan.site(task.site), units, stream=task_stream(task), hidden=hidden
+            )
         spent = self._ledger.spent()
         epsilon = None
         if task.plan.privacy.private:
@@ -83,21 +80,6 @@ class SiteService:
         )
         frame = update.pack()
         self._ledger.seal(charge, frame)
+        if task.round == task.plan.rounds.total:
+            self._examples.drop_hidden()
         return frame
-
-    def _training_units(self, plan: Plan, trainer: Trainer) -> TrainingUnits:
-        key = plan.sha256
-        if key not in self._units:
-            kept = self._config.record_split().training(self._usable_records(plan))
-            groups = group_by_unit(kept, unit=self._config.source.unit)
-            self._units = {key: trainer.encode(kept, groups)}
-        return self._units[key]
-
-    def _usable_records(self, plan: Plan) -> list[Record]:
-        rows = read_rows(self._config.record_source(), labels=plan.task.labels)
-        bad = [row for row in rows if isinstance(row, BadRow)]
-        if bad:
-            # To refuse here would tell the server that one record is not like the others.
-            first = f"row {bad[0].row}, column {bad[0].column}: {bad[0].problem}"
-            logger.warning("%s: %d rows left out, the first at %s", self.site, len(bad), first)
-        return [row for row in rows if isinstance(row, Record)]

@@ -36,5 +36,14 @@ def gather_units(grad_sample: torch.Tensor, unit_of: torch.Tensor, units: int) -
     """
     summed = grad_sample.new_zeros((units, *grad_sample.shape[1:]), dtype=torch.float32)
     finite = torch.nan_to_num(grad_sample.float(), nan=0.0, posinf=0.0, neginf=0.0)
+    return _finite(summed.index_add_(0, unit_of, finite))
+
+
+def add_finite(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """The sum of what two pieces of the same units gave."""
+    return _finite(first + second)
+
+
+def _finite(summed: torch.Tensor) -> torch.Tensor:
     # Finite rows may still add up to infinity.
-    return summed.index_add_(0, unit_of, finite).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+    return summed.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)

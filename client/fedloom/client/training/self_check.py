@@ -6,15 +6,19 @@ nothing. So every model is asked once, on texts that are nobody's.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
 from torch import nn
 
+from fedloom.client.training.pieces import MicroBatch
 from fedloom.client.training.steps import Losses
-from fedloom.client.training.units import MicroBatch
 from fedloom.shared.data.records import Record
 from fedloom.shared.errors import TrainingError
+from fedloom.shared.model.base import Tokenizer
+from fedloom.shared.plan import Plan
+from fedloom.shared.tasks.base import Example, Task
 
 # Of the norm of a tensor's largest gradient; wider batches round otherwise.
 _TOLERANCE: Mapping[str, float] = MappingProxyType({"fp32": 1e-3, "bf16": 0.1})
@@ -22,38 +26,72 @@ _WORDS = (1, 4, 11, 30)
 _START = 0.05
 
 
-def probe_records(classes: int) -> list[Record]:
-    """Texts of several lengths that hold nothing of anybody's."""
-    return [
-        Record(text="one two three four five six " * words, label=at % classes, unit=str(at))
-        for at, words in enumerate(_WORDS)
-    ]
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Texts of several lengths that hold nothing of anybody's, in one batch and one by one."""
+
+    together: MicroBatch
+    alone: tuple[MicroBatch, ...]
+
+    @classmethod
+    def of(cls, task: Task, tokenizer: Tokenizer, plan: Plan) -> "Probe":
+        """The probe as the plan's task encodes it."""
+        classes = len(plan.task.labels)
+        records = [
+            Record(text="one two three four five six " * words, label=at % classes, unit=str(at))
+            for at, words in enumerate(_WORDS)
+        ]
+        examples = task.encode(records, tokenizer, max_length=plan.model.max_length)
+        alone = tuple(_batch([example]) for example in examples)
+        return cls(together=_batch(examples), alone=alone)
+
+
+def randomise(trained: Mapping[str, nn.Parameter]) -> None:
+    """Random values, so that no gradient is zero and no row is like another."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in trained.values():
+            parameter.normal_(std=_START, generator=generator)
+
+
+def same_losses(losses: Losses, others: Losses, probe: Probe) -> bool:
+    """Whether two ways of computing the probe's losses agree, but for fp32's rounding."""
+    with torch.no_grad():
+        return torch.allclose(losses(probe.together), others(probe.together), rtol=1e-5, atol=1e-7)
+
+
+def _batch(examples: Sequence[Example]) -> MicroBatch:
+    count = len(examples)
+    return MicroBatch(
+        indices=tuple(range(count)),
+        examples=tuple(examples),
+        unit_of=tuple(range(count)),
+        shares=(1.0,) * count,
+        units=count,
+    )
 
 
 def check_gradients(
     trained: Mapping[str, nn.Parameter],
     losses: Losses,
     reference: Losses,
-    *,
-    together: MicroBatch,
-    alone: Sequence[MicroBatch],
+    probe: Probe,
     precision: str,
 ) -> None:
     """Compare `grad_sample` of one batch with the gradients of its rows taken one by one.
 
     `losses` is what trains; `reference` computes the same by other code, and leaves `grad`.
 
-    Guarantee: on the rows given, at a random adapter, each row of `grad_sample` is the gradient
-    of that row alone, but for the rounding of `precision`. Overwrites the parameters' values.
+    Guarantee: on the rows given and at the parameters' present values, each row of `grad_sample`
+    is the gradient of that row alone, but for the rounding of `precision`.
 
     Raises:
         TrainingError: naming the first tensor whose gradients differ.
     """
-    _randomise(trained)
     _clear(trained)
-    torch.autograd.backward(losses(together).sum())
-    found = {name: _rows(parameter, alone) for name, parameter in trained.items()}
-    singles = [_single(trained, reference, piece) for piece in alone]
+    torch.autograd.backward(losses(probe.together).sum())
+    found = {name: _rows(parameter, probe.alone) for name, parameter in trained.items()}
+    singles = [_single(trained, reference, piece) for piece in probe.alone]
     _clear(trained)
     for name, rows in found.items():
         expected = torch.stack([single[name] for single in singles])
@@ -86,13 +124,6 @@ def _single(
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
         for name, parameter in trained.items()
     }
-
-
-def _randomise(trained: Mapping[str, nn.Parameter]) -> None:
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in trained.values():
-            parameter.normal_(std=_START, generator=generator)
 
 
 def _clear(trained: Mapping[str, nn.Parameter]) -> None:

@@ -1,24 +1,25 @@
 """One optimizer step, private or plain, behind one protocol."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 from typing import Protocol
 
 import torch
 
 from fedloom.client.training.optimizer import SecureDPOptimizer
-from fedloom.client.training.per_sample import gather_units
+from fedloom.client.training.per_sample import add_finite, gather_units
+from fedloom.client.training.pieces import ClipGroup, MicroBatch
 from fedloom.client.training.randomness import Stream
-from fedloom.client.training.units import MicroBatch
 from fedloom.shared.plan import Plan, SitePlan
 
 Losses = Callable[[MicroBatch], torch.Tensor]
 
 
 class StepRule(Protocol):
-    """Moves the trained parameters once, by one batch given in pieces (possibly none)."""
+    """Moves the trained parameters once, by one batch given in groups (possibly none)."""
 
-    def step(self, pieces: Iterable[MicroBatch], losses: Losses) -> None:
+    def step(self, groups: Iterable[ClipGroup], losses: Losses) -> None:
         """`losses` gives one loss per example, each a unit's mean share, shape (examples,)."""
 
 
@@ -32,15 +33,11 @@ class PrivateStep:
     def __init__(self, optimizer: SecureDPOptimizer) -> None:
         self._optimizer = optimizer
 
-    def step(self, pieces: Iterable[MicroBatch], losses: Losses) -> None:
-        """Accumulate clipped sums over the pieces, then noise and step once."""
+    def step(self, groups: Iterable[ClipGroup], losses: Losses) -> None:
+        """Accumulate clipped sums over the groups, then noise and step once."""
         self._optimizer.zero_grad()
-        for piece in pieces:
-            torch.autograd.backward(losses(piece).sum())
-            unit_of = torch.tensor(piece.unit_of)
-            for parameter in self._optimizer.params:
-                rows = gather_units(parameter.grad_sample, unit_of, piece.units)
-                parameter.grad_sample = rows
+        for group in groups:
+            self._sum_units(group, losses)
             self._optimizer.signal_skip_step(do_skip=True)
             self._optimizer.step()
             self._optimizer.zero_grad()
@@ -50,6 +47,19 @@ class PrivateStep:
         self._optimizer.step()
         self._optimizer.zero_grad()
 
+    def _sum_units(self, group: ClipGroup, losses: Losses) -> None:
+        """Leave one row a unit in `grad_sample`, summed over the group's pieces."""
+        sums: dict[torch.Tensor, torch.Tensor] = {}
+        for piece in group:
+            torch.autograd.backward(losses(piece).sum())
+            unit_of = torch.tensor(piece.unit_of)
+            for parameter in self._optimizer.params:
+                rows = gather_units(parameter.grad_sample, unit_of, piece.units)
+                sums[parameter] = add_finite(sums[parameter], rows) if parameter in sums else rows
+                parameter.grad_sample = None
+        for parameter, rows in sums.items():
+            parameter.grad_sample = rows  # type: ignore[attr-defined]
+
 
 class PlainStep:
     """An ordinary step on the same batches, for the comparison without privacy."""
@@ -58,10 +68,10 @@ class PlainStep:
         self._optimizer = optimizer
         self._expected_batch_size = expected_batch_size
 
-    def step(self, pieces: Iterable[MicroBatch], losses: Losses) -> None:
-        """Accumulate gradients over the pieces and step once."""
+    def step(self, groups: Iterable[ClipGroup], losses: Losses) -> None:
+        """Accumulate gradients over the groups and step once."""
         self._optimizer.zero_grad(set_to_none=False)
-        for piece in pieces:
+        for piece in chain.from_iterable(groups):
             torch.autograd.backward(losses(piece).sum() / self._expected_batch_size)
         self._optimizer.step()
 

@@ -127,8 +127,9 @@ class TrainingSection(Section):
     """`[training]`: what a site does in one round.
 
     `local_steps` optimizer steps on Poisson batches of `expected_batch_size` units expected.
-    `micro_batch` and `precision` are speed switches: they change rounding, not the guarantee;
-    `auto` is decided in the plan, by what the coordinator's processor gains from bf16.
+    `micro_tokens`, the padded tokens in memory at once, and `precision` are speed switches:
+    they change rounding, not the guarantee; `auto` is decided in the plan, by what the
+    coordinator's processor gains from bf16.
     """
 
     local_steps: Steps = 8
@@ -137,7 +138,7 @@ class TrainingSection(Section):
     learning_rate: Positive = 0.01
     head_learning_rate: Positive | None = None
     momentum: Fraction = 0.9
-    micro_batch: Annotated[Count, Field(le=4096)] = 32
+    micro_tokens: Annotated[Count, Field(le=1_048_576)] = 2048
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 

@@ -1,0 +1,69 @@
+"""A site's records as a plan's model sees them, kept for the length of a run."""
+
+import logging
+from pathlib import Path
+
+from fedloom.client.site.config import SiteConfig
+from fedloom.client.training.hidden_states import Hidden
+from fedloom.client.training.trainer import Trainer
+from fedloom.client.training.units import TrainingUnits
+from fedloom.shared.data.records import BadRow, Record, group_by_unit, read_rows
+from fedloom.shared.plan import Plan
+
+logger = logging.getLogger("fedloom.site")
+
+
+class SiteExamples:
+    """Encoded records by privacy unit, and what the frozen part of the model gives for them.
+
+    Holds the last plan's only.
+    """
+
+    def __init__(self, config: SiteConfig) -> None:
+        self._config = config
+        self._units: dict[str, TrainingUnits] = {}
+        self._hidden: dict[str, Hidden | None] = {}
+
+    def units(self, plan: Plan, trainer: Trainer) -> TrainingUnits:
+        """The records to train on, read once; a row that is no record is left out."""
+        if plan.sha256 not in self._units:
+            kept = self._config.record_split().training(self._usable_records(plan))
+            groups = group_by_unit(kept, unit=self._config.source.unit)
+            self._units = {plan.sha256: trainer.encode(kept, groups)}
+        return self._units[plan.sha256]
+
+    def hidden(self, plan: Plan, trainer: Trainer) -> Hidden | None:
+        """Their hidden states, where computing them once is less than what training would."""
+        site = plan.site(self._config.name)
+        # By public numbers: what a server could time must not tell the true ones.
+        if site.steps * site.sample_rate <= 1:
+            return None
+        if plan.sha256 not in self._hidden:
+            found = trainer.hidden_states(
+                self.units(plan, trainer).examples,
+                self._folder,
+                max_bytes=self._config.cache.max_bytes,
+            )
+            self._hidden = {plan.sha256: found}
+        return self._hidden[plan.sha256]
+
+    def drop_hidden(self) -> None:
+        """Delete the hidden states, unless the settings keep them."""
+        self._hidden = {}
+        if not self._config.cache.keep:
+            for path in self._folder.glob("hidden-*"):
+                path.unlink()
+
+    @property
+    def _folder(self) -> Path:
+        return self._config.cache.folder or self._config.state / "cache"
+
+    def _usable_records(self, plan: Plan) -> list[Record]:
+        rows = read_rows(self._config.record_source(), labels=plan.task.labels)
+        bad = [row for row in rows if isinstance(row, BadRow)]
+        if bad:
+            # To refuse here would tell the server that one record is not like the others.
+            first = f"row {bad[0].row}, column {bad[0].column}: {bad[0].problem}"
+            name = self._config.name
+            logger.warning("%s: %d rows left out, the first at %s", name, len(bad), first)
+        return [row for row in rows if isinstance(row, Record)]

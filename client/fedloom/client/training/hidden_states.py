@@ -1,0 +1,118 @@
+"""What a frozen prefix gives for each of a site's examples, in one file at the site.
+
+The file is as private as the records: it never leaves the site's own folder, only its owner can
+read it, and it is named by everything that it depends on, so that it cannot be mistaken.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+
+from fedloom.client.training.pieces import MicroBatch
+from fedloom.shared.tasks.base import Example
+
+_OWNER_ONLY = 0o600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captured:
+    """What arrived at the cut for one piece: `hidden` of shape (batch, length, width) with
+    `real` of shape (batch, length) telling tokens from padding, or (batch, width)."""
+
+    hidden: torch.Tensor
+    real: torch.Tensor
+
+
+Capture = Callable[[MicroBatch], Captured]
+
+
+class Hidden(Protocol):
+    """Where the states of examples come from."""
+
+    def gather(self, piece: MicroBatch, real: torch.Tensor) -> torch.Tensor:
+        """The states of a piece's examples in the shape that they were captured in."""
+
+
+class Given:
+    """States that are at hand, for the one piece that they were captured from."""
+
+    def __init__(self, captured: Captured) -> None:
+        self._captured = captured
+
+    def gather(self, piece: MicroBatch, real: torch.Tensor) -> torch.Tensor:
+        """As they were captured."""
+        return self._captured.hidden
+
+
+class HiddenStates:
+    """Hidden states by example, memory-mapped: padding is not kept and comes back as zeros.
+
+    Guarantee: row i holds what example i gave, alone or in whatever company it was computed,
+    but for the rounding of `dtype`.
+    """
+
+    def __init__(self, path: Path, examples: Sequence[Example], like: Captured) -> None:
+        self._by_token = like.hidden.dim() == 3
+        self._dtype = like.hidden.dtype
+        rows = [len(example.tokens) if self._by_token else 1 for example in examples]
+        self._ends = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
+        self._width = int(like.hidden.shape[-1])
+        self._path = path
+        self._values: torch.Tensor | None = None
+
+    @property
+    def bytes(self) -> int:
+        """How large the file is."""
+        return int(self._ends[-1]) * self._width * self._dtype.itemsize
+
+    def open(self) -> bool:
+        """Open the file, if it is there whole."""
+        if not self._path.is_file() or self._path.stat().st_size != self.bytes:
+            return False
+        self._values = self._mapped(self._path, "c")
+        return True
+
+    def fill(self, pieces: Iterable[MicroBatch], capture: Capture) -> None:
+        """Compute and keep every example's states; the file appears when it is whole."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        part = self._path.with_suffix(".part")
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY)
+        try:
+            os.ftruncate(descriptor, self.bytes)
+            values = self._mapped(part, "r+")
+            for piece in pieces:
+                self._put(values, piece, capture(piece))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        part.rename(self._path)
+
+    def gather(self, piece: MicroBatch, real: torch.Tensor) -> torch.Tensor:
+        """The states of a piece's examples in the shape that they were captured in."""
+        if self._values is None:
+            raise RuntimeError("hidden states: not open")
+        rows = [self._values[self._ends[at] : self._ends[at + 1]] for at in piece.indices]
+        together = torch.cat(rows)
+        if not self._by_token:
+            return together
+        hidden = torch.zeros((*real.shape, self._width), dtype=self._dtype)
+        hidden[real.bool()] = together
+        return hidden
+
+    def _put(self, values: torch.Tensor, piece: MicroBatch, captured: Captured) -> None:
+        for row, at in enumerate(piece.indices):
+            hidden = captured.hidden[row]
+            own = hidden[captured.real[row].bool()] if self._by_token else hidden[None]
+            values[self._ends[at] : self._ends[at + 1]] = own
+
+    def _mapped(self, path: Path, mode: Literal["r+", "c"]) -> torch.Tensor:
+        # numpy knows no bf16; the bits pass through as integers of that size.
+        plain = np.int16 if self._dtype == torch.bfloat16 else np.float32
+        shape = (int(self._ends[-1]), self._width)
+        values = np.memmap(path, dtype=plain, mode=mode, shape=shape)
+        return torch.from_numpy(values).view(self._dtype)

@@ -1,0 +1,68 @@
+"""The forward passes that training needs of one model and its task."""
+
+import torch
+from torch import nn
+
+from fedloom.client.training.hidden_states import Captured, Hidden
+from fedloom.client.training.lora_layers import as_peft
+from fedloom.client.training.pieces import MicroBatch
+from fedloom.client.training.prefix import FrozenPrefix, find_prefix
+from fedloom.shared.model.base import Tokenizer
+from fedloom.shared.tasks.base import Batch, Task
+
+# Hidden states are kept in the precision that the layers above them compute in.
+_KEPT_IN = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Passes:
+    """Losses of examples in one precision, `fp32` or `bf16` (by autocast).
+
+    Guarantee: one loss per example, shape (examples,), times its share in its unit, so that
+    many records do not mean more say; row i depends on example i alone, as the task promises.
+    """
+
+    def __init__(self, model: nn.Module, task: Task, tokenizer: Tokenizer, precision: str) -> None:
+        self._model = model
+        self._task = task
+        self._tokenizer = tokenizer
+        self.precision = precision
+
+    def losses(self, piece: MicroBatch) -> torch.Tensor:
+        """By the model as it trains."""
+        return self._shared(piece, self._collated(piece))
+
+    def reference(self, piece: MicroBatch) -> torch.Tensor:
+        """The same by PEFT's own code."""
+        with as_peft(self._model):
+            return self.losses(piece)
+
+    def replayed(self, prefix: FrozenPrefix, hidden: Hidden, piece: MicroBatch) -> torch.Tensor:
+        """The same with the layers below the cut replaced by their kept output."""
+        batch = self._collated(piece)
+        states = hidden.gather(piece, batch.inputs["attention_mask"]).float()
+        with prefix.replaying(states):
+            return self._shared(piece, batch)
+
+    def captured(self, prefix: FrozenPrefix, piece: MicroBatch) -> Captured:
+        """What arrives at the cut."""
+        batch = self._collated(piece)
+        hidden = prefix.capture(lambda: self._losses(batch))
+        return Captured(
+            hidden=hidden.to(_KEPT_IN[self.precision]), real=batch.inputs["attention_mask"]
+        )
+
+    def prefix(self, piece: MicroBatch) -> FrozenPrefix | None:
+        """Where the model can be cut."""
+        batch = self._collated(piece)
+        return find_prefix(self._model, lambda: self._losses(batch))
+
+    def _collated(self, piece: MicroBatch) -> Batch:
+        return self._task.collate(piece.examples, self._tokenizer)
+
+    def _losses(self, batch: Batch) -> torch.Tensor:
+        half = self.precision == "bf16"
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            return self._task.losses(self._model, batch)
+
+    def _shared(self, piece: MicroBatch, batch: Batch) -> torch.Tensor:
+        return self._losses(batch) * torch.tensor(piece.shares)

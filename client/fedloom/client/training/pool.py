@@ -1,0 +1,64 @@
+"""Trainers kept for the life of a process, so that a base model is loaded once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedloom.client.training.trainer import Trainer
+from fedloom.shared.model.base import deciding_files, fingerprint
+from fedloom.shared.plan import Plan
+
+_Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+def _stamp(folder: Path) -> _Stamp:
+    states = ((path.name, path.stat()) for path in deciding_files(folder))
+    return tuple((name, at.st_ino, at.st_size, at.st_mtime_ns) for name, at in states)
+
+
+class TrainerPool:
+    """Trainers and fingerprints of one process, so that a base model is loaded once.
+
+    Keeps the last plan's trainer only: memory does not grow with plans.
+    """
+
+    def __init__(self) -> None:
+        self._fingerprints: dict[Path, tuple[_Stamp, str]] = {}
+        self._trainers: dict[str, Trainer] = {}
+
+    def fingerprint(self, folder: Path) -> str:
+        """Fingerprint of a model folder, computed again whenever one of its files changed.
+
+        Raises:
+            ModelError: the folder holds no model.
+        """
+        stamp = _stamp(folder)
+        known = self._fingerprints.get(folder)
+        if known is None or known[0] != stamp:
+            self._trainers = {}
+            self._fingerprints[folder] = (stamp, fingerprint(folder))
+        return self._fingerprints[folder][1]
+
+    @contextmanager
+    def dropped_on_error(self) -> Iterator[None]:
+        """Drop the trainers when the block fails.
+
+        A pass that broke off leaves activations and gradients of one site's records in the
+        model; the next site must not find them.
+        """
+        try:
+            yield
+        except BaseException:
+            self._trainers = {}
+            raise
+
+    def trainer(self, plan: Plan, folder: Path) -> Trainer:
+        """The trainer of `plan` on the model in `folder`.
+
+        Raises:
+            ModelError, TrainingError: the model cannot be loaded or cannot train privately.
+        """
+        key = f"{plan.sha256}/{folder}"
+        if key not in self._trainers:
+            self._trainers = {key: Trainer(plan, folder)}
+        return self._trainers[key]

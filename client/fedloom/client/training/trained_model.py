@@ -1,0 +1,104 @@
+"""The model of one plan, wrapped for training and checked."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from fedloom.client.training.hidden_states import Given
+from fedloom.client.training.lora_layers import fuse_lora
+from fedloom.client.training.passes import Passes
+from fedloom.client.training.per_sample import with_grad_samples
+from fedloom.client.training.prefix import FrozenPrefix
+from fedloom.client.training.self_check import Probe, check_gradients, randomise, same_losses
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.errors import TrainingError
+from fedloom.shared.methods import is_lora, trained_layout
+from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
+from fedloom.shared.plan import Plan
+from fedloom.shared.tasks.registry import TASKS
+
+
+class TrainedModel:
+    """Base model, adapter and head, of which the tensors in `trained` are being trained.
+
+    Guarantee: for a private plan, per-sample gradients are those of single records, checked on
+    this very model before anything else; what cannot be trained so is refused.
+
+    Raises:
+        ModelError, TrainingError: the model cannot be loaded, or cannot train privately.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.task = TASKS[plan.task.kind]
+        base = self.task.load(folder, plan)
+        self.tokenizer = base.tokenizer
+        model = attach_lora(base, plan.lora)
+        self._parameters = live_parameters(model)
+        self.start = read_adapter(self._parameters)
+        self.trained = trained_layout(plan.aggregation.method, self.start.layout)
+        for name, parameter in self._parameters.items():
+            parameter.requires_grad_(name in self.trained.names)
+        fuse_lora(model, per_example=plan.privacy.private)
+        whole: nn.Module = with_grad_samples(model) if plan.privacy.private else model
+        self._model = whole.train()
+        self.passes = self._passes(plan.training.precision)
+        probe = Probe.of(self.task, self.tokenizer, plan)
+        randomise(self._trained_by_name())
+        if plan.privacy.private:
+            self._check(probe)
+        self.prefix = self._usable_prefix(probe)
+        write_adapter(self._parameters, self.start)
+
+    def load(self, adapter: Adapter) -> None:
+        """Set all of the adapter's values.
+
+        Raises:
+            WireError: its tensors are not this plan's.
+        """
+        write_adapter(self._parameters, adapter)
+        self.start = adapter
+
+    def change(self) -> NDArray[np.float32]:
+        """What training changed since `load`, flat, shape (trained.size,).
+
+        Raises:
+            TrainingError: it is not finite.
+        """
+        after = read_adapter(self._parameters).select(self.trained)
+        delta: NDArray[np.float32] = after - self.start.select(self.trained)
+        if not np.isfinite(delta).all():
+            raise TrainingError("training: the update is not finite, expected a lower rate")
+        return delta
+
+    def trained_parameters(self, *, lora: bool) -> list[nn.Parameter]:
+        """Those of the LoRA layers, or those of the head."""
+        trained = self._trained_by_name()
+        return [parameter for name, parameter in trained.items() if is_lora(name) == lora]
+
+    def _trained_by_name(self) -> dict[str, nn.Parameter]:
+        names = self.trained.names
+        return {name: at for name, at in self._parameters.items() if name in names}
+
+    def _passes(self, precision: str) -> Passes:
+        return Passes(self._model, self.task, self.tokenizer, precision)
+
+    def _check(self, probe: Probe) -> None:
+        # In bf16 only gross faults stand out from rounding; in fp32 all do.
+        for precision in dict.fromkeys(("fp32", self.passes.precision)):
+            passes = self._passes(precision)
+            check_gradients(
+                self._trained_by_name(), passes.losses, passes.reference, probe, precision
+            )
+
+    def _usable_prefix(self, probe: Probe) -> FrozenPrefix | None:
+        """The cut, if replaying gives what the whole model gives."""
+        passes = self._passes("fp32")
+        prefix = passes.prefix(probe.together)
+        if prefix is None:
+            return None
+        given = Given(passes.captured(prefix, probe.together))
+        replayed = partial(passes.replayed, prefix, given)
+        return prefix if same_losses(passes.losses, replayed, probe) else None
