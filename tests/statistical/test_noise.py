@@ -113,11 +113,11 @@ def test_stream_is_aes_in_counter_mode() -> None:
     assert Stream(key).uniform(6).tolist() == expected
 
 
-def test_unseeded_tasks_never_share_a_stream(tiny_model: Path) -> None:
+def test_unseeded_tasks_draw_from_the_sites_key_alone(tiny_model: Path) -> None:
     plan = make_plan(tiny_model, seed=None)
     task = TrainTask(plan=plan, site="north", round=1, adapter=Trainer(plan, tiny_model).start)
-    first, second = task_stream(task), task_stream(task)
-    assert not np.array_equal(first.uniform(8), second.uniform(8))
+    first, again, other = (task_stream(task, key * 32).uniform(8) for key in (b"a", b"a", b"b"))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 def test_seeded_sites_and_rounds_differ(tiny_model: Path) -> None:
@@ -126,7 +126,9 @@ def test_seeded_sites_and_rounds_differ(tiny_model: Path) -> None:
     adapter = Trainer(plan, tiny_model).start
     draws = {
         tuple(
-            task_stream(TrainTask(plan=plan, site=site, round=number, adapter=adapter)).uniform(4)
+            task_stream(
+                TrainTask(plan=plan, site=site, round=number, adapter=adapter), bytes(32)
+            ).uniform(4)
         )
         for site in ("north", "south")
         for number in (1, 2)

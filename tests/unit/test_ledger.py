@@ -51,6 +51,20 @@ def test_a_charge_is_the_plans_mechanism_for_one_round() -> None:
     assert (charge.noise_multiplier, charge.sample_rate, charge.steps) == (1.25, 0.05, STEPS)
 
 
+def test_each_task_has_a_key_of_its_own_kept_until_its_update_is_sealed(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    charges = [charge_of(a_task(round_number=number)) for number in (1, 2)]
+    first, second = (ledger.draw_key(charge) for charge in charges)
+    assert len(first) == len(second) == 32 and first != second
+    assert Ledger(tmp_path / "state").draw_key(charges[0]) == first
+    [one, two] = (tmp_path / "state" / "keys").iterdir()
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (one, two)} == {0o600}
+    ledger.seal(charges[0], UPDATE)
+    assert len(list((tmp_path / "state" / "keys").iterdir())) == 1
+    assert Ledger(tmp_path / "other").draw_key(charges[0]) != first
+
+
 def test_an_empty_ledger_has_spent_nothing(ledger: Ledger) -> None:
     assert ledger.entries() == []
     assert ledger.spent().history == ()

@@ -14,7 +14,7 @@ from fedloom.client.site.config import (
 )
 from fedloom.client.site.ledger import Spent
 from fedloom.client.site.policy import Facts, check_task
-from fedloom.shared.config.sections import PrivacyTerms
+from fedloom.shared.config.sections import PrivacyTerms, TaskSection
 from fedloom.shared.errors import ConfigError, SiteRefusal
 from fedloom.shared.plan import Plan
 from fedloom.shared.privacy.accounting import Mechanism, prv_epsilon
@@ -27,8 +27,9 @@ def facts(
     units: frozenset[str] = frozenset(),
     plain: bool = False,
     seeded: bool = False,
+    steps: int = 0,
 ) -> Facts:
-    spent = Spent(history=history, steps=0, units=units, without_privacy=plain, seeded=seeded)
+    spent = Spent(history=history, steps=steps, units=units, without_privacy=plain, seeded=seeded)
     return Facts(model_sha256="ab" * 32, spent=spent)
 
 
@@ -104,6 +105,8 @@ def test_a_task_within_every_limit_passes() -> None:
             a_config(max_delta=0.5),
         ),
         ("max-steps", a_plan(), a_config(max_steps=STEPS * ROUNDS - 1)),
+        ("labels", a_plan(task=TaskSection(labels=("negative", "positive", "neutral"))), None),
+        ("labels", a_plan(task=TaskSection(labels=("positive", "negative"))), None),
         ("noise-multiplier", with_site(noise_multiplier=0.0), None),
         ("epsilon", a_plan(), a_config(max_epsilon=COST * 0.99)),
         ("epsilon", with_site(noise_multiplier=0.4), a_config(max_epsilon=COST)),
@@ -146,6 +149,13 @@ def test_what_was_charged_before_counts() -> None:
     check_task(a_task(), a_config(max_epsilon=both), before)
 
 
+def test_steps_add_up_over_plans() -> None:
+    spent = facts(steps=1)
+    just = a_config(max_steps=STEPS * ROUNDS)
+    assert refused(a_plan(), just, spent).rule == "max-steps"
+    check_task(a_task(), a_config(max_steps=STEPS * ROUNDS + 1), spent)
+
+
 def test_a_refusal_tells_the_site_both_numbers() -> None:
     error = refused(a_plan(), a_config(min_units=UNITS + 1))
     assert str(error) == "refused by rule min-units: asked 1000, allowed 1001"
@@ -172,7 +182,10 @@ def test_without_privacy_the_unit_and_sizes_are_still_checked() -> None:
 def test_a_site_file_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "site.toml"
     path.write_text(a_config(max_epsilon=3.0).to_toml(), encoding="utf-8")
-    assert read_site_config(path) == a_config(max_epsilon=3.0)
+    found = read_site_config(path)
+    assert found.policy == a_config(max_epsilon=3.0).policy
+    # From wherever the process was started: another folder must not mean another ledger.
+    assert found.state == tmp_path / "state" and found.source.path == tmp_path / "r.csv"
 
 
 @pytest.mark.parametrize("content", [b"= 1", b"\xff", b"name = 'north'\n"])

@@ -30,6 +30,7 @@ def test_bf16_must_win_clearly(
 
 
 def test_the_real_measurement_is_short() -> None:
-    began = time.monotonic()
+    # Processor time, which other work on the machine does not lengthen.
+    began = time.process_time()
     assert precision.decide_precision() in {"fp32", "bf16"}
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from opacus import GradSampleModule
@@ -15,7 +16,7 @@ from fedloom.shared.plan import Plan
 from fedloom.shared.tasks.base import Batch
 from fedloom.shared.tasks.classification import Classification
 from tests.support.tiny import write_tiny_tokenizer
-from tests.support.training import make_plan
+from tests.support.training import fixed_stream, make_plan, records, units_of
 
 NOT_SINGLE = "per-sample gradients are not those of single records"
 
@@ -32,6 +33,17 @@ def test_a_sound_model_passes(tiny_model: Path, precision: str, method: str) -> 
     plan = plan_in(tiny_model, precision)
     aggregation = plan.aggregation.model_copy(update={"method": method})
     Trainer(plan.model_copy(update={"aggregation": aggregation}), tiny_model)
+
+
+def test_dropout_in_lora_does_not_disturb_the_check(tiny_model: Path) -> None:
+    plan = make_plan(tiny_model)
+    lora = plan.lora.model_copy(update={"dropout": 0.3})
+    trainer = Trainer(plan.model_copy(update={"lora": lora}), tiny_model)
+    units = units_of(trainer, records(20))
+    first, second = (
+        trainer.train(plan.sites[0], units, stream=fixed_stream(label)) for label in ("a", "b")
+    )
+    assert np.isfinite(first).all() and not np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

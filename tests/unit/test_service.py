@@ -22,7 +22,9 @@ from fedloom.client.site.directory import SiteDirectory
 from fedloom.client.site.ledger import Ledger
 from fedloom.client.site.service import SiteService
 from fedloom.client.training.pool import TrainerPool
+from fedloom.client.training.randomness import Stream
 from fedloom.client.training.trainer import Trainer
+from fedloom.client.training.units import DrawnUnit, TrainingUnits
 from fedloom.shared.errors import ModelError, SiteRefusal
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.flower import from_records, to_records
@@ -106,21 +108,76 @@ def test_the_charge_is_on_disk_before_training_begins(
     assert seen == ["reserved"]
 
 
-def test_a_failed_training_stays_charged_and_its_task_may_try_again(
+def test_a_failed_training_stays_charged_and_tries_again_with_the_same_draws(
     service: SiteService, config: SiteConfig, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With fresh draws, a server that makes attempts fail would choose among many for one price."""
     task = a_task(a_plan(tiny_model), tiny_model)
+    honest, drawn = Trainer.train, []
 
     def fail(self: Trainer, *args: object, **more: object) -> NDArray[np.float32]:
+        drawn.append(honest(self, *args, **more))
         raise MemoryError
 
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "train", fail)
-        with pytest.raises(MemoryError):
-            service.train(task)
+        for _ in range(2):
+            with pytest.raises(MemoryError):
+                service.train(task)
     assert Ledger(config.state).spent().steps == 1
-    service.train(task)
+    frame = SiteService(config, TrainerPool()).train(task)
     assert Ledger(config.state).spent().steps == 1
+    released = np.frombuffer(frame.payload, dtype="<f4")
+    np.testing.assert_array_equal([released] * 2, drawn)
+    assert not list((config.state / "keys").iterdir()), "the key of what left is forgotten"
+
+
+def test_an_overflow_is_released_as_no_change_and_not_told_as_a_failure(
+    service: SiteService, config: SiteConfig, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal would say that a noised value lies beyond a bound of the server's choosing."""
+    plan = a_plan(tiny_model, clip_norm=1e6)
+    wild = plan.training.model_copy(update={"learning_rate": 1e36})
+    update = answered(service, plan.model_copy(update={"training": wild}), tiny_model)
+    assert np.isfinite(update.delta).all() and np.count_nonzero(update.delta == 0)
+
+
+def test_what_the_ledger_holds_reaches_the_policy(config: SiteConfig, tiny_model: Path) -> None:
+    """Control of a service that hands the policy an empty history."""
+    first = a_plan(tiny_model)
+    second = first.model_copy(update={"name": "second"})
+    epsilon = answered(SiteService(config, TrainerPool()), first, tiny_model).epsilon_spent
+    assert epsilon is not None
+    policy = config.policy.model_copy(update={"max_epsilon": epsilon * 1.01})
+    service = SiteService(config.model_copy(update={"policy": policy}), TrainerPool())
+    with pytest.raises(SiteRefusal, match="epsilon"):
+        service.train(a_task(second, tiny_model))
+
+
+def test_training_samples_afresh_at_the_planned_rate_from_a_stream_of_its_own(
+    service: SiteService, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Controls of a doubled rate, a batch kept for all steps, and noise that knows the sample."""
+    sampled: list[tuple[float, bytes]] = []
+    noised: list[bytes] = []
+    honest, normal = TrainingUnits.sample, Stream.normal
+
+    def sample(self: TrainingUnits, *, rate: float, stream: Stream) -> list[DrawnUnit]:
+        sampled.append((rate, stream._key))
+        return honest(self, rate=rate, stream=stream)
+
+    def noise(self: Stream, count: int) -> NDArray[np.float64]:
+        noised.append(self._key)
+        return normal(self, count)
+
+    monkeypatch.setattr(TrainingUnits, "sample", sample)
+    monkeypatch.setattr(Stream, "normal", noise)
+    plan = a_plan(tiny_model, steps=3)
+    site = plan.sites[0].model_copy(update={"steps": 3})
+    service.train(a_task(plan.model_copy(update={"sites": (site,)}), tiny_model))
+    assert [rate for rate, _ in sampled] == [BATCH / ROWS] * 3
+    assert len({key for _, key in sampled}) == 1
+    assert len(set(noised)) == 1 and not {key for _, key in sampled} & set(noised)
 
 
 @pytest.mark.parametrize(

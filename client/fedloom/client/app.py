@@ -51,7 +51,7 @@ def _hello(directory: SiteDirectory, settings: Path) -> RecordDict:
 
 
 def _answer(directory: SiteDirectory, settings: Path, content: RecordDict) -> RecordDict:
-    name = settings.parent.name or "unknown"
+    name = "unknown"
     try:
         task = TrainTask.unpack(from_records(content))
         name = task.site

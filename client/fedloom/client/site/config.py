@@ -95,7 +95,9 @@ class SiteConfig(Section):
 
 
 def read_site_config(path: Path) -> SiteConfig:
-    """Read a site file.
+    """Read a site file; relative paths are taken from the file's folder.
+
+    A ledger found by the process's working folder would be a new one in another folder.
 
     Raises:
         ConfigError: missing, no TOML, or with problems; all are named at once.
@@ -103,8 +105,22 @@ def read_site_config(path: Path) -> SiteConfig:
     if not path.is_file():
         raise ConfigError(str(path), ["no such file, expected a site.toml"])
     try:
-        return SiteConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        config = SiteConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         raise ConfigError(str(path), explain(error, SiteConfig)) from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(str(path), [f"not TOML: {error}"]) from error
+    return _anchored(config, path.resolve().parent)
+
+
+def _anchored(config: SiteConfig, home: Path) -> SiteConfig:
+    source = config.source.model_copy(update={"path": home / config.source.path})
+    paths: dict[str, object] = {
+        "model": home / config.model,
+        "state": home / config.state,
+        "source": source,
+    }
+    if config.cache.folder is not None:
+        folder = home / config.cache.folder
+        paths["cache"] = config.cache.model_copy(update={"folder": folder})
+    return config.model_copy(update=paths)

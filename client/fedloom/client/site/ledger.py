@@ -2,8 +2,9 @@
 
 One line of JSON for each event, appended and synced: `reserved` before training, `released`
 once the update is sealed in a file beside it. What was reserved counts as spent for ever. A
-reservation without a release means that the site died while training; nothing left, so the same
-task trains again under the same reservation.
+reservation without a release means that training broke off; nothing left, so the same task trains
+again under the same reservation, with the same key: it draws what the first attempt drew. With
+fresh draws, a server that makes attempts fail would choose among many for the price of one.
 """
 
 import fcntl
@@ -17,6 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fedloom.client.training.randomness import KEY_BYTES
 from fedloom.shared.errors import SiteRefusal, TrainingError
 from fedloom.shared.files import append_durably, drop_cut_line, read_whole_lines, write_durably
 from fedloom.shared.privacy.accounting import Mechanism
@@ -138,14 +140,26 @@ class Ledger:
         if all(entry.task != task.sha256 for entry in self.entries()):
             self._append(mechanism)
 
+    def draw_key(self, charge: Entry) -> bytes:
+        """The key of all that a reserved task draws: made once, durable before it is used."""
+        path = self._key_path(charge.task)
+        if not path.is_file():
+            write_durably(path, os.urandom(KEY_BYTES), mode=_OWNER_ONLY)
+        return path.read_bytes()
+
     def seal(self, charge: Entry, frame: Frame) -> None:
-        """Keep the update, durably, and mark the charge as released."""
+        """Keep the update, durably, mark the charge as released, and forget its key."""
         content = json.dumps({"header": frame.header}).encode() + b"\n" + frame.payload
         write_durably(self._sealed_path(charge.task), content, mode=_OWNER_ONLY)
         self._append(charge.model_copy(update={"event": "released"}))
+        # With the key, whoever has the update could take its noise off again.
+        self._key_path(charge.task).unlink(missing_ok=True)
 
     def _append(self, entry: Entry) -> None:
         append_durably(self._path, entry.model_dump_json().encode(), mode=_OWNER_ONLY)
+
+    def _key_path(self, task_sha256: str) -> Path:
+        return self._folder / "keys" / f"{task_sha256}.key"
 
     def _sealed_path(self, task_sha256: str) -> Path:
         return self._folder / "sealed" / f"{task_sha256}.update"

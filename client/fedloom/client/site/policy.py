@@ -40,7 +40,7 @@ def check_task(task: TrainTask, config: SiteConfig, facts: Facts) -> None:
         # A label set of the server's choosing would ask which labels the records hold.
         raise SiteRefusal("labels", asked=task.plan.task.labels, allowed=config.labels)
     site = task.plan.site(config.name)
-    _check_mechanism(task.plan, site, config)
+    _check_mechanism(task.plan, site, config, facts.spent)
     if task.plan.privacy.private:
         _check_privacy(task.plan, site, config, facts)
     elif not config.policy.allow_non_private:
@@ -54,7 +54,7 @@ def mechanism_of(plan: Plan, site: SitePlan, *, steps: int) -> Mechanism:
     )
 
 
-def _check_mechanism(plan: Plan, site: SitePlan, config: SiteConfig) -> None:
+def _check_mechanism(plan: Plan, site: SitePlan, config: SiteConfig, spent: Spent) -> None:
     if site.declared_units != config.declared_units:
         raise SiteRefusal(
             "declared-units", asked=site.declared_units, allowed=config.declared_units
@@ -65,8 +65,9 @@ def _check_mechanism(plan: Plan, site: SitePlan, config: SiteConfig) -> None:
     steps = plan.rounds.total * plan.training.local_steps
     if site.steps != steps:
         raise SiteRefusal("steps", asked=site.steps, allowed=steps)
-    if steps > config.policy.max_steps:
-        raise SiteRefusal("max-steps", asked=steps, allowed=config.policy.max_steps)
+    if spent.steps + steps > config.policy.max_steps:
+        allowed = config.policy.max_steps - spent.steps
+        raise SiteRefusal("max-steps", asked=steps, allowed=max(0, allowed))
     if plan.privacy.unit != config.source.unit:
         raise SiteRefusal("privacy-unit", asked=plan.privacy.unit, allowed=config.source.unit)
 

@@ -18,7 +18,8 @@ class SiteService:
     `train` ever returns is (epsilon, delta)-differentially private under adding or removing one
     unit, with the epsilon of everything in the ledger, provided that each plan is private and
     unseeded. The charge is durable before any noised value exists; the same task is answered
-    by the same bytes and charged once. Refusals depend on settings and ledger alone, never on
+    by the same bytes and charged once; after a failure it is tried again with the same draws.
+    Refusals depend on settings and ledger alone, never on
     a record; a row that is no record is left out. Assumes Poisson sampling and noise as
     `Trainer` guarantees them, and that the state folder is kept.
     """
@@ -60,10 +61,9 @@ class SiteService:
         hidden = self._examples.hidden(task.plan, trainer)
         charge = charge_of(task)
         self._ledger.reserve(task, charge)
+        stream = task_stream(task, self._ledger.draw_key(charge))
         with self._trainers.dropped_on_error():
-            delta = trainer.train(
-                task.plan.site(task.site), units, stream=task_stream(task), hidden=hidden
-            )
+            delta = trainer.train(task.plan.site(task.site), units, stream=stream, hidden=hidden)
         spent = self._ledger.spent()
         epsilon = None
         if task.plan.privacy.private:

@@ -18,8 +18,7 @@ class FusedForward:
 
     def __init__(self, layer: LoraLinear, *, per_example: bool) -> None:
         self._base = layer.get_base_layer()
-        self._dropout = float(getattr(layer.lora_dropout[_ADAPTER], "p", 0.0))
-        self._layer = layer
+        self._dropout = layer.lora_dropout[_ADAPTER]
         self._terms = LoraTerms(
             a=layer.lora_A[_ADAPTER].weight,
             b=layer.lora_B[_ADAPTER].weight,
@@ -46,9 +45,9 @@ class FusedForward:
         return out
 
     def _mask(self, x: torch.Tensor) -> torch.Tensor | None:
-        if not self._dropout or not self._layer.training:
+        keep = 1 - float(getattr(self._dropout, "p", 0.0))
+        if keep == 1 or not self._dropout.training:
             return None
-        keep = 1 - self._dropout
         return torch.empty_like(x).bernoulli_(keep).div_(keep)
 
 
@@ -60,6 +59,19 @@ def fuse_lora(model: nn.Module, *, per_example: bool) -> None:
     for layer in model.modules():
         if isinstance(layer, LoraLinear) and _is_plain(layer):
             layer.forward = FusedForward(layer, per_example=per_example)
+
+
+@contextmanager
+def without_dropout(model: nn.Module) -> Iterator[None]:
+    """Within the block, LoRA's dropout is off, so that two passes can be compared."""
+    layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear)]
+    for layer in layers:
+        layer.lora_dropout.eval()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.lora_dropout.train()
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """Randomness that nobody outside the site can predict.
 
 One AES-256 key in counter mode is expanded into uniforms and Gaussians. The key comes from the
-operating system for every task, so no two tasks, sites or restarts share a draw. A seeded
+operating system for every task, so no two tasks or sites share a draw. A seeded
 simulation derives it from the plan's seed instead; the same code then draws repeatable numbers,
 which protect nothing.
 """
 
 import hashlib
-import os
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -15,15 +14,15 @@ from numpy.typing import NDArray
 
 from fedloom.shared.wire.messages import TrainTask
 
-_KEY_BYTES = 32
+KEY_BYTES = 32
 
 
 class Stream:
     """A cryptographically secure stream of random numbers under one 32-byte key."""
 
     def __init__(self, key: bytes) -> None:
-        if len(key) != _KEY_BYTES:
-            raise ValueError(f"stream: key of {len(key)} bytes, expected {_KEY_BYTES}")
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"stream: key of {len(key)} bytes, expected {KEY_BYTES}")
         self._key = key
         self._cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
 
@@ -53,13 +52,12 @@ class Stream:
         return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
 
 
-def task_stream(task: TrainTask) -> Stream:
-    """The stream for one training task.
+def task_stream(task: TrainTask, key: bytes) -> Stream:
+    """The stream for one training task, under the site's own `key` for it.
 
-    Guarantee: with an unseeded plan the key is 256 fresh bits of the operating system's
-    cryptographic source. With a seeded plan it is a function of plan, site, round and start.
+    With a seeded plan, a function of plan, site, round and start instead, which hides nothing.
     """
     seed = task.plan.privacy.noise_seed
     if seed is None:
-        return Stream(os.urandom(_KEY_BYTES))
+        return Stream(key)
     return Stream(hashlib.sha256(f"seeded, not private/{seed}/{task.sha256}".encode()).digest())

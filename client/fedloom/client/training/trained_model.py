@@ -1,5 +1,6 @@
 """The model of one plan, wrapped for training and checked."""
 
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -8,17 +9,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedloom.client.training.hidden_states import Given
-from fedloom.client.training.lora_layers import fuse_lora
+from fedloom.client.training.lora_layers import fuse_lora, without_dropout
 from fedloom.client.training.passes import Passes
 from fedloom.client.training.per_sample import with_grad_samples
 from fedloom.client.training.prefix import FrozenPrefix
 from fedloom.client.training.self_check import Probe, check_gradients, randomise, same_losses
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.errors import TrainingError
 from fedloom.shared.methods import is_lora, trained_layout
 from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
 from fedloom.shared.plan import Plan
 from fedloom.shared.tasks.registry import TASKS
+
+logger = logging.getLogger("fedloom.site")
 
 
 class TrainedModel:
@@ -47,9 +49,10 @@ class TrainedModel:
         self.passes = self._passes(plan.training.precision)
         probe = Probe.of(self.task, self.tokenizer, plan)
         randomise(self._trained_by_name())
-        if plan.privacy.private:
-            self._check(probe)
-        self.prefix = self._usable_prefix(probe)
+        with without_dropout(whole):
+            if plan.privacy.private:
+                self._check(probe)
+            self.prefix = self._usable_prefix(probe)
         write_adapter(self._parameters, self.start)
 
     def load(self, adapter: Adapter) -> None:
@@ -62,16 +65,17 @@ class TrainedModel:
         self.start = adapter
 
     def change(self) -> NDArray[np.float32]:
-        """What training changed since `load`, flat, shape (trained.size,).
+        """What training changed since `load`, flat, shape (trained.size,), all of it finite.
 
-        Raises:
-            TrainingError: it is not finite.
+        A value that left the range of numbers counts as no change. To fail instead would tell
+        the server where noised values lie, and let it try again.
         """
         after = read_adapter(self._parameters).select(self.trained)
         delta: NDArray[np.float32] = after - self.start.select(self.trained)
-        if not np.isfinite(delta).all():
-            raise TrainingError("training: the update is not finite, expected a lower rate")
-        return delta
+        lost = np.count_nonzero(~np.isfinite(delta))
+        if lost:
+            logger.warning("training: %d values are not finite, expected a lower rate", lost)
+        return np.nan_to_num(delta, nan=0.0, posinf=0.0, neginf=0.0)
 
     def trained_parameters(self, *, lora: bool) -> list[nn.Parameter]:
         """Those of the LoRA layers, or those of the head."""

@@ -91,11 +91,7 @@ class Trainer:
         stream: Stream,
         hidden: Hidden | None = None,
     ) -> NDArray[np.float32]:
-        """Run one round; the change of the trained tensors, flat, shape (trained.size,).
-
-        Raises:
-            TrainingError: the result is not finite.
-        """
+        """Run one round; the change of the trained tensors, flat, shape (trained.size,)."""
         sampling, noise = stream.child("sampling"), stream.child("noise")
         # Dropout, if the plan has any, is the one user of torch's own generator.
         torch.manual_seed(int(stream.child("dropout").uniform(1)[0] * 2**53))

@@ -21,6 +21,7 @@ Number = Annotated[float, Field(strict=True)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
 OpenFraction = Annotated[Number, Field(gt=0, lt=1)]
 Positive = Annotated[Number, Field(gt=0)]
+Rate = Annotated[Positive, Field(le=1e4)]
 Count = Annotated[Integer, Field(ge=1)]
 Steps = Annotated[Count, Field(le=MOST_STEPS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -62,7 +63,7 @@ class LoraSection(Section):
     """`[lora]`: LoRA's shape (Hu et al. 2021). No `targets` means PEFT's choice for the model."""
 
     rank: Annotated[Integer, Field(ge=1, le=256)] = 8
-    alpha: Positive = 16.0
+    alpha: Annotated[Positive, Field(le=1e4)] = 16.0
     dropout: Fraction = 0.0
     targets: tuple[str, ...] = ()
     last_layers: Count | None = None
@@ -135,8 +136,8 @@ class TrainingSection(Section):
     local_steps: Steps = 8
     expected_batch_size: Count = 256
     optimizer: Literal["sgd", "adam"] = "adam"
-    learning_rate: Positive = 0.01
-    head_learning_rate: Positive | None = None
+    learning_rate: Rate = 0.01
+    head_learning_rate: Rate | None = None
     momentum: Fraction = 0.9
     micro_tokens: Annotated[Count, Field(le=1_048_576)] = 2048
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -201,4 +202,4 @@ class EvaluationSection(Section):
     curve_records: Annotated[Integer, Field(ge=0)] = 1000
     bootstrap: Annotated[Integer, Field(ge=100, le=100_000)] = 1000
     batch_size: Count = 64
-    non_private_learning_rate: Positive | None = None
+    non_private_learning_rate: Rate | None = None

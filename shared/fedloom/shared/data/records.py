@@ -1,20 +1,17 @@
 """Records out of CSV, JSONL and Parquet files, checked row by row."""
 
-import json
 import math
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
+from fedloom.shared.data.tables import Row, read_table
 from fedloom.shared.errors import DataError
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 RECORD_UNIT = "record"
+# If a file's header was forgotten, a record stands in its place; only plain names are repeated.
+_COLUMN_NAME = re.compile(r"[A-Za-z_][\w.-]{0,40}$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +51,13 @@ def read_rows(source: RecordSource, *, labels: tuple[str, ...]) -> list[Record |
     wanted = [source.text, source.label]
     if source.unit != RECORD_UNIT:
         wanted.append(source.unit)
-    table = _load(source.path, wanted)
-    for column in wanted:
-        if column not in table.column_names:
-            raise DataError(
-                f"{source.path}: no column {column}, expected one of "
-                f"{', '.join(map(str, table.column_names))}"
-            )
+    table = read_table(source.path)
+    for column in wanted if table.rows else ():
+        if column not in table.columns:
+            known = ", ".join(filter(_COLUMN_NAME.match, table.columns))
+            raise DataError(f"{source.path}: no column {column}, expected one of {known}")
     numbers = {label: number for number, label in enumerate(labels)}
-    rows = zip(*(table[column] for column in wanted), strict=True)
-    return [_record(source, at, row, numbers) for at, row in enumerate(rows, start=1)]
+    return [_record(source, at, row, numbers) for at, row in enumerate(table.rows, start=1)]
 
 
 def read_records(source: RecordSource, *, labels: tuple[str, ...]) -> list[Record]:
@@ -82,20 +76,21 @@ def read_records(source: RecordSource, *, labels: tuple[str, ...]) -> list[Recor
     return [row for row in rows if isinstance(row, Record)]
 
 
-def _record(
-    source: RecordSource, at: int, row: tuple[object, ...], numbers: Mapping[str, int]
-) -> Record | BadRow:
-    text, label, *rest = row
+def _record(source: RecordSource, at: int, row: Row, numbers: Mapping[str, int]) -> Record | BadRow:
+    if row is None:
+        return BadRow(row=at, column=source.text, problem="no row of this table")
+    text, label = row.get(source.text), row.get(source.label)
     if not isinstance(text, str) or not _is_word(text):
-        return BadRow(row=at, column=source.text, problem="no text")
+        return BadRow(row=at, column=source.text, problem="no text, expected some in UTF-8")
     number = numbers.get(str(label))
     if number is None:
         expected = f"expected one of {', '.join(numbers)}"
         problem = f"a label outside the label set, {expected}"
         return BadRow(row=at, column=source.label, problem=problem)
     # Without a unit column the text itself keys the split, so that equal texts stay together.
-    unit = str(rest[0]) if rest else text
-    if (rest and _is_missing(rest[0])) or not _is_word(unit):
+    person = text if source.unit == RECORD_UNIT else row.get(source.unit)
+    unit = str(person)
+    if _is_missing(person) or not _is_word(unit):
         return BadRow(row=at, column=source.unit, problem="no privacy unit")
     return Record(text=text, label=number, unit=unit)
 
@@ -108,63 +103,6 @@ def _is_word(text: str) -> bool:
 def _is_missing(value: object) -> bool:
     # None and NaN have names of their own as text; nobody is called that.
     return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-Reader = Callable[[Path, Sequence[str], str], "Dataset"]
-
-
-def _read_csv(path: Path, columns: Sequence[str], scratch: str) -> "Dataset":
-    from datasets import Dataset
-
-    return Dataset.from_csv(
-        str(path),
-        cache_dir=scratch,
-        keep_in_memory=True,
-        # Texts such as "NA" and labels such as "01" are read as they stand.
-        converters=dict.fromkeys(columns, str),
-        na_filter=False,
-    )
-
-
-def _read_jsonl(path: Path, columns: Sequence[str], scratch: str) -> "Dataset":
-    from datasets import Dataset
-
-    # The library's own reader would turn texts that look like dates into dates.
-    with path.open(encoding="utf-8") as file:
-        return Dataset.from_list([json.loads(line) for line in file if line.strip()])
-
-
-def _read_parquet(path: Path, columns: Sequence[str], scratch: str) -> "Dataset":
-    from datasets import Dataset
-
-    return Dataset.from_parquet(str(path), cache_dir=scratch, keep_in_memory=True)
-
-
-READERS: Mapping[str, Reader] = MappingProxyType(
-    {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
-)
-
-
-def _load(path: Path, columns: Sequence[str]) -> "Dataset":
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path}: unknown kind of file, expected one of {', '.join(READERS)}")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: empty file, expected a table of records")
-    import datasets
-    from datasets.exceptions import DatasetsError
-
-    datasets.disable_progress_bars()
-    datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)
-    # The library copies what it reads into its cache; the copy must not outlive this call.
-    with tempfile.TemporaryDirectory(prefix="fedloom-") as scratch:
-        try:
-            return reader(path, columns, scratch)
-        except (DatasetsError, ValueError, TypeError, AttributeError, OSError) as error:
-            kind = path.suffix[1:]
-            raise DataError(f"{path}: cannot be read as {kind}, or has no rows") from error
 
 
 def count_units(records: Iterable[Record], *, unit: str) -> int:
