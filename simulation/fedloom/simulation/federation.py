@@ -11,6 +11,7 @@ from flwr.app.user_config import UserConfig
 
 from fedloom.client.site.config import (
     SITE_SETTINGS,
+    CacheSettings,
     PolicySettings,
     SiteConfig,
     SourceSettings,
@@ -36,9 +37,13 @@ CLIENT_APP = "fedloom.client.app:app"
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a run is carried out; none of it changes what is released."""
+    """How a run is carried out; none of it changes what is released.
+
+    `cache` is where sites keep hidden states for later runs; without it, for this run alone.
+    """
 
     resume: bool = False
+    cache: Path | None = None
     observers: Sequence[RoundObserver] = ()
 
 
@@ -66,7 +71,7 @@ def run_federation(
     """
     options = options or RunOptions()
     _open_folder(prepared, folder, resume=options.resume)
-    nodes = _write_sites(prepared, folder)
+    nodes = _write_sites(prepared, folder, options.cache)
     grid = InProcessGrid(nodes, executor)
     run_config: UserConfig = {
         RUN_FOLDER: str(folder.path),
@@ -94,11 +99,16 @@ def _open_folder(prepared: Prepared, folder: RunFolder, *, resume: bool) -> None
         )
 
 
-def _write_sites(prepared: Prepared, folder: RunFolder) -> dict[int, UserConfig]:
+def _write_sites(
+    prepared: Prepared, folder: RunFolder, cache: Path | None
+) -> dict[int, UserConfig]:
     nodes: dict[int, UserConfig] = {}
     for node, site in enumerate(prepared.config.data.sites, start=1):
         home = folder.path / "sites" / site.name
         settings = _site_config(prepared, site, home)
+        if cache is not None:
+            kept = CacheSettings(folder=(cache / site.name).resolve(), keep=True)
+            settings = settings.model_copy(update={"cache": kept})
         write_durably(home / "site.toml", settings.to_toml().encode())
         # Node 0 and 1 have a meaning of their own in Flower.
         nodes[node + 1] = {SITE_SETTINGS: str(home / "site.toml")}

@@ -1,8 +1,10 @@
 """A whole simulation: the federation, its comparison, the evaluation and the report."""
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 
 from fedloom.server.report.build import Findings, build_report
@@ -51,10 +53,13 @@ def run_study(
     """
     options = options or StudyOptions()
     clock = _Clock()
-    final = _train(prepared, folder, executor, progress, resume=options.resume)
+    main = RunOptions(resume=options.resume, cache=_cache(folder))
+    final = _train(prepared, folder, executor, progress, main)
     training = clock.lap()
     arms = [arm for kind in options.arms for arm in arms_beside(prepared, kind)]
     trained = [(arm, _train_arm(arm, folder, executor, progress)) for arm in arms]
+    # All arms train on the same records, whose hidden states were kept for them.
+    shutil.rmtree(_cache(folder), ignore_errors=True)
     comparing = clock.lap()
     scored = score_study(prepared, folder, final, trained, progress)
     timings = Timings(
@@ -81,11 +86,16 @@ def write_report(report: Report, folder: RunFolder) -> None:
     write_durably(folder.report_markdown, render_markdown(report).encode())
 
 
+def _cache(folder: RunFolder) -> Path:
+    return folder.path / "cache"
+
+
 def _train_arm(
     arm: TrainedArm, folder: RunFolder, executor: Executor, progress: Progress
 ) -> Adapter:
     home = RunFolder(folder.path / "arms" / arm.name)
-    return _train(arm.prepared, home, executor, progress, resume=home.plan.exists())
+    options = RunOptions(resume=home.plan.exists(), cache=_cache(folder))
+    return _train(arm.prepared, home, executor, progress, options)
 
 
 def _train(
@@ -93,8 +103,7 @@ def _train(
     folder: RunFolder,
     executor: Executor,
     progress: Progress,
-    *,
-    resume: bool,
+    options: RunOptions,
 ) -> Adapter:
     plan = prepared.plan
     who = folder.path.name if folder.path.parent.name == "arms" else "federation"
@@ -106,9 +115,7 @@ def _train(
         elif number:
             progress.step(f"resumed after round {number}")
 
-    return run_federation(
-        prepared, folder, executor, RunOptions(resume=resume, observers=(observe,))
-    )
+    return run_federation(prepared, folder, executor, replace(options, observers=(observe,)))
 
 
 def _told(number: int, entry: RoundEntry) -> str:

@@ -52,7 +52,7 @@ def read_rows(source: RecordSource, *, labels: tuple[str, ...]) -> list[Record |
     if source.unit != RECORD_UNIT:
         wanted.append(source.unit)
     table = read_table(source.path)
-    for column in wanted if table.rows else ():
+    for column in wanted if table.columns else ():
         if column not in table.columns:
             known = ", ".join(filter(_COLUMN_NAME.match, table.columns))
             raise DataError(f"{source.path}: no column {column}, expected one of {known}")
