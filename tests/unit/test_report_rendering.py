@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import matplotlib as mpl
 import pytest
 
+from fedloom.server.report.headline import concern_of
 from fedloom.server.report.html import render_html
 from fedloom.server.report.markdown import render_markdown
 from fedloom.server.report.plots import arms_plot, curve_plot, epsilon_plot
@@ -21,6 +22,7 @@ from fedloom.server.report.schema import (
     SiteFacts,
     TaskFacts,
     Timings,
+    TrainingFacts,
 )
 from fedloom.server.run.journal import RoundEntry, SiteRound
 
@@ -109,6 +111,15 @@ def a_report(**changes: object) -> Report:
             name="mini", sha256="ef" * 32, lora_rank=8, lora_targets=(), trained_parameters=74114
         ),
         "task": TaskFacts(kind="classification", labels=("negative", "positive")),
+        "training": TrainingFacts(
+            rounds=2,
+            local_steps=24,
+            expected_batch_size=256,
+            optimizer="adam",
+            learning_rate=0.03,
+            head_learning_rate=0.03,
+            precision="fp32",
+        ),
         "privacy": a_privacy(),
         "sites": (a_site("north"), a_site("south")),
         "rounds": (a_round(1), a_round(2, fault="no reply in time")),
@@ -295,6 +306,25 @@ def test_validation_scores_are_not_passed_off_as_test_scores() -> None:
     assert "Scores are on validation records" not in said(a_report())
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "words"),
+    [(0.52, "has learned little"), (0.75, "overconfident"), (0.8, None)],
+)
+def test_figures_that_look_better_than_they_are_get_a_note(
+    accuracy: float, words: str | None
+) -> None:
+    """Catches a run that learned nothing, or whose probabilities mislead, told without a word."""
+    federation = an_arm("federation", "federation", accuracy, epsilon=8.0)
+    joint = federation.tests["joint"]
+    loss = Estimate(value=0.9 if words == "overconfident" else 0.4, low=0.3, high=1.0)
+    joint = joint.model_copy(update={"loss": loss})
+    federation = federation.model_copy(update={"tests": {**federation.tests, "joint": joint}})
+    report = a_report(evaluation=(an_arm("majority", "majority", 0.5), federation))
+    concern = concern_of(report)
+    assert (concern is None) if words is None else (words in str(concern))
+    assert ("Note" in said(report)) == (words is not None)
+
+
 def test_arms_that_were_not_run_are_named() -> None:
     """Catches a missing arm shown as zero, and a crash without it."""
     alone = a_report(
@@ -302,8 +332,8 @@ def test_arms_that_were_not_run_are_named() -> None:
         omitted=("non-private: not run, --compare all runs it",),
     )
     text = said(alone)
-    assert "– accuracy is 75.0 %; the arm without privacy was not run" in text
-    assert "– the sites alone were not trained in this run" in text
+    assert "not measured accuracy is 75.0 %; the arm without privacy was not run" in text
+    assert "not measured the sites alone were not trained in this run" in text
     assert "non-private: not run, --compare all runs it" in text
     assert "non-private: not run, --compare all runs it" in render_markdown(alone)
 

@@ -62,12 +62,12 @@ def main() -> None:
     """Entry point: exit code 1 and one line on standard error when something is wrong."""
     debug = "--debug" in sys.argv[1:]
     try:
-        cli.main(standalone_mode=False)
+        sys.exit(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; what was durable stays, --resume goes on", err=True)
+        click.echo("stopped", err=True)
         sys.exit(130)
     except FedLoomError as error:
         if debug:

@@ -52,6 +52,6 @@ def _lines(console: Console) -> Progress:
         console.print(f"{time.monotonic() - began:6.0f}s  {text}", highlight=False, soft_wrap=True)
 
     return Progress(
-        stage=lambda name, steps: say(f"{name} ({steps} steps)"),
+        stage=lambda name, steps: say(f"{name}: {steps}" if steps > 1 else name),
         step=lambda said: say(f"  {said}"),
     )

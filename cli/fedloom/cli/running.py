@@ -1,6 +1,7 @@
 """What `simulate` and `demo` share: run a study, show it, say where its report is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from fedloom.shared.config.sections import JOINT
 
 if TYPE_CHECKING:
     from fedloom.server.report.schema import Report
+    from fedloom.server.run.folder import RunFolder
     from fedloom.simulation.arms import ArmKind
 
 _ARMS: Mapping[str, "tuple[ArmKind, ...]"] = MappingProxyType(
@@ -52,17 +54,43 @@ def simulate(
     console = Console(stderr=True)
     options = StudyOptions(arms=_ARMS[compare], resume=resume, how_to_run_all=how_to_run_all)
     # The workers load their libraries while this process reads records and plans.
+    run = RunFolder(folder)
     if resume:
-        config = decided_as_before(config, RunFolder(folder).read_plan())
-    with worker_pool(sites=len(config.data.sites), workers=workers) as executor:
+        config = decided_as_before(config, run.read_plan())
+    else:
+        run.refuse_existing()
+    console.print(f"run folder {folder}", highlight=False, soft_wrap=True)
+    with (
+        _told_how_to_resume(run),
+        worker_pool(sites=len(config.data.sites), workers=workers) as executor,
+        shown_progress(console) as progress,
+    ):
+        progress.stage("read records, plan", 1)
         prepared = prepare(config, offline=not online)
-        with shown_progress(console) as progress:
-            report = run_study(prepared, RunFolder(folder), executor, progress, options)
+        progress.step(f"{len(prepared.plan.sites)} sites, plan {prepared.plan.sha256[:12]}")
+        report = run_study(prepared, run, executor, progress, options)
     _say(report, folder)
     return report
 
 
+@contextmanager
+def _told_how_to_resume(run: "RunFolder") -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        began = run.plan.exists()
+        way = f"--resume {run.path} goes on" if began else "nothing had begun"
+        raise click.exceptions.Exit(_stopped(way)) from None
+
+
+def _stopped(way: str) -> int:
+    click.echo(f"stopped; {way}", err=True)
+    return 130
+
+
 def _say(report: "Report", folder: Path) -> None:
+    from fedloom.server.report.headline import concern_of
+
     if report.privacy.seeded:
         click.echo("SEEDED: NOT PRIVATE. The noise was repeatable and protects nobody.")
     for arm in report.evaluation:
@@ -75,5 +103,8 @@ def _say(report: "Report", folder: Path) -> None:
     for site in report.sites:
         spent = "no privacy" if site.epsilon_spent is None else f"epsilon {site.epsilon_spent:.2f}"
         click.echo(f"  site {site.name:<11} {spent} spent, {site.bytes_up:,} bytes sent")
+    concern = concern_of(report)
+    if concern:
+        click.echo(f"  note: {concern}")
     click.echo(f"adapter {folder / 'adapter'}")
     click.echo(f"report  {folder / 'report.html'}")

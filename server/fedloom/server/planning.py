@@ -1,5 +1,6 @@
 """From a config and the sites' public sizes to a plan, before anything is spent."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
             no noise gives the epsilon.
     """
     sites = config.data.sites
+    _check_sizes(config, units)
     aggregation = config.aggregation
     method = aggregation.method or ("ffa-lora" if config.privacy.private else "fedit")
     return Plan(
@@ -67,11 +69,6 @@ def _model_name(reference: str) -> str:
 
 def _site_plan(config: FederationConfig, site: SiteSection, units: int) -> SitePlan:
     batch = config.training.expected_batch_size
-    if units < batch:
-        raise PlanError(
-            f"site {site.name}: {units} privacy units to train on, expected at least "
-            f"training.expected_batch_size = {batch}"
-        )
     steps = config.rounds.total * config.training.local_steps
     rate = batch / units
     noise, epsilon = 0.0, None
@@ -86,6 +83,27 @@ def _site_plan(config: FederationConfig, site: SiteSection, units: int) -> SiteP
         steps=steps,
         epsilon=epsilon,
     )
+
+
+def _check_sizes(config: FederationConfig, units: Mapping[str, int]) -> None:
+    batch = config.training.expected_batch_size
+    names = [site.name for site in config.data.sites]
+    small = [f"site {name}: {units[name]}" for name in names if units[name] < batch]
+    if small:
+        raise PlanError(
+            f"{'; '.join(small)} privacy units to train on (others are held out), expected at "
+            f"least training.expected_batch_size = {batch}; more records, or a smaller batch"
+        )
+
+
+def noise_to_signal(plan: Plan, site: SitePlan, trained: int) -> float:
+    """How much noise a step of one site holds for the most that its gradients can say.
+
+    The noise's expected norm over `trained` numbers, divided by the norm of a sum in which
+    every unit of the expected batch pulls the same way. Above 1, little can be learned.
+    """
+    batch = plan.training.expected_batch_size
+    return site.noise_multiplier * math.sqrt(trained) / batch
 
 
 def _check_delta(privacy: PrivacySection, site: str, units: int) -> None:

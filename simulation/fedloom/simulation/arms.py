@@ -52,7 +52,7 @@ def _non_private(prepared: Prepared) -> TrainedArm:
     return TrainedArm(
         name="non-private",
         kind="non-private",
-        description="the same federation without clipping or noise",
+        description=f"no clipping, no noise; learning rate {training.learning_rate:g}",
         prepared=_planned(prepared, variant),
     )
 

@@ -36,7 +36,7 @@ def score_study(
     evaluator = Evaluator(predictor, prepared.tests, resamples=evaluation.bootstrap)
     with_curve = evaluation.curve_records > 0
     rounds = range(plan.rounds.total + 1) if with_curve else range(0)
-    progress.stage("score", 3 + len(trained) + len(rounds))
+    progress.stage("score adapters", 3 + len(trained) + len(rounds))
     arms = []
     for arm in _arms(prepared, folder, evaluator, final, trained):
         arms.append(arm)

@@ -107,7 +107,7 @@ def _train(
 ) -> Adapter:
     plan = prepared.plan
     who = folder.path.name if folder.path.parent.name == "arms" else "federation"
-    progress.stage(f"train {who}", plan.rounds.total)
+    progress.stage(f"train {who}, rounds", plan.rounds.total)
 
     def observe(number: int, _: Adapter, entry: RoundEntry | None) -> None:
         if entry is not None:
@@ -120,7 +120,7 @@ def _train(
 
 def _told(number: int, entry: RoundEntry) -> str:
     spent = [site.epsilon_spent for site in entry.sites if site.epsilon_spent is not None]
-    privacy = f", epsilon {max(spent):.2f}" if spent else ""
+    privacy = f", epsilon so far at most {max(spent):.2f}" if spent else ""
     faults = [f"{site.site}: {site.fault}" for site in entry.sites if site.fault]
     missing = f" ({'; '.join(faults)})" if faults else ""
     return f"round {number}: {entry.accepted}/{len(entry.sites)} sites{privacy}{missing}"

@@ -52,11 +52,15 @@ def init(path: Path) -> None:
 
 
 @command.command("validate")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path), default=Path("federation.toml"))
 def validate(path: Path) -> None:
     """Check PATH and name every problem at once; the sites' records are not read."""
-    from fedloom.shared.config.federation import read_federation
+    from fedloom.shared.config.federation import missing_files, read_federation
+    from fedloom.shared.errors import ConfigError
 
     config = read_federation(path)
+    missing = missing_files(config)
+    if missing:
+        raise ConfigError(str(path), missing)
     sites = ", ".join(site.name for site in config.data.sites)
     click.echo(f"{path}: valid; {len(config.data.sites)} sites: {sites}")

@@ -42,7 +42,21 @@ def _lines(plan: "Plan", layout: "AdapterLayout") -> list[str]:
         f"privacy  {_promise(plan)}",
         f"bytes    {trained.nbytes:,} up and {layout.nbytes:,} down for each site and round",
         "",
-        *_site_lines(plan),
+        *_site_lines(plan, trained.size),
+        *_hint(plan, trained.size),
+    ]
+
+
+def _hint(plan: "Plan", trained: int) -> list[str]:
+    from fedloom.server.planning import noise_to_signal
+
+    loud = [site.name for site in plan.sites if noise_to_signal(plan, site, trained) > 1]
+    if not loud:
+        return []
+    return [
+        "",
+        f"note: at {', '.join(loud)} a step holds more noise than the gradients can say; expect "
+        "little to be learned without more records, a larger batch or fewer trained numbers",
     ]
 
 
@@ -57,15 +71,19 @@ def _promise(plan: "Plan") -> str:
     )
 
 
-def _site_lines(plan: "Plan") -> list[str]:
-    from fedloom.server.planning import epsilon_by_round
+def _site_lines(plan: "Plan", trained: int) -> list[str]:
+    from fedloom.server.planning import epsilon_by_round, noise_to_signal
 
     spent = epsilon_by_round(plan)
-    lines = [f"{'site':<16}{'units':>8}{'rate':>9}{'noise':>8}{'steps':>7}  epsilon by round"]
+    lines = [
+        f"{'site':<16}{'units':>8}{'rate':>9}{'noise':>8}{'noise/signal':>14}{'steps':>7}"
+        "  epsilon by round"
+    ]
     for site in plan.sites:
         by_round = " ".join(f"{value:.2f}" for value in spent.get(site.name, ())) or "none"
         lines.append(
             f"{site.name:<16}{site.declared_units:>8}{site.sample_rate:>9.4f}"
-            f"{site.noise_multiplier:>8.3f}{site.steps:>7}  {by_round}"
+            f"{site.noise_multiplier:>8.3f}{noise_to_signal(plan, site, trained):>14.2f}"
+            f"{site.steps:>7}  {by_round}"
         )
     return lines

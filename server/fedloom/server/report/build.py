@@ -15,6 +15,7 @@ from fedloom.server.report.schema import (
     SiteFacts,
     TaskFacts,
     Timings,
+    TrainingFacts,
 )
 from fedloom.server.run.journal import RoundEntry
 from fedloom.shared.adapter import Adapter
@@ -47,6 +48,7 @@ def build_report(plan: Plan, findings: Findings) -> Report:
         weights=plan.aggregation.weights,
         model=_model_facts(plan, findings.adapter),
         task=TaskFacts(kind=plan.task.kind, labels=plan.task.labels),
+        training=_training_facts(plan),
         privacy=_privacy_facts(plan),
         sites=tuple(_site_facts(plan, site, findings.rounds) for site in plan.sites),
         rounds=tuple(findings.rounds),
@@ -65,6 +67,19 @@ def _model_facts(plan: Plan, adapter: Adapter) -> ModelFacts:
         lora_rank=plan.lora.rank,
         lora_targets=plan.lora.targets,
         trained_parameters=trained_layout(plan.aggregation.method, adapter.layout).size,
+    )
+
+
+def _training_facts(plan: Plan) -> TrainingFacts:
+    training = plan.training
+    return TrainingFacts(
+        rounds=plan.rounds.total,
+        local_steps=training.local_steps,
+        expected_batch_size=training.expected_batch_size,
+        optimizer=training.optimizer,
+        learning_rate=training.learning_rate,
+        head_learning_rate=training.head_learning_rate or training.learning_rate,
+        precision=training.precision,
     )
 
 

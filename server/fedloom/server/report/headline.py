@@ -43,10 +43,23 @@ def headline(report: Report) -> Headline:
     )
 
 
-def _points(estimate: Estimate | None, base: float | None) -> float | None:
-    if estimate is None or base is None:
+def concern_of(report: Report) -> str | None:
+    """What the figures do not say loudly enough, or None."""
+    scores = {arm.kind: arm.tests[JOINT] for arm in report.evaluation}
+    ours, majority = scores.get("federation"), scores.get("majority")
+    if ours is None or majority is None:
         return None
-    return 100 * (estimate.value - base)
+    if ours.accuracy.low <= majority.accuracy.value:
+        return (
+            "the federation is not clearly better than always the most frequent label; it has "
+            "learned little. More records, another learning rate or a larger epsilon may help"
+        )
+    if ours.loss.value > majority.loss.value:
+        return (
+            "the federation's probabilities are overconfident: their loss is above that of the "
+            "label frequencies. Use its labels, not its probabilities, or calibrate them"
+        )
+    return None
 
 
 def _first(report: Report, kind: str) -> Estimate | None:

@@ -4,7 +4,7 @@ from importlib.resources import files
 from math import exp
 from typing import TYPE_CHECKING
 
-from fedloom.server.report.headline import headline, in_bytes, in_percent, in_points
+from fedloom.server.report.headline import concern_of, headline, in_bytes, in_percent, in_points
 from fedloom.server.report.plots import arms_plot, curve_plot, epsilon_plot
 from fedloom.server.report.schema import Arm, Report
 from fedloom.shared.config.sections import JOINT
@@ -26,6 +26,7 @@ def render_html(report: Report) -> str:
     return template.render(
         report=report,
         headline=headline(report),
+        concern=concern_of(report),
         tests=_tests(report),
         best_alone=_best_alone(report),
         # Planned is what the run set out to promise; repeatable noise keeps no promise.

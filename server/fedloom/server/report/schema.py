@@ -64,6 +64,18 @@ class TaskFacts(_Part):
     labels: tuple[str, ...]
 
 
+class TrainingFacts(_Part):
+    """How each site trained: rounds of steps on batches of that many units expected."""
+
+    rounds: int
+    local_steps: int
+    expected_batch_size: int
+    optimizer: str
+    learning_rate: float
+    head_learning_rate: float
+    precision: str
+
+
 class PrivacyFacts(_Part):
     """What was promised to every privacy unit at every site.
 
@@ -133,6 +145,7 @@ class Report(_Part):
     weights: str
     model: ModelFacts
     task: TaskFacts
+    training: TrainingFacts
     privacy: PrivacyFacts
     sites: tuple[SiteFacts, ...]
     rounds: tuple[RoundEntry, ...]

@@ -53,8 +53,8 @@ class RunFolder:
         """The report in short, for a terminal or a ticket."""
         return self.path / "report.md"
 
-    def create(self, plan: Plan) -> None:
-        """Make the folder with its plan.
+    def refuse_existing(self) -> None:
+        """Make sure that a run may begin here.
 
         Raises:
             RunFolderError: something is there already; a run is never overwritten.
@@ -63,6 +63,14 @@ class RunFolder:
             raise RunFolderError(
                 f"run folder {self.path}: exists already, expected a new one (or --resume)"
             )
+
+    def create(self, plan: Plan) -> None:
+        """Make the folder with its plan.
+
+        Raises:
+            RunFolderError: something is there already; a run is never overwritten.
+        """
+        self.refuse_existing()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         write_durably(self.plan, plan.to_toml().encode())
 

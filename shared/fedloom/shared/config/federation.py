@@ -67,6 +67,19 @@ def read_federation(path: Path) -> FederationConfig:
     return _anchored(config, path.resolve().parent)
 
 
+def missing_files(config: FederationConfig) -> list[str]:
+    """What the config names and this machine does not have; a hub id may yet be fetched."""
+    absent = [
+        f"data.sites {site.name}: no file {site.path}"
+        for site in config.data.sites
+        if not site.path.is_file()
+    ]
+    model = config.model.path
+    if not is_folder(Path(model)) and model.startswith((".", "/", "~")):
+        absent.insert(0, f"model.path: no folder {model}")
+    return absent
+
+
 def _anchored(config: FederationConfig, folder: Path) -> FederationConfig:
     sites = tuple(
         site.model_copy(update={"path": folder / site.path}) for site in config.data.sites

@@ -182,7 +182,8 @@ class DataSection(Section):
     def _names_differ(self) -> Self:
         names = [site.name for site in self.sites]
         if len(set(names)) != len(names):
-            raise ValueError("two sites have the same name, expected different ones")
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"two sites are named {twice}, expected different names")
         if JOINT in names:
             raise ValueError(f"a site is named {JOINT}, which is all sites' records together")
         return self

@@ -13,6 +13,25 @@ from fedloom.shared.plan import Plan
 
 _NAME = "fedloom.json"
 
+# Plain PEFT, nothing of FedLoom.
+_USE = """## Use
+
+`BASE` is a folder with the base model named above, `ADAPTER` this folder.
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+labels = {labels}
+base = AutoModelForSequenceClassification.from_pretrained(BASE, num_labels={count})
+model = PeftModel.from_pretrained(base, ADAPTER).eval()
+tokens = AutoTokenizer.from_pretrained(BASE)("Some text.", return_tensors="pt")
+print(labels[model(**tokens).logits.argmax().item()])
+```
+
+The base model is loaded with a fresh head, and says so; the adapter brings the trained one.
+"""
+
 
 class AdapterCard(Section):
     """`fedloom.json`: how to use the adapter, and which plan and privacy it came from."""
@@ -51,7 +70,7 @@ class AdapterCard(Section):
         """
         path = folder / _NAME
         if not path.is_file():
-            raise ModelError(f"adapter {folder}: no {_NAME}, expected a folder made by FedLoom")
+            raise ModelError(f"adapter {folder}: no {_NAME}, expected the adapter folder of a run")
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
@@ -64,7 +83,8 @@ class AdapterCard(Section):
             f"- plan: `{self.plan_sha256}`\n"
             f"- base model: {self.model_name}, fingerprint `{self.model_sha256}`\n"
             f"- task: {self.task.kind}, labels {', '.join(self.task.labels)}\n"
-            f"- privacy: {self.privacy}\n"
+            f"- privacy: {self.privacy}\n\n"
+            f"{_USE.format(count=len(self.task.labels), labels=list(self.task.labels))}"
         )
 
 

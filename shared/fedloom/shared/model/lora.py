@@ -80,7 +80,10 @@ def write_adapter(parameters: Mapping[str, torch.nn.Parameter], adapter: Adapter
 def save_peft_folder(model: PeftModel, folder: Path, *, base_name: str) -> None:
     """Write `adapter_config.json` and `adapter_model.safetensors`, loadable by anyone's PEFT."""
     # PEFT would write down where the base model lay on this machine.
-    model.peft_config["default"].base_model_name_or_path = base_name
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = base_name
+    # PEFT adds the heads that such a task could have, whether the model has them or not.
+    config.modules_to_save = list(dict.fromkeys(config.modules_to_save or ())) or None
     # Without the flag PEFT asks the hub whether the vocabulary grew; a site never asks anyone.
     model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
 

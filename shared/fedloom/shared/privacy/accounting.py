@@ -55,14 +55,13 @@ def prv_epsilon(history: Sequence[Mechanism], delta: float) -> float:
 # A site asks about the same run each round, and an answer takes tenths of a second.
 @lru_cache(maxsize=1024)
 def _bound(merged: tuple[Mechanism, ...], delta: float) -> float:
-    from opacus.accountants import PRVAccountant, RDPAccountant
+    from fedloom.shared.privacy.prv import QuickPRVAccountant
 
-    loose, tight = RDPAccountant(), PRVAccountant()
-    loose.history = [(m.noise_multiplier, m.sample_rate, m.steps) for m in merged]
-    tight.history = list(loose.history)
+    tight = QuickPRVAccountant(try_all_above=_LOOSE_ABOVE)
+    tight.history = [(m.noise_multiplier, m.sample_rate, m.steps) for m in merged]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        bound = float(loose.get_epsilon(delta))
+        bound = tight.renyi_epsilon(tight.history, delta)
         return bound if bound > _LOOSE_ABOVE else float(tight.get_epsilon(delta))
 
 

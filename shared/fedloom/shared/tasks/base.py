@@ -12,7 +12,7 @@ from fedloom.shared.model.base import BaseModel, Tokenizer
 from fedloom.shared.plan import Plan
 
 # Rows are padded to a multiple of this many tokens.
-PADDED_TO = 16
+PADDED_TO = 8
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,8 @@ class Worker:
             pass_fds=(theirs.fileno(), lifeline_end),
             env={**os.environ, **_ENVIRONMENT},
             stdin=subprocess.DEVNULL,
+            # A Ctrl-C at the terminal is the parent's to handle.
+            process_group=0,
         )
         os.close(lifeline_end)
         theirs.close()
