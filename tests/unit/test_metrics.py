@@ -10,11 +10,18 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from fedloom.server.evaluator.metrics import score
-from fedloom.server.report.schema import Estimate
+from fedloom.server.evaluator.metrics import Outcomes
+from fedloom.server.evaluator.metrics import score as score_outcomes
+from fedloom.server.report.schema import Estimate, Scores
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
+
+
+def score(probabilities: Floats, labels: Labels, *, resamples: int, seed: int = 0) -> Scores:
+    return score_outcomes(
+        Outcomes.of(probabilities, labels), labels, resamples=resamples, seed=seed
+    )
 
 
 def predictions(seed: int, *, count: int = 200, classes: int = 3) -> tuple[Floats, Labels]:
@@ -168,4 +175,13 @@ def test_the_seed_decides_the_interval_and_not_the_value() -> None:
 def test_what_cannot_be_scored_is_named(rows: int, labels: int, resamples: int, named: str) -> None:
     """Catches a NaN where an error belongs."""
     with pytest.raises(ValueError, match=named):
-        score(np.full((rows, 2), 0.5), np.zeros(labels, dtype=np.int64), resamples=resamples)
+        said = Outcomes(loss=np.zeros(rows), right=np.ones(rows, dtype=np.bool_))
+        score_outcomes(said, np.zeros(labels, dtype=np.int64), resamples=resamples)
+
+
+def test_free_answers_have_accuracy_and_loss_alone() -> None:
+    """Catches figures made up for answers that have no classes."""
+    said = Outcomes(loss=np.array([0.5, 1.5]), right=np.array([True, False]))
+    found = score_outcomes(said, np.full(2, -1), resamples=50)
+    assert (found.accuracy.value, found.loss.value) == (0.5, 1.0)
+    assert found.macro_f1 is None and found.ece is None

@@ -64,6 +64,7 @@ def test_all_formats_give_the_same_records(tmp_path: Path, unit: str) -> None:
             text=row["text"],
             label=LABELS.index(row["label"]),
             unit=row["text"] if unit == "record" else row["author"],
+            answer=row["label"],
         )
         for row in rows
     ]

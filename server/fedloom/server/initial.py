@@ -14,7 +14,7 @@ from fedloom.shared.model.lora import (
     write_adapter,
 )
 from fedloom.shared.plan import Plan
-from fedloom.shared.tasks.registry import TASKS
+from fedloom.shared.tasks.registry import make_task
 
 
 def check_model(plan: Plan, folder: Path) -> None:
@@ -38,7 +38,7 @@ def initial_adapter(plan: Plan, folder: Path) -> Adapter:
         ModelError: the folder holds another model than the plan's.
     """
     check_model(plan, folder)
-    base = TASKS[plan.task.kind].load(folder, plan)
+    base = make_task(plan.task).load(folder, seed=plan.lora.init_seed)
     return read_adapter(live_parameters(attach_lora(base, plan.lora)))
 
 
@@ -49,7 +49,7 @@ def save_adapter(plan: Plan, folder: Path, adapter: Adapter, *, target: Path) ->
         ModelError: the folder holds another model than the plan's.
     """
     check_model(plan, folder)
-    model = attach_lora(TASKS[plan.task.kind].load(folder, plan), plan.lora)
+    model = attach_lora(make_task(plan.task).load(folder, seed=plan.lora.init_seed), plan.lora)
     write_adapter(live_parameters(model), adapter)
     save_peft_folder(model, target, base_name=plan.model.name)
     AdapterCard.of(plan).write(target)

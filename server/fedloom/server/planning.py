@@ -64,7 +64,7 @@ def _decided(training: TrainingSection) -> TrainingSection:
 
 def _model_name(reference: str) -> str:
     # A hub id is a name; of a local folder, only its last part means anything elsewhere.
-    return Path(reference).name if is_folder(Path(reference)) else reference
+    return Path(reference).resolve().name if is_folder(Path(reference)) else reference
 
 
 def _site_plan(config: FederationConfig, site: SiteSection, units: int) -> SitePlan:

@@ -130,6 +130,7 @@ def _site_config(prepared: Prepared, site: SiteSection, home: Path) -> SiteConfi
             text=source.text,
             label=source.label,
             unit=source.unit,
+            messages=source.messages,
         ),
         split=SplitSettings(
             holdout=evaluation.holdout,

@@ -42,7 +42,13 @@ def split_of(config: FederationConfig) -> Split:
 def source_of(config: FederationConfig, site: SiteSection) -> RecordSource:
     """Where one site's records lie."""
     data = config.data
-    return RecordSource(path=site.path, text=data.text, label=data.label, unit=config.privacy.unit)
+    return RecordSource(
+        path=site.path,
+        text=data.text,
+        label=data.label,
+        unit=config.privacy.unit,
+        messages=data.messages,
+    )
 
 
 def prepare(config: FederationConfig, *, offline: bool = True) -> Prepared:
@@ -68,7 +74,7 @@ def prepare(config: FederationConfig, *, offline: bool = True) -> Prepared:
                 "held out, expected some of both"
             )
         units[site.name] = site.declared_units or count_units(training, unit=config.privacy.unit)
-        for record in training:
+        for record in training if counts else ():
             counts[record.label] += 1
     plan = make_plan(config, model=model, units=units)
     return Prepared(config=config, model=model, plan=plan, tests=tests, class_counts=tuple(counts))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from fedloom.server.evaluator.evaluate import Evaluator
 from fedloom.server.evaluator.predict import Predictor
@@ -13,6 +14,8 @@ from fedloom.shared.config.sections import JOINT
 from fedloom.simulation.arms import TrainedArm
 from fedloom.simulation.prepare import Prepared
 from fedloom.simulation.progress import Progress
+
+_UNTRAINED = MappingProxyType({"classification": "the base model with an untrained head"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +61,19 @@ def _arms(
     trained: Sequence[tuple[TrainedArm, Adapter]],
 ) -> Iterator[Arm]:
     plan = prepared.plan
-    yield Arm(
-        name="majority",
-        kind="majority",
-        description="always the most frequent label",
-        epsilon=None,
-        tests=evaluator.majority(prepared.class_counts),
-    )
+    if plan.task.labels:
+        yield Arm(
+            name="majority",
+            kind="majority",
+            description="always the most frequent label",
+            epsilon=None,
+            tests=evaluator.majority(prepared.class_counts),
+        )
     start = read_checkpoint(folder.checkpoints, 0, plan.sha256)
     yield Arm(
         name="untrained",
         kind="untrained",
-        description="the base model with an untrained head",
+        description=_UNTRAINED.get(plan.task.kind, "the base model as it is"),
         epsilon=None,
         tests=evaluator.adapter(start),
     )

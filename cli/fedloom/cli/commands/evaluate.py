@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+_RESAMPLES = 1000
+
 
 @click.command("evaluate")
 @click.argument("adapter", type=click.Path(path_type=Path))
@@ -12,7 +14,7 @@ import click
 @click.option("--model", required=True, help="Base model: a folder or a hub id.")
 @click.option("--text", default="text", show_default=True, help="Column of the text.")
 @click.option("--label", default="label", show_default=True, help="Column of the label.")
-@click.option("--bootstrap", default=1000, show_default=True, type=click.IntRange(min=100))
+@click.option("--messages", help="Column of chats, in place of text and label.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     adapter: Path,
@@ -20,7 +22,7 @@ def command(
     model: str,
     text: str,
     label: str,
-    bootstrap: int,
+    messages: str | None,
     as_json: bool,
 ) -> None:
     """Score the PEFT folder ADAPTER, with bootstrap 95 % intervals."""
@@ -31,10 +33,10 @@ def command(
     scores = evaluate_folder(
         adapter,
         resolve_model(model),
-        RecordSource(path=data, text=text, label=label),
-        resamples=bootstrap,
+        RecordSource(path=data, text=text, label=label, messages=messages),
+        resamples=_RESAMPLES,
     )
-    found = scores.model_dump()
+    found = scores.model_dump(exclude_none=True)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

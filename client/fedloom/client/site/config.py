@@ -32,6 +32,7 @@ class SourceSettings(Section):
     text: str
     label: str
     unit: str
+    messages: str | None = None
 
 
 class SplitSettings(Section):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from fedloom.client.training.units import DrawnUnit
-from fedloom.shared.tasks.base import PADDED_TO, Example
+from fedloom.shared.tasks.base import Example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,26 +31,23 @@ class MicroBatch:
 ClipGroup = Sequence[MicroBatch]
 
 
-def padded(tokens: int) -> int:
-    """The length that a row of `tokens` tokens is padded to."""
-    return -(-tokens // PADDED_TO) * PADDED_TO
-
-
 def clip_groups(
     batch: Sequence[DrawnUnit], examples: Sequence[Example], *, max_tokens: int
 ) -> Iterator[ClipGroup]:
     """Pieces of at most `max_tokens` padded tokens, but at least one row each.
 
-    Units of one padded length go together: how far a unit is padded must not depend on who else
-    was drawn, or in bf16 one unit would move the others' gradients. Every unit is in exactly one
-    group, hence clipped once; a unit beyond the budget has a group of its own, in several pieces.
+    Units of one padded length, of what is read and of the answer, go together: how far a unit is
+    padded must not depend on who else was drawn, or in bf16 it would move the others' gradients.
+    Every unit is in exactly one group, hence clipped once; a unit beyond the budget has a group
+    of its own, in several pieces.
     """
 
-    def bucket(unit: DrawnUnit) -> int:
-        return padded(max(len(examples[at].tokens) for at in unit))
+    def bucket(unit: DrawnUnit) -> tuple[int, int]:
+        read, answered = zip(*(examples[at].bucket for at in unit), strict=True)
+        return max(read), max(answered)
 
-    for length, alike in groupby(sorted(batch, key=bucket), key=bucket):
-        rows = max(1, max_tokens // length)
+    for lengths, alike in groupby(sorted(batch, key=bucket), key=bucket):
+        rows = max(1, max_tokens // max(lengths))
         for units in _filled(alike, rows):
             if len(units) == 1:
                 yield _cut(units[0], examples, rows)

@@ -23,6 +23,7 @@ from fedloom.shared.tasks.base import Example, Task
 # Of the norm of a tensor's largest gradient; wider batches round otherwise.
 _TOLERANCE: Mapping[str, float] = MappingProxyType({"fp32": 1e-3, "bf16": 0.1})
 _WORDS = (1, 4, 11, 30)
+_ANSWERS = ("seven", "seven eight nine ten")
 _START = 0.05
 
 
@@ -36,9 +37,14 @@ class Probe:
     @classmethod
     def of(cls, task: Task, tokenizer: Tokenizer, plan: Plan) -> "Probe":
         """The probe as the plan's task encodes it."""
-        classes = len(plan.task.labels)
+        answers = plan.task.labels or _ANSWERS
         records = [
-            Record(text="one two three four five six " * words, label=at % classes, unit=str(at))
+            Record(
+                text="one two three four five six " * words,
+                label=at % len(answers),
+                unit=str(at),
+                answer=answers[at % len(answers)],
+            )
             for at, words in enumerate(_WORDS)
         ]
         examples = task.encode(records, tokenizer, max_length=plan.model.max_length)

@@ -18,7 +18,7 @@ from fedloom.shared.adapter import Adapter
 from fedloom.shared.methods import is_lora, trained_layout
 from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
 from fedloom.shared.plan import Plan
-from fedloom.shared.tasks.registry import TASKS
+from fedloom.shared.tasks.registry import make_task
 
 logger = logging.getLogger("fedloom.site")
 
@@ -34,8 +34,8 @@ class TrainedModel:
     """
 
     def __init__(self, plan: Plan, folder: Path) -> None:
-        self.task = TASKS[plan.task.kind]
-        base = self.task.load(folder, plan)
+        self.task = make_task(plan.task)
+        base = self.task.load(folder, seed=plan.lora.init_seed)
         self.tokenizer = base.tokenizer
         model = attach_lora(base, plan.lora)
         self._parameters = live_parameters(model)

@@ -1,17 +1,22 @@
-"""Accuracy, macro-F1, loss and calibration, each with a bootstrap 95 % interval.
+"""Accuracy, loss, macro-F1 and calibration, each with a bootstrap 95 % interval.
 
 Every figure is a function of sums over records, so that a resample is a row of weights and all
 resamples are one matrix product.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.report.schema import Estimate, Scores
+from fedloom.shared.tasks.base import Example
 
 _BINS = 15
+# Columns that every task has; without a label set the first two figures are all there is.
+_PLAIN = 3
+_FIGURES = ("accuracy", "loss", "macro_f1", "ece")
 _SMALLEST_PROBABILITY = 1e-12
 # Resamples weighted at once: bounds memory at about this many rows of n weights.
 _CHUNK = 64
@@ -19,56 +24,90 @@ _CHUNK = 64
 Sums = NDArray[np.float64]
 
 
-def score(
-    probabilities: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    *,
-    resamples: int,
-    seed: int = 0,
-) -> Scores:
-    """Scores of predicted class probabilities, shape (n, classes), against labels, shape (n,).
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """What a model said to n records: `loss` in nats and whether it was `right`, shape (n,).
 
-    Macro-F1 is the mean over all classes, 0 for a class that neither occurs nor is predicted;
-    loss the mean negative log-likelihood in nats; ECE the expected calibration error over 15
-    bins of equal width (Guo et al. 2017). Intervals are percentiles of the multinomial
-    bootstrap over records (Efron 1979), from a fixed seed. ECE sums absolute values, so that
-    its resamples lie higher than its value, which small test sets may put below the interval.
+    `probabilities`, shape (n, classes), are None where answers have no label set.
+    """
+
+    loss: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    probabilities: NDArray[np.float64] | None = None
+
+    @classmethod
+    def of(cls, probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> "Outcomes":
+        """Of class probabilities and the labels that were right."""
+        own = probabilities[np.arange(len(labels)), labels]
+        return cls(
+            loss=-np.log(np.clip(own, _SMALLEST_PROBABILITY, 1.0)),
+            right=probabilities.argmax(axis=1) == labels,
+            probabilities=probabilities,
+        )
+
+    def __getitem__(self, at: slice) -> "Outcomes":
+        found = self.probabilities
+        return Outcomes(
+            loss=self.loss[at],
+            right=self.right[at],
+            probabilities=None if found is None else found[at],
+        )
+
+
+def labels_of(examples: Sequence[Example]) -> NDArray[np.int64]:
+    """Class numbers, shape (n,)."""
+    return np.array([example.label for example in examples], dtype=np.int64)
+
+
+def score(
+    outcomes: Outcomes, labels: NDArray[np.int64], *, resamples: int, seed: int = 0
+) -> Scores:
+    """Scores of what was said to records with these labels, shape (n,).
+
+    Loss is the mean negative log-likelihood in nats. With classes, macro-F1 is the mean over all
+    of them, 0 for a class that neither occurs nor is predicted; ECE the expected calibration
+    error over 15 bins of equal width (Guo et al. 2017). Intervals are percentiles of the
+    multinomial bootstrap over records (Efron 1979), from a fixed seed. ECE sums absolute
+    values, so that its resamples lie higher than its value, which small test sets may put
+    below the interval.
 
     Raises:
         ValueError: no records, shapes that do not fit, or no resamples.
     """
-    if labels.size == 0 or probabilities.shape[0] != labels.size:
-        raise ValueError(f"scores: {probabilities.shape} probabilities for {labels.size} labels")
+    if labels.size == 0 or outcomes.loss.size != labels.size:
+        raise ValueError(f"scores: {outcomes.loss.size} outcomes for {labels.size} labels")
     if resamples < 1:
         raise ValueError(f"scores: {resamples} resamples, expected at least 1")
-    statistics = _statistics(probabilities, labels)
+    statistics = _statistics(outcomes, labels)
     whole = _figures(statistics.sum(axis=0, keepdims=True))[:, 0]
     drawn = [_figures(weights @ statistics) for weights in _weights(labels.size, resamples, seed)]
     low, high = np.percentile(np.concatenate(drawn, axis=1), [2.5, 97.5], axis=1)
-    accuracy, macro_f1, loss, ece = (
+    estimates = [
         Estimate(value=float(value), low=float(lowest), high=float(highest))
         for value, lowest, highest in zip(whole, low, high, strict=True)
-    )
-    return Scores(records=labels.size, accuracy=accuracy, macro_f1=macro_f1, loss=loss, ece=ece)
+    ]
+    return Scores(records=labels.size, **dict(zip(_FIGURES, estimates, strict=False)))
 
 
-def _statistics(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Sums:
-    """One row a record: 1, its log loss, its calibration gap; what it is, is called, and hits.
+def _statistics(outcomes: Outcomes, labels: NDArray[np.int64]) -> Sums:
+    """One row a record: 1, its log loss, its hit; with classes, its calibration gap and what it
+    is, is called, and hits.
 
     Three columns a class instead of its row of the confusion matrix: F1 needs no more, and
     memory stays linear in the number of classes.
     """
-    count, classes = probabilities.shape
-    rows = np.arange(count)
+    count = labels.size
+    first = np.stack([np.ones(count), outcomes.loss, outcomes.right.astype(np.float64)], axis=1)
+    probabilities = outcomes.probabilities
+    if probabilities is None:
+        return first
+    rows, classes = np.arange(count), probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities[rows, predicted]
-    own = np.clip(probabilities[rows, labels], _SMALLEST_PROBABILITY, 1.0)
     gaps = np.zeros((count, _BINS))
-    gaps[rows, _bins(confidence)] = (predicted == labels) - confidence
+    gaps[rows, _bins(confidence)] = outcomes.right - confidence
     true, called = np.eye(classes)[labels], np.eye(classes)[predicted]
-    return np.concatenate(
-        [np.ones((count, 1)), -np.log(own)[:, None], gaps, true, called, true * called], axis=1
-    )
+    return np.concatenate([first, gaps, true, called, true * called], axis=1)
 
 
 def _bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -77,13 +116,17 @@ def _bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _figures(sums: Sums) -> NDArray[np.float64]:
-    """Accuracy, macro-F1, loss and ECE, shape (4, resamples), from summed statistics."""
-    count, loss, gaps = sums[:, 0], sums[:, 1], sums[:, 2 : 2 + _BINS]
-    true, called, hits = np.split(sums[:, 2 + _BINS :], 3, axis=1)
+    """The figures named in `_FIGURES`, shape (2 or 4, resamples), from summed statistics."""
+    count, loss, right = sums[:, 0], sums[:, 1], sums[:, 2]
+    plain = [right / count, loss / count]
+    if sums.shape[1] == _PLAIN:
+        return np.stack(plain)
+    gaps = sums[:, _PLAIN : _PLAIN + _BINS]
+    true, called, hits = np.split(sums[:, _PLAIN + _BINS :], 3, axis=1)
     either = true + called
     f1 = np.divide(2 * hits, either, out=np.zeros_like(hits), where=either > 0)
     ece = np.abs(gaps).sum(axis=1) / count
-    return np.stack([hits.sum(axis=1) / count, f1.mean(axis=1), loss / count, ece])
+    return np.stack([*plain, f1.mean(axis=1), ece])
 
 
 def _weights(count: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""Class probabilities of an adapter on held-out records."""
+"""What an adapter says to held-out records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from fedloom.server.evaluator.metrics import Outcomes
 from fedloom.server.initial import check_model
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import Record
@@ -15,7 +15,7 @@ from fedloom.shared.model.base import Tokenizer
 from fedloom.shared.model.lora import attach_lora, live_parameters, write_adapter
 from fedloom.shared.plan import Plan
 from fedloom.shared.tasks.base import Example, Task
-from fedloom.shared.tasks.registry import TASKS
+from fedloom.shared.tasks.registry import make_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,24 +26,30 @@ class Scorer:
     model: torch.nn.Module
     tokenizer: Tokenizer
     max_length: int
-    classes: int
     batch_size: int
 
     def encode(self, records: Sequence[Record]) -> list[Example]:
         """Token ids."""
         return self.task.encode(records, self.tokenizer, max_length=self.max_length)
 
-    def probabilities(self, examples: Sequence[Example]) -> NDArray[np.float64]:
-        """Shape (examples, classes), rows in the order of `examples`."""
-        found = np.zeros((len(examples), self.classes))
+    def outcomes(self, examples: Sequence[Example]) -> Outcomes:
+        """What the model says, rows in the order of `examples`."""
         # Similar lengths together: less padding, same result.
-        order = sorted(range(len(examples)), key=lambda at: len(examples[at].tokens))
+        order = sorted(range(len(examples)), key=lambda at: examples[at].bucket)
+        parts = []
         for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            batch = self.task.collate([examples[at] for at in rows], self.tokenizer)
+            rows = [examples[at] for at in order[start : start + self.batch_size]]
             with torch.inference_mode():
-                found[rows] = self.task.probabilities(self.model, batch).double().numpy()
-        return found
+                parts.append(self.task.answers(self.model, rows, self.tokenizer))
+        back = np.argsort(order)
+        probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+        return Outcomes(
+            loss=torch.cat([part.loss for part in parts]).double().numpy()[back],
+            right=torch.cat([part.right for part in parts]).numpy()[back],
+            probabilities=torch.cat(probabilities).double().numpy()[back]
+            if probabilities
+            else None,
+        )
 
 
 class Predictor:
@@ -51,8 +57,8 @@ class Predictor:
 
     def __init__(self, plan: Plan, folder: Path, *, batch_size: int) -> None:
         check_model(plan, folder)
-        task = TASKS[plan.task.kind]
-        base = task.load(folder, plan)
+        task = make_task(plan.task)
+        base = task.load(folder, seed=plan.lora.init_seed)
         model = attach_lora(base, plan.lora).eval()
         self._parameters = live_parameters(model)
         self._scorer = Scorer(
@@ -60,7 +66,6 @@ class Predictor:
             model=model,
             tokenizer=base.tokenizer,
             max_length=plan.model.max_length,
-            classes=len(plan.task.labels),
             batch_size=batch_size,
         )
 
@@ -68,7 +73,7 @@ class Predictor:
         """Token ids, once for all adapters."""
         return self._scorer.encode(records)
 
-    def probabilities(self, adapter: Adapter, examples: Sequence[Example]) -> NDArray[np.float64]:
-        """Shape (examples, classes), rows in the order of `examples`."""
+    def outcomes(self, adapter: Adapter, examples: Sequence[Example]) -> Outcomes:
+        """What the adapter says, rows in the order of `examples`."""
         write_adapter(self._parameters, adapter)
-        return self._scorer.probabilities(examples)
+        return self._scorer.outcomes(examples)

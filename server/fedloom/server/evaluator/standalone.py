@@ -2,17 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from fedloom.server.evaluator.metrics import score
+from fedloom.server.evaluator.metrics import labels_of, score
 from fedloom.server.evaluator.predict import Scorer
 from fedloom.server.report.schema import Scores
 from fedloom.shared.data.records import RecordSource, read_records
 from fedloom.shared.errors import ModelError
-from fedloom.shared.model.base import fingerprint, load_classifier
+from fedloom.shared.model.base import fingerprint
 from fedloom.shared.model.card import AdapterCard
 from fedloom.shared.model.lora import load_peft_folder
-from fedloom.shared.tasks.registry import TASKS
+from fedloom.shared.tasks.registry import make_task
 
 _BATCH_SIZE = 64
 
@@ -30,13 +28,13 @@ def load_scorer(adapter: Path, model: Path) -> Scorer:
             f"model {model}: fingerprint {found[:12]}…, the adapter was made for "
             f"{card.model_name}, {card.model_sha256[:12]}…"
         )
-    base = load_classifier(model, labels=card.task.labels, seed=0)
+    task = make_task(card.task)
+    base = task.load(model, seed=0)
     return Scorer(
-        task=TASKS[card.task.kind],
+        task=task,
         model=load_peft_folder(base, adapter).eval(),
         tokenizer=base.tokenizer,
         max_length=card.max_length,
-        classes=len(card.task.labels),
         batch_size=_BATCH_SIZE,
     )
 
@@ -51,5 +49,4 @@ def evaluate_folder(adapter: Path, model: Path, source: RecordSource, *, resampl
     scorer = load_scorer(adapter, model)
     labels = AdapterCard.read(adapter).task.labels
     examples = scorer.encode(read_records(source, labels=labels))
-    truth = np.array([example.label for example in examples], dtype=np.int64)
-    return score(scorer.probabilities(examples), truth, resamples=resamples)
+    return score(scorer.outcomes(examples), labels_of(examples), resamples=resamples)

@@ -79,7 +79,9 @@ def _row(arm: Arm, cells: list[str]) -> str:
     return "| " + " | ".join([_plain(arm.name), epsilon, *cells]) + " |"
 
 
-def _interval(estimate: Estimate, *, factor: float = 100, digits: int = 1) -> str:
+def _interval(estimate: Estimate | None, *, factor: float = 100, digits: int = 1) -> str:
+    if estimate is None:
+        return "–"
     value, low, high = (factor * x for x in (estimate.value, estimate.low, estimate.high))
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 

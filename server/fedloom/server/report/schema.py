@@ -22,22 +22,23 @@ class Estimate(_Part):
 class Scores(_Part):
     """How one adapter does on one test set of `records` records.
 
-    `loss` is the mean negative log-likelihood in nats; `ece` the expected calibration error
-    over 15 bins of equal width (Guo et al. 2017).
+    `accuracy` of answers without a label set counts those that greedy decoding gives exactly;
+    they have no `macro_f1` and `ece`. `loss` is the mean negative log-likelihood in nats; `ece`
+    the expected calibration error over 15 bins of equal width (Guo et al. 2017).
     """
 
     records: int
     accuracy: Estimate
-    macro_f1: Estimate
     loss: Estimate
-    ece: Estimate
+    macro_f1: Estimate | None = None
+    ece: Estimate | None = None
 
 
 class Arm(_Part):
     """One side of the comparison. `epsilon` is each site's promise, None without privacy.
 
-    `kind` is one of: the majority class, the base model with an untrained head, one site
-    training alone, the federation, the federation without privacy.
+    `kind` is one of: the majority class, the base model before training, one site training
+    alone, the federation, the federation without privacy.
     """
 
     name: str

@@ -38,6 +38,15 @@ class FederationConfig(Section):
     evaluation: EvaluationSection = EvaluationSection()
 
     @model_validator(mode="after")
+    def _chats_are_answered(self) -> "FederationConfig":
+        if self.data.messages is not None and self.task.kind == "classification":
+            raise ValueError(
+                'data.messages contradicts task.kind "classification", expected data.text and '
+                "data.label, or a task that answers"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _quorum_within_sites(self) -> "FederationConfig":
         quorum = self.rounds.quorum
         if quorum is not None and quorum > len(self.data.sites):

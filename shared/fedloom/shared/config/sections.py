@@ -47,13 +47,19 @@ class ModelSection(Section):
 
 
 class TaskSection(Section):
-    """`[task]`: what the adapter learns. Labels in the order of their class numbers."""
+    """`[task]`: what the adapter learns. Labels in the order of their class numbers.
 
-    kind: Literal["classification"] = "classification"
-    labels: tuple[str, ...] = Field(min_length=2, max_length=1000)
+    `causal-lm` and `seq2seq` learn to answer prompts; with labels, one of them is the answer,
+    and without, any text.
+    """
+
+    kind: Literal["classification", "causal-lm", "seq2seq"] = "classification"
+    labels: tuple[str, ...] = Field(default=(), max_length=1000)
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
+        if len(self.labels) < 2 and (self.labels or self.kind == "classification"):
+            raise ValueError(f"labels are {list(self.labels)}, expected at least 2")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels are listed twice, expected each once")
         return self
@@ -172,10 +178,15 @@ class SiteSection(Section):
 
 
 class DataSection(Section):
-    """`[data]`: columns and sites. CSV, JSONL and Parquet are read."""
+    """`[data]`: columns and sites. CSV, JSONL and Parquet are read.
+
+    `text` is what is classified or asked, `label` the class or answer. `messages` instead names
+    a column of chats: lists of turns with role and content, of which the last is the answer.
+    """
 
     text: str = "text"
     label: str = "label"
+    messages: str | None = None
     sites: tuple[SiteSection, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -6,31 +6,47 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedloom.shared.data.chats import Turn, parse_chat
 from fedloom.shared.data.tables import Row, read_table
 from fedloom.shared.errors import DataError
 
 RECORD_UNIT = "record"
+_NO_LABEL = -1
 # If a file's header was forgotten, a record stands in its place; only plain names are repeated.
 _COLUMN_NAME = re.compile(r"[A-Za-z_][\w.-]{0,40}$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One example. `label` is a class number; `unit` names whose record it is."""
+    """One example. `label` is a class number, -1 without a label set; `unit` names whose it is.
+
+    `answer` is the label in words, or what is to be answered to `text`, said after `before`.
+    """
 
     text: str
     label: int
     unit: str
+    answer: str = ""
+    before: tuple[Turn, ...] = ()
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """All that is said before the answer."""
+        return (*self.before, Turn(role="user", content=self.text))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordSource:
-    """Where records lie: a file and its columns. `unit` is `record` or a column."""
+    """Where records lie: a file and its columns. `unit` is `record` or a column.
+
+    With `messages`, a column of chats takes the place of text and label.
+    """
 
     path: Path
     text: str
     label: str
     unit: str = RECORD_UNIT
+    messages: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +61,12 @@ class BadRow:
 def read_rows(source: RecordSource, *, labels: tuple[str, ...]) -> list[Record | BadRow]:
     """All rows of a source, in file order, each as a record or as what is wrong with it.
 
+    Without `labels` any answer is one.
+
     Raises:
         DataError: file or column missing, or a file that cannot be read.
     """
-    wanted = [source.text, source.label]
+    wanted = [source.text, source.label] if source.messages is None else [source.messages]
     if source.unit != RECORD_UNIT:
         wanted.append(source.unit)
     table = read_table(source.path)
@@ -77,22 +95,42 @@ def read_records(source: RecordSource, *, labels: tuple[str, ...]) -> list[Recor
 
 
 def _record(source: RecordSource, at: int, row: Row, numbers: Mapping[str, int]) -> Record | BadRow:
+    column = source.messages or source.text
     if row is None:
-        return BadRow(row=at, column=source.text, problem="no row of this table")
-    text, label = row.get(source.text), row.get(source.label)
-    if not isinstance(text, str) or not _is_word(text):
-        return BadRow(row=at, column=source.text, problem="no text, expected some in UTF-8")
-    number = numbers.get(str(label))
-    if number is None:
-        expected = f"expected one of {', '.join(numbers)}"
-        problem = f"a label outside the label set, {expected}"
-        return BadRow(row=at, column=source.label, problem=problem)
+        return BadRow(row=at, column=column, problem="no row of this table")
+    said = _said(source, row)
+    if said is None:
+        problem = "no chat that an assistant ends" if source.messages else "no text"
+        return BadRow(row=at, column=column, problem=f"{problem}, expected some in UTF-8")
+    answer = said[-1].content
+    number = numbers.get(answer, _NO_LABEL)
+    if (numbers and number == _NO_LABEL) or not _is_word(answer):
+        known = f"one of {', '.join(numbers)}" if numbers else "a text in UTF-8"
+        problem = f"a label outside the label set, expected {known}"
+        return BadRow(row=at, column=source.messages or source.label, problem=problem)
     # Without a unit column the text itself keys the split, so that equal texts stay together.
-    person = text if source.unit == RECORD_UNIT else row.get(source.unit)
+    person = _key(said[:-1]) if source.unit == RECORD_UNIT else row.get(source.unit)
     unit = str(person)
     if _is_missing(person) or not _is_word(unit):
         return BadRow(row=at, column=source.unit, problem="no privacy unit")
-    return Record(text=text, label=number, unit=unit)
+    before, asked = said[:-2], said[-2].content
+    return Record(text=asked, label=number, unit=unit, answer=answer, before=before)
+
+
+def _said(source: RecordSource, row: Mapping[str, object]) -> tuple[Turn, ...] | None:
+    """The turns of a row, the answer last; None where there is nothing to go by."""
+    if source.messages is not None:
+        turns = parse_chat(row.get(source.messages))
+        return turns if turns and all(_is_word(turn.content) for turn in turns) else None
+    text, label = row.get(source.text), row.get(source.label)
+    if not isinstance(text, str) or not _is_word(text):
+        return None
+    answer = "" if _is_missing(label) else str(label)
+    return Turn(role="user", content=text), Turn(role="assistant", content=answer)
+
+
+def _key(turns: tuple[Turn, ...]) -> str:
+    return "\n".join(turn.content for turn in turns)
 
 
 def _is_word(text: str) -> bool:

@@ -1,29 +1,29 @@
-"""The base model: found, fingerprinted, loaded without dropout and without pickle."""
+"""The base model: found and fingerprinted; what loading it gives."""
 
 import hashlib
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
-from transformers.utils import logging as transformers_logging
+from peft import TaskType
+from transformers import PreTrainedModel
 
 from fedloom.shared.errors import ModelError
 from fedloom.shared.files import is_folder, sha256_file
 
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
-_PARTS = ("*.safetensors", "config.json", "tokenizer*", "vocab*", "merges*", "spiece*", "*.model")
-_DROPOUT_KEYS = (
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "classifier_dropout",
-    "dropout",
-    "attention_dropout",
-    "seq_classif_dropout",
+_PARTS = (
+    "*.safetensors",
+    "config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges*",
+    "spiece*",
+    "*.model",
+    "chat_template*",
 )
 
 
@@ -32,10 +32,26 @@ class Tokenizer(Protocol):
 
     model_max_length: int
 
+    eos_token_id: int | None
+
     def __call__(
-        self, text: list[str], *, truncation: bool, max_length: int
+        self,
+        text: list[str],
+        *,
+        truncation: bool = False,
+        max_length: int | None = None,
+        add_special_tokens: bool = True,
     ) -> Mapping[str, list[list[int]]]:
         """Token ids of each text under `input_ids`."""
+
+    def apply_chat_template(
+        self,
+        conversation: list[dict[str, str]],
+        *,
+        tokenize: Literal[False],
+        add_generation_prompt: bool = False,
+    ) -> str:
+        """The turns as one text, in the model's own form."""
 
     def pad(
         self,
@@ -49,11 +65,13 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModel:
-    """A loaded base model. `heads` names modules whose weights the checkpoint did not have."""
+    """A loaded base model. `heads` names modules whose weights the checkpoint did not have;
+    `peft_task` is what PEFT calls a model of this kind."""
 
     model: PreTrainedModel
     tokenizer: Tokenizer
     heads: tuple[str, ...]
+    peft_task: TaskType
 
 
 def resolve_model(reference: str, *, offline: bool = True) -> Path:
@@ -97,64 +115,3 @@ def fingerprint(folder: Path) -> str:
         raise ModelError(f"model {folder}: expected config.json and *.safetensors in the folder")
     lines = [f"{path.name} {sha256_file(path)}\n" for path in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def load_classifier(folder: Path, *, labels: tuple[str, ...], seed: int) -> BaseModel:
-    """Load a sequence classifier with one output a label; a missing head starts from `seed`.
-
-    All dropout is off: under differential privacy the noise regularises, and a run must not
-    depend on a generator that nobody accounts for.
-
-    Raises:
-        ModelError: the folder holds no model that can classify sequences.
-    """
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                num_labels=len(labels),
-                id2label=dict(enumerate(labels)),
-                label2id={label: number for number, label in enumerate(labels)},
-                local_files_only=True,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                dtype=torch.float32,
-                # On a processor the fused attention's backward pass takes most of a step at
-                # these lengths; spelt out, a bf16 step is 1.7 times as fast.
-                attn_implementation="eager",
-                **_no_dropout(folder),
-            )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"model {folder}: cannot be loaded as a classifier") from error
-    tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(model))
-    fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    heads = sorted({_head_of(key, model.base_model_prefix) for key in fresh})
-    return BaseModel(model=model, tokenizer=tokenizer, heads=tuple(heads))
-
-
-def _positions(model: torch.nn.Module) -> int:
-    """How many tokens the model has positions for; many tokenizers do not know."""
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            # RoBERTa counts positions from behind its padding index.
-            offset = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - offset
-    return sys.maxsize
-
-
-def _no_dropout(folder: Path) -> dict[str, float]:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    return {key: 0.0 for key in _DROPOUT_KEYS if hasattr(config, key)}
-
-
-def _head_of(key: str, backbone: str) -> str:
-    # A fresh module outside the backbone is saved whole; inside it, only the module itself.
-    path = key.split(".")
-    return path[0] if path[0] != backbone else ".".join(path[:-1])

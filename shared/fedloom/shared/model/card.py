@@ -9,28 +9,10 @@ from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import Section, TaskSection
 from fedloom.shared.errors import ModelError
 from fedloom.shared.files import write_durably
+from fedloom.shared.model.usage import how_to_use
 from fedloom.shared.plan import Plan
 
 _NAME = "fedloom.json"
-
-# Plain PEFT, nothing of FedLoom.
-_USE = """## Use
-
-`BASE` is a folder with the base model named above, `ADAPTER` this folder.
-
-```python
-from peft import PeftModel
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-labels = {labels}
-base = AutoModelForSequenceClassification.from_pretrained(BASE, num_labels={count})
-model = PeftModel.from_pretrained(base, ADAPTER).eval()
-tokens = AutoTokenizer.from_pretrained(BASE)("Some text.", return_tensors="pt")
-print(labels[model(**tokens).logits.argmax().item()])
-```
-
-The base model is loaded with a fresh head, and says so; the adapter brings the trained one.
-"""
 
 
 class AdapterCard(Section):
@@ -82,9 +64,9 @@ class AdapterCard(Section):
             f"{front}\n# LoRA adapter by FedLoom\n\n"
             f"- plan: `{self.plan_sha256}`\n"
             f"- base model: {self.model_name}, fingerprint `{self.model_sha256}`\n"
-            f"- task: {self.task.kind}, labels {', '.join(self.task.labels)}\n"
+            f"- task: {self.task.kind}, labels {', '.join(self.task.labels) or 'none, free text'}\n"
             f"- privacy: {self.privacy}\n\n"
-            f"{_USE.format(count=len(self.task.labels), labels=list(self.task.labels))}"
+            f"{how_to_use(self.task)}"
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict
 
 from fedloom.shared.adapter import Adapter
@@ -30,7 +30,7 @@ def attach_lora(base: BaseModel, lora: LoraSection) -> PeftModel:
         target_modules=list(lora.targets) or None,
         layers_to_transform=layers,
         modules_to_save=list(base.heads),
-        task_type=TaskType.SEQ_CLS,
+        task_type=base.peft_task,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(lora.init_seed)

@@ -1,4 +1,4 @@
-"""The protocol of a task, and the registry that a plan's `task.kind` is looked up in."""
+"""The protocol of a task: how records become tensors, and what one record's loss is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,33 +9,72 @@ import torch
 
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import BaseModel, Tokenizer
-from fedloom.shared.plan import Plan
 
 # Rows are padded to a multiple of this many tokens.
 PADDED_TO = 8
 
 
+def padded(tokens: int) -> int:
+    """The length that a row of `tokens` tokens is padded to."""
+    return -(-tokens // PADDED_TO) * PADDED_TO
+
+
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One encoded record: token ids, already cut to the model's length, and the class number."""
+    """One encoded record: token ids, already cut to the model's length, and the class number.
+
+    `answer` are the token ids to be learned, where a task learns to answer; a decoder alone
+    reads them at the end of `tokens`. Without a label set, `label` is -1.
+    """
 
     tokens: tuple[int, ...]
     label: int
+    answer: tuple[int, ...] = ()
+
+    @property
+    def bucket(self) -> tuple[int, int]:
+        """The lengths that its row is padded to: of what is read, and of the answer."""
+        return padded(len(self.tokens)), padded(len(self.answer))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Padded examples: `inputs` of shape (batch, length), `labels` of shape (batch,)."""
+    """Padded examples: `inputs` of shape (batch, length); `labels` are class numbers, shape
+    (batch,), or answers, shape (batch, answer length), with -100 where there is none."""
 
     inputs: Mapping[str, torch.Tensor]
     labels: torch.Tensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a model says to examples: `loss` in nats and whether it is right, shape (batch,).
+
+    `probabilities`, shape (batch, classes), is None for answers without a label set, which are
+    right if greedy decoding gives just them.
+    """
+
+    loss: torch.Tensor
+    right: torch.Tensor
+    probabilities: torch.Tensor | None = None
+
+    @classmethod
+    def of_classes(cls, probabilities: torch.Tensor, examples: Sequence[Example]) -> "Answers":
+        """Where one class is right for each example."""
+        labels = torch.tensor([example.label for example in examples])
+        own = probabilities.gather(1, labels[:, None])[:, 0]
+        return cls(
+            loss=-own.clamp_min(1e-12).log(),
+            right=probabilities.argmax(dim=1) == labels,
+            probabilities=probabilities,
+        )
+
+
 class Task(Protocol):
     """What training and evaluation need to know of a task."""
 
-    def load(self, folder: Path, plan: Plan) -> BaseModel:
-        """The base model with the head that this task needs."""
+    def load(self, folder: Path, *, seed: int) -> BaseModel:
+        """The base model with the head that this task needs, from `seed` where it is fresh."""
 
     def encode(
         self, records: Sequence[Record], tokenizer: Tokenizer, *, max_length: int
@@ -48,5 +87,7 @@ class Task(Protocol):
     def losses(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """One loss per example, shape (batch,): row i depends on example i alone."""
 
-    def probabilities(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """Class probabilities, shape (batch, classes)."""
+    def answers(
+        self, model: torch.nn.Module, examples: Sequence[Example], tokenizer: Tokenizer
+    ) -> Answers:
+        """What the model says, in fp32."""

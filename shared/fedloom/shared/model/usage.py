@@ -1,0 +1,52 @@
+"""How to use an adapter with plain PEFT and nothing of FedLoom, for the README beside it."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from fedloom.shared.config.sections import TaskSection
+
+_FRAME = """## Use
+
+`BASE` is a folder with the base model named above, `ADAPTER` this folder.
+
+```python
+from peft import PeftModel
+from transformers import {auto}, AutoTokenizer
+
+base = {auto}.from_pretrained(BASE{options})
+model = PeftModel.from_pretrained(base, ADAPTER).eval()
+tokenizer = AutoTokenizer.from_pretrained(BASE)
+{code}
+```
+"""
+_CLASSIFY = """labels = {labels}
+tokens = tokenizer("Some text.", return_tensors="pt")
+print(labels[model(**tokens).logits.argmax().item()])"""
+_CHAT = """turns = [{{"role": "user", "content": "Some question."}}]
+tokens = tokenizer.apply_chat_template(
+    turns, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+)
+answer = model.generate(**tokens, max_new_tokens=64)[0, tokens["input_ids"].shape[1] :]
+print(tokenizer.decode(answer, skip_special_tokens=True))"""
+_ANSWER = """tokens = tokenizer("Some question.", return_tensors="pt")
+print(tokenizer.decode(model.generate(**tokens, max_new_tokens=64)[0], skip_special_tokens=True))"""
+_FRESH_HEAD = """
+The base model is loaded with a fresh head, and says so; the adapter brings the trained one.
+"""
+# By task: the class of transformers that loads its model, and what to do with it.
+_USES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "classification": ("AutoModelForSequenceClassification", _CLASSIFY),
+        "causal-lm": ("AutoModelForCausalLM", _CHAT),
+        "seq2seq": ("AutoModelForSeq2SeqLM", _ANSWER),
+    }
+)
+
+
+def how_to_use(task: TaskSection) -> str:
+    """A section of Markdown with code that runs as it stands."""
+    auto, code = _USES[task.kind]
+    classifies = task.kind == "classification"
+    options = f", num_labels={len(task.labels)}" if classifies else ""
+    text = _FRAME.format(auto=auto, options=options, code=code.format(labels=list(task.labels)))
+    return text + _FRESH_HEAD if classifies else text

@@ -1,0 +1,251 @@
+"""Every family of language models: one loss a record, gradients of single records, likelihoods.
+
+The references are the models of transformers alone, one record at a time and without padding.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+from fedloom.client.training.trainer import Trainer
+from fedloom.server.evaluator.predict import Predictor
+from fedloom.server.initial import save_adapter
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.config.sections import TaskSection
+from fedloom.shared.data.records import Record
+from fedloom.shared.model.lora import attach_lora, live_parameters, write_adapter
+from fedloom.shared.plan import Plan
+from fedloom.shared.tasks.registry import make_task
+from tests.support.language import (
+    questions,
+    write_tiny_gpt2,
+    write_tiny_llama,
+    write_tiny_t5,
+)
+from tests.support.training import fixed_stream, make_plan, site_plan, units_of, warmed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    write: Callable[[Path], Path]
+    targets: tuple[str, ...]
+    kind: str
+    auto: type
+
+
+FAMILIES = {
+    "llama": Family(
+        write=write_tiny_llama,
+        targets=("q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        kind="causal-lm",
+        auto=AutoModelForCausalLM,
+    ),
+    "gpt2": Family(
+        write=write_tiny_gpt2,
+        targets=("c_attn", "c_fc"),
+        kind="causal-lm",
+        auto=AutoModelForCausalLM,
+    ),
+    "t5": Family(
+        write=write_tiny_t5, targets=("q", "v"), kind="seq2seq", auto=AutoModelForSeq2SeqLM
+    ),
+}
+LABELS = ("good", "bad")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    family: Family
+    model: Path
+    plan: Plan
+
+    def reference(self, adapter: Adapter) -> "torch.nn.Module":
+        base = make_task(self.plan.task).load(self.model, seed=0)
+        tuned = attach_lora(base, self.plan.lora).train()
+        write_adapter(live_parameters(tuned), adapter)
+        return tuned
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def family(request: pytest.FixtureRequest) -> Family:
+    return FAMILIES[request.param]
+
+
+def make(family: Family, home: Path, *, labels: tuple[str, ...] = (), **more: object) -> Made:
+    model = family.write(home / "model")
+    task = TaskSection(kind=family.kind, labels=labels)
+    silent = site_plan(noise=1e-9)
+    plan = make_plan(model, targets=family.targets, site=silent, task=task, **more)
+    return Made(family=family, model=model, plan=plan)
+
+
+def in_words(made: Made, record: Record, answer: str) -> tuple[list[int], list[int]]:
+    """Prompt and answer as token ids, spelt out by hand for the tiny tokenizers."""
+    tokenizer = AutoTokenizer.from_pretrained(made.model)
+    prompt, said = {
+        "llama": (f"<s> user {record.text} </s> <s> assistant", f"{answer} </s>"),
+        "gpt2": (record.text, f"{answer} </s>"),
+        "t5": (record.text, answer),
+    }[_name(made.family)]
+    ids = [tokenizer(text)["input_ids"] for text in (prompt, said)]
+    return ids[0], ids[1]
+
+
+def _name(family: Family) -> str:
+    return next(name for name, each in FAMILIES.items() if each is family)
+
+
+def token_losses(made: Made, model: torch.nn.Module, record: Record, answer: str) -> torch.Tensor:
+    prompt, said = in_words(made, record, answer)
+    if made.family.kind == "seq2seq":
+        logits = model(
+            input_ids=torch.tensor([prompt]), decoder_input_ids=torch.tensor([[0, *said[:-1]]])
+        ).logits[0]
+    else:
+        whole = model(input_ids=torch.tensor([prompt + said])).logits[0]
+        logits = whole[len(prompt) - 1 : -1]
+    return cross_entropy(logits, torch.tensor(said), reduction="none")
+
+
+@pytest.mark.parametrize("micro_tokens", [7 * 32, 40])
+def test_a_private_step_equals_a_loop_over_single_records(
+    family: Family, tmp_path: Path, micro_tokens: int
+) -> None:
+    """Catches rows that see each other, a shift by one, a loss on the prompt or on padding."""
+    made = make(family, tmp_path, clip_norm=0.15, micro_tokens=micro_tokens)
+    trainer = Trainer(made.plan, made.model)
+    adapter = warmed(trainer, made.plan, made.model)
+    rows = questions(11, free=True)
+    found = -trainer.train(made.plan.sites[0], units_of(trainer, rows), stream=fixed_stream())
+    tuned = made.reference(adapter)
+    live = live_parameters(tuned)
+    expected, norms = np.zeros(trainer.trained.size), []
+    for record in rows:
+        tuned.zero_grad()
+        token_losses(made, tuned, record, record.answer).mean().backward()
+        unit = np.concatenate(
+            [live[spec.name].grad.double().numpy().ravel() for spec in trainer.trained.tensors]
+        )
+        norms.append(float(np.linalg.norm(unit)))
+        expected += unit * min(1.0, 0.15 / norms[-1])
+    assert max(norms) > 0.15
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_labels_are_weighed_by_the_likelihood_of_their_tokens(
+    family: Family, tmp_path: Path
+) -> None:
+    """Catches a wrong place, a wrong end, and labels of several tokens that share passes."""
+    labels = ("good", "bad", "good film", "the bad book")
+    made = make(family, tmp_path, labels=labels)
+    adapter = warmed(Trainer(made.plan, made.model), made.plan, made.model)
+    predictor = Predictor(made.plan, made.model, batch_size=4)
+    rows = questions(9)
+    found = predictor.outcomes(adapter, predictor.encode(rows))
+    tuned = made.reference(adapter).eval()
+    for record, row, loss in zip(rows, found.probabilities, found.loss, strict=True):
+        logs = []
+        for label in labels:
+            with torch.inference_mode():
+                each = token_losses(made, tuned, record, label)
+            # The mark that ends all answers says nothing about which one it is.
+            logs.append(-float(each[: len(label.split())].sum()))
+        expected = np.exp(logs) / np.exp(logs).sum()
+        np.testing.assert_allclose(row, expected, atol=1e-5)
+        assert loss == pytest.approx(-np.log(expected[record.label]), abs=1e-4)
+
+
+def test_free_answers_are_right_if_greedy_decoding_gives_them(
+    family: Family, tmp_path: Path
+) -> None:
+    """Catches a comparison shifted by a place: what `generate` says is right, the rest is not."""
+    made = make(family, tmp_path)
+    adapter = warmed(Trainer(made.plan, made.model), made.plan, made.model)
+    tuned = made.reference(adapter).eval()
+    tokenizer = AutoTokenizer.from_pretrained(made.model)
+    rows, truths = [], []
+    for record in questions(12, free=True):
+        prompt, _ = in_words(made, record, "")
+        prompt = prompt if made.family.kind == "causal-lm" else in_words(made, record, "good")[0]
+        said = tuned.generate(
+            input_ids=torch.tensor([prompt]), max_new_tokens=3, do_sample=False, min_new_tokens=3
+        )[0]
+        said = said[1:] if made.family.kind == "seq2seq" else said[len(prompt) :]
+        answer = tokenizer.decode(said[:2])
+        rows += [replace(record, answer=answer), replace(record, answer=f"{answer} plot")]
+        truths.append(answer)
+    task = make_task(made.plan.task)
+    base = task.load(made.model, seed=0)
+    examples = task.encode(rows, base.tokenizer, max_length=32)
+    # Judge the words alone: what ends an answer is for the model to learn.
+    examples = [
+        replace(
+            example,
+            answer=example.answer[:2] if at % 2 == 0 else example.answer[:3],
+            tokens=example.tokens
+            if made.family.kind == "seq2seq"
+            else example.tokens[: len(example.tokens) - len(example.answer) + 2 + at % 2],
+        )
+        for at, example in enumerate(examples)
+    ]
+    with torch.inference_mode():
+        found = task.answers(tuned, examples, base.tokenizer)
+    assert found.probabilities is None
+    assert found.right[::2].all()
+    assert found.loss.shape == (24,) and bool((found.loss > 0).all())
+
+
+def test_plain_peft_loads_what_was_trained(family: Family, tmp_path: Path) -> None:
+    made = make(family, tmp_path, labels=LABELS)
+    adapter = warmed(Trainer(made.plan, made.model), made.plan, made.model)
+    save_adapter(made.plan, made.model, adapter, target=tmp_path / "adapter")
+    base = family.auto.from_pretrained(made.model)
+    loaded = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
+    tuned = made.reference(adapter).eval()
+    for record in questions(3):
+        with torch.inference_mode():
+            ours = token_losses(made, tuned, record, "good")
+            theirs = token_losses(made, loaded, record, "good")
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_prompts_too_long_lose_their_beginning_and_keep_their_answer(
+    family: Family, tmp_path: Path
+) -> None:
+    made = make(family, tmp_path)
+    trainer = Trainer(made.plan, made.model)
+    long = Record(text="the film was and " * 60, label=-1, unit="long", answer="good")
+    endless = replace(long, answer="bad " * 200)
+    units = units_of(trainer, [long, endless])
+    for example in units.examples:
+        assert len(example.tokens) <= 32 and len(example.answer) <= 32
+    assert units.examples[0].answer[0] == in_words(made, long, "good")[1][0]
+    delta = trainer.train(made.plan.sites[0], units, stream=fixed_stream())
+    assert np.isfinite(delta).all()
+
+
+def test_a_record_that_the_template_cannot_say_teaches_nothing(tmp_path: Path) -> None:
+    """Catches a template's error that reaches the server as a failed round: one bit of a record."""
+    made = make(FAMILIES["llama"], tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(made.model)
+    refusing = "{{ raise_exception('no') if 'nasty' in messages[0]['content'] }}"
+    tokenizer.chat_template = refusing + tokenizer.chat_template
+    tokenizer.save_pretrained(made.model)
+    plan = make(FAMILIES["llama"], tmp_path / "again").plan
+    trainer = Trainer(plan, made.model)
+    warmed(trainer, plan, made.model)
+    odd = Record(text="a nasty film", label=-1, unit="odd", answer="bad")
+    rows = questions(4, free=True)
+    rows = [row for row in rows if "nasty" not in row.text]
+    silent = plan.sites[0]
+    without = trainer.train(silent, units_of(trainer, rows), stream=fixed_stream())
+    trainer.load(trainer.start)
+    with_odd = trainer.train(silent, units_of(trainer, [*rows, odd]), stream=fixed_stream())
+    np.testing.assert_allclose(with_odd, without, atol=1e-6)
