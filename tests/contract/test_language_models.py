@@ -22,6 +22,7 @@ from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.lora import attach_lora, live_parameters, write_adapter
 from fedloom.shared.plan import Plan
+from fedloom.shared.tasks.base import Example, padded
 from fedloom.shared.tasks.registry import make_task
 from tests.support.language import (
     questions,
@@ -249,3 +250,40 @@ def test_a_record_that_the_template_cannot_say_teaches_nothing(tmp_path: Path) -
     trainer.load(trainer.start)
     with_odd = trainer.train(silent, units_of(trainer, [*rows, odd]), stream=fixed_stream())
     np.testing.assert_allclose(with_odd, without, atol=1e-6)
+
+
+def check_one_long_answer_moves_nobody_else_in_bf16(home: Path) -> None:
+    model = write_tiny_t5(home / "model", width=128)
+    silent = site_plan(noise=1e-9)
+    plan = make_plan(
+        model,
+        micro_tokens=32 * 32,
+        targets=("q", "v"),
+        site=silent,
+        task=TaskSection(kind="seq2seq"),
+    )
+    training = plan.training.model_copy(update={"precision": "bf16"})
+    trainer = Trainer(plan.model_copy(update={"training": training}), model)
+    adapter = warmed(trainer, plan, model)
+    rows = questions(192, free=True)
+    long = Record(text="the film", label=-1, unit="long", answer="bad " * 25)
+
+    def summed(chosen: list[Record]) -> np.ndarray:
+        trainer.load(adapter)
+        units = units_of(trainer, chosen)
+        return trainer.train(silent, units, stream=fixed_stream()).astype(np.float64)
+
+    moved = np.linalg.norm(summed([long, *rows]) - summed(rows))
+    assert abs(moved - 1) <= 1e-5
+
+
+def test_one_long_answer_moves_nobody_else_in_bf16(tmp_path: Path) -> None:
+    check_one_long_answer_moves_nobody_else_in_bf16(tmp_path)
+
+
+def test_control_answers_padded_by_the_longest_that_was_drawn_are_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Example, "bucket", property(lambda self: (padded(len(self.tokens)), 8)))
+    with pytest.raises(AssertionError):
+        check_one_long_answer_moves_nobody_else_in_bf16(tmp_path)

@@ -79,12 +79,12 @@ def write_tiny_gpt2(folder: Path) -> Path:
     return folder
 
 
-def write_tiny_t5(folder: Path) -> Path:
+def write_tiny_t5(folder: Path, *, width: int = 16) -> Path:
     """Encoder, decoder, relative positions."""
     size = write_word_tokenizer(folder, chat=False, ends=True)
     torch.manual_seed(0)
     config = T5Config(
-        vocab_size=size, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2,
+        vocab_size=size, d_model=width, d_kv=width // 2, d_ff=2 * width, num_layers=2, num_heads=2,
         decoder_start_token_id=0, pad_token_id=0, eos_token_id=2,
     )  # fmt: skip
     T5ForConditionalGeneration(config).save_pretrained(folder)

@@ -154,7 +154,7 @@ def test_one_long_unit_moves_nobody_else_in_bf16(tmp_path: Path) -> None:
 def test_control_padding_by_the_longest_that_was_drawn_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedloom.client.training.pieces.PADDED_TO", 1_000)
+    monkeypatch.setattr("fedloom.shared.tasks.base.PADDED_TO", 1_000)
     monkeypatch.setattr("fedloom.shared.tasks.classification.PADDED_TO", 1)
     with pytest.raises(AssertionError):
         check_one_long_unit_moves_nobody_else_in_bf16(tmp_path / "model", 32 * 1_000)
