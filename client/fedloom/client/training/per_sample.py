@@ -33,9 +33,12 @@ def gather_units(grad_sample: torch.Tensor, unit_of: torch.Tensor, units: int) -
 
     A gradient that is not finite counts as zero: one bad record then contributes nothing,
     which is within every bound, and cannot stop the others or show itself in an error.
+    Takes over `grad_sample`, which is overwritten.
     """
-    summed = grad_sample.new_zeros((units, *grad_sample.shape[1:]), dtype=torch.float32)
-    finite = torch.nan_to_num(grad_sample.float(), nan=0.0, posinf=0.0, neginf=0.0)
+    finite = _finite(grad_sample.float().contiguous())
+    if torch.equal(unit_of, torch.arange(units)):
+        return finite
+    summed = finite.new_zeros((units, *finite.shape[1:]))
     return _finite(summed.index_add_(0, unit_of, finite))
 
 

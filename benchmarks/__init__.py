@@ -1,0 +1,1 @@
+"""Measured comparisons; each module says what it measures and how to run it."""
