@@ -1,18 +1,25 @@
 """Every family of base models: gradients are right, and what is saved is what was trained."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+)
 
 from fedloom.client.training.trainer import Trainer
 from fedloom.server.evaluator.predict import Predictor
 from fedloom.server.initial import save_adapter
+from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import Record
+from fedloom.shared.plan import Plan
 from tests.support.tiny import (
     write_headless_bert,
     write_tiny_distilbert,
@@ -20,6 +27,7 @@ from tests.support.tiny import (
     write_tiny_roberta,
 )
 from tests.support.training import (
+    LABELS,
     fixed_stream,
     make_plan,
     naive_clipped_sum,
@@ -29,28 +37,52 @@ from tests.support.training import (
     warmed,
 )
 
-FAMILIES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
-    "bert": (write_tiny_model, ("query", "value")),
-    "bert-without-pooler": (write_headless_bert, ("query", "value")),
-    "roberta": (write_tiny_roberta, ("query", "value")),
-    "distilbert": (write_tiny_distilbert, ("q_lin", "v_lin")),
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    write: Callable[[Path], Path]
+    targets: tuple[str, ...] = ("query", "value")
+    pooling: str = "model"
+
+    def plan(self, model: Path, **more: object) -> Plan:
+        task = TaskSection(labels=LABELS, pooling=self.pooling)
+        return make_plan(model, targets=self.targets, task=task, **more)
+
+    def load(self, model: Path) -> PreTrainedModel:
+        by_token = self.pooling == "mean"
+        auto = AutoModelForTokenClassification if by_token else AutoModelForSequenceClassification
+        return auto.from_pretrained(model, num_labels=2)
+
+    def read(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.mean(dim=1) if self.pooling == "mean" else logits
+
+
+FAMILIES = {
+    "bert": Family(write=write_tiny_model),
+    "bert-by-mean": Family(write=write_tiny_model, pooling="mean"),
+    "bert-without-pooler": Family(write=write_headless_bert),
+    "roberta": Family(write=write_tiny_roberta),
+    "distilbert": Family(write=write_tiny_distilbert, targets=("q_lin", "v_lin")),
+    "distilbert-by-mean": Family(
+        write=write_tiny_distilbert, targets=("q_lin", "v_lin"), pooling="mean"
+    ),
 }
 # As long as a text gets, in words; the tiny models have 32 positions.
 LONG = Record(text="the film was good and " * 200, label=1, unit="long")
 
 
 @pytest.fixture(params=sorted(FAMILIES))
-def family(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, tuple[str, ...]]:
-    write, targets = FAMILIES[request.param]
-    return write(tmp_path / "model"), targets
+def family(request: pytest.FixtureRequest) -> Family:
+    return FAMILIES[request.param]
 
 
-def test_a_private_step_equals_a_loop_over_single_records(
-    family: tuple[Path, tuple[str, ...]],
-) -> None:
-    model, targets = family
-    silent = site_plan(noise=1e-9)
-    plan = make_plan(model, clip_norm=0.15, targets=targets, site=silent)
+@pytest.fixture
+def model(family: Family, tmp_path: Path) -> Path:
+    return family.write(tmp_path / "model")
+
+
+def test_a_private_step_equals_a_loop_over_single_records(family: Family, model: Path) -> None:
+    plan = family.plan(model, clip_norm=0.15, site=site_plan(noise=1e-9))
     trainer = Trainer(plan, model)
     adapter = warmed(trainer, plan, model)
     rows = records(11)
@@ -61,9 +93,8 @@ def test_a_private_step_equals_a_loop_over_single_records(
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-def test_texts_longer_than_the_model_are_cut(family: tuple[Path, tuple[str, ...]]) -> None:
-    model, targets = family
-    plan = make_plan(model, targets=targets)
+def test_texts_longer_than_the_model_are_cut(family: Family, model: Path) -> None:
+    plan = family.plan(model)
     plan = plan.model_copy(update={"model": plan.model.model_copy(update={"max_length": 512})})
     trainer = Trainer(plan, model)
     warmed(trainer, plan, model)
@@ -71,20 +102,16 @@ def test_texts_longer_than_the_model_are_cut(family: tuple[Path, tuple[str, ...]
     assert np.isfinite(delta).all()
 
 
-def test_plain_peft_loads_what_was_trained(
-    family: tuple[Path, tuple[str, ...]], tmp_path: Path
-) -> None:
+def test_plain_peft_loads_what_was_trained(family: Family, model: Path, tmp_path: Path) -> None:
     """Catches a head, or any fresh module, that is trained but not saved."""
-    model, targets = family
-    plan = make_plan(model, targets=targets)
+    plan = family.plan(model)
     adapter = warmed(Trainer(plan, model), plan, model)
     save_adapter(plan, model, adapter, target=tmp_path / "adapter")
-    base = AutoModelForSequenceClassification.from_pretrained(model, num_labels=2)
-    loaded = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
+    loaded = PeftModel.from_pretrained(family.load(model), str(tmp_path / "adapter")).eval()
     predictor = Predictor(plan, model, batch_size=4)
     examples = predictor.encode(records(5))
     ours = predictor.outcomes(adapter, examples).probabilities
     for example, row in zip(examples, ours, strict=True):
         with torch.inference_mode():
-            logits = loaded(input_ids=torch.tensor([example.tokens])).logits
+            logits = family.read(loaded(input_ids=torch.tensor([example.tokens])).logits)
         np.testing.assert_allclose(logits.softmax(-1)[0].numpy(), row, atol=1e-5)

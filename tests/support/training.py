@@ -145,6 +145,8 @@ def naive_clipped_sum(
             ids = base.tokenizer([record.text], truncation=True, max_length=32)["input_ids"]
             tuned.zero_grad()
             logits = tuned(input_ids=torch.tensor(ids)).logits
+            if plan.task.pooling == "mean":
+                logits = logits.mean(dim=1)
             cross_entropy(logits, torch.tensor([record.label])).backward()
             grads = [live[name].grad.double().numpy().ravel() for name in names]
             unit += np.concatenate(grads) / len(group)

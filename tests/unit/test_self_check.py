@@ -120,3 +120,12 @@ def test_a_model_that_pads_and_folds_its_rows_is_refused(tmp_path: Path) -> None
     ).save_pretrained(folder)
     with pytest.raises(TrainingError, match=NOT_SINGLE):
         Trainer(make_plan(folder), folder)
+
+
+def test_control_a_check_that_is_blind_stops_everything(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a tolerance so wide that nothing is ever refused."""
+    monkeypatch.setattr("fedloom.client.training.self_check._TOLERANCE", 1e6)
+    with pytest.raises(TrainingError, match="wrong on purpose"):
+        Trainer(make_plan(tiny_model), tiny_model)

@@ -13,7 +13,14 @@ from fedloom.client.training.lora_layers import fuse_lora, without_dropout
 from fedloom.client.training.passes import Passes
 from fedloom.client.training.per_sample import with_grad_samples
 from fedloom.client.training.prefix import FrozenPrefix
-from fedloom.client.training.self_check import Probe, check_gradients, randomise, same_losses
+from fedloom.client.training.self_check import (
+    Probe,
+    check_gradients,
+    check_the_check,
+    randomise,
+    same_losses,
+    single_gradients,
+)
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.methods import is_lora, trained_layout
 from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
@@ -90,12 +97,14 @@ class TrainedModel:
         return Passes(self._model, self.task, self.tokenizer, precision)
 
     def _check(self, probe: Probe) -> None:
-        # In bf16 only gross faults stand out from rounding; in fp32 all do.
-        for precision in dict.fromkeys(("fp32", self.passes.precision)):
-            passes = self._passes(precision)
-            check_gradients(
-                self._trained_by_name(), passes.losses, passes.reference, probe, precision
-            )
+        trained, full = self._trained_by_name(), self._passes("fp32")
+        exact = single_gradients(trained, full.reference, probe)
+        check_gradients(trained, full.losses, probe, singles=exact, exact=exact)
+        check_the_check(trained, full.losses, probe, exact)
+        # In bf16 only gross faults stand out from rounding; in fp32 all have.
+        if self.passes.precision != "fp32":
+            singles = single_gradients(trained, self.passes.reference, probe)
+            check_gradients(trained, self.passes.losses, probe, singles=singles, exact=exact)
 
     def _usable_prefix(self, probe: Probe) -> FrozenPrefix | None:
         """The cut, if replaying gives what the whole model gives."""

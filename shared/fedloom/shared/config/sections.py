@@ -50,11 +50,19 @@ class TaskSection(Section):
     """`[task]`: what the adapter learns. Labels in the order of their class numbers.
 
     `causal-lm` and `seq2seq` learn to answer prompts; with labels, one of them is the answer,
-    and without, any text.
+    and without, any text. `pooling` is how a classifier sees a text: through the model's own
+    head, or by the mean over its tokens, which suits encoders made for sentence embeddings.
     """
 
     kind: Literal["classification", "causal-lm", "seq2seq"] = "classification"
     labels: tuple[str, ...] = Field(default=(), max_length=1000)
+    pooling: Literal["model", "mean"] = "model"
+
+    @model_validator(mode="after")
+    def _only_texts_are_pooled(self) -> Self:
+        if self.pooling != "model" and self.kind != "classification":
+            raise ValueError(f'pooling "{self.pooling}" contradicts kind "{self.kind}"')
+        return self
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:

@@ -1,7 +1,10 @@
 """Loads base models without dropout, without pickle and without asking anyone."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 import torch
 from peft import TaskType
@@ -10,6 +13,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
 )
 from transformers.utils import logging as transformers_logging
@@ -29,12 +33,21 @@ _DROPOUT_KEYS = (
     "attn_pdrop",
     "dropout_rate",
 )
+Head = Literal["text", "token"]
+_HEADS: Mapping[Head, tuple[type[object], TaskType]] = MappingProxyType(
+    {
+        "text": (AutoModelForSequenceClassification, TaskType.SEQ_CLS),
+        "token": (AutoModelForTokenClassification, TaskType.TOKEN_CLS),
+    }
+)
 # A head that starts at random, as large as the vocabulary: nothing to train under privacy.
 _LANGUAGE_HEAD = "a language model with all its weights"
 
 
-def load_classifier(folder: Path, *, labels: tuple[str, ...], seed: int) -> BaseModel:
-    """Load a sequence classifier with one output a label; a missing head starts from `seed`.
+def load_classifier(folder: Path, *, head: Head, labels: tuple[str, ...], seed: int) -> BaseModel:
+    """Load a classifier of texts or of tokens, with one output a label.
+
+    A missing head starts from `seed`.
 
     All dropout is off: under differential privacy the noise regularises, and a run must not
     depend on a generator that nobody accounts for.
@@ -50,7 +63,7 @@ def load_classifier(folder: Path, *, labels: tuple[str, ...], seed: int) -> Base
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _load(folder, AutoModelForSequenceClassification, TaskType.SEQ_CLS, options)
+        return _load(folder, *_HEADS[head], options)
 
 
 def load_causal(folder: Path) -> BaseModel:

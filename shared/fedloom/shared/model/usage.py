@@ -22,6 +22,10 @@ tokenizer = AutoTokenizer.from_pretrained(BASE)
 _CLASSIFY = """labels = {labels}
 tokens = tokenizer("Some text.", return_tensors="pt")
 print(labels[model(**tokens).logits.argmax().item()])"""
+_CLASSIFY_BY_MEAN = """labels = {labels}
+tokens = tokenizer("Some text.", return_tensors="pt")
+# A text's scores are the mean over its tokens.
+print(labels[model(**tokens).logits.mean(dim=1).argmax().item()])"""
 _CHAT = """turns = [{{"role": "user", "content": "Some question."}}]
 tokens = tokenizer.apply_chat_template(
     turns, add_generation_prompt=True, return_dict=True, return_tensors="pt"
@@ -33,19 +37,20 @@ print(tokenizer.decode(model.generate(**tokens, max_new_tokens=64)[0], skip_spec
 _FRESH_HEAD = """
 The base model is loaded with a fresh head, and says so; the adapter brings the trained one.
 """
-# By task: the class of transformers that loads its model, and what to do with it.
-_USES: Mapping[str, tuple[str, str]] = MappingProxyType(
+# By task and pooling: the class of transformers that loads its model, and what to do with it.
+_USES: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType(
     {
-        "classification": ("AutoModelForSequenceClassification", _CLASSIFY),
-        "causal-lm": ("AutoModelForCausalLM", _CHAT),
-        "seq2seq": ("AutoModelForSeq2SeqLM", _ANSWER),
+        ("classification", "model"): ("AutoModelForSequenceClassification", _CLASSIFY),
+        ("classification", "mean"): ("AutoModelForTokenClassification", _CLASSIFY_BY_MEAN),
+        ("causal-lm", "model"): ("AutoModelForCausalLM", _CHAT),
+        ("seq2seq", "model"): ("AutoModelForSeq2SeqLM", _ANSWER),
     }
 )
 
 
 def how_to_use(task: TaskSection) -> str:
     """A section of Markdown with code that runs as it stands."""
-    auto, code = _USES[task.kind]
+    auto, code = _USES[task.kind, task.pooling]
     classifies = task.kind == "classification"
     options = f", num_labels={len(task.labels)}" if classifies else ""
     text = _FRAME.format(auto=auto, options=options, code=code.format(labels=list(task.labels)))

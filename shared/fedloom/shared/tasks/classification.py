@@ -1,7 +1,8 @@
 """Sequence classification: one label for each text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -9,20 +10,26 @@ from torch.nn.functional import cross_entropy
 from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import BaseModel, Tokenizer
-from fedloom.shared.model.loading import load_classifier
+from fedloom.shared.model.loading import Head, load_classifier
 from fedloom.shared.tasks.base import PADDED_TO, Answers, Batch, Example
 
 
 class Classification:
     """Cross-entropy of the label. The loss is taken per row, never by the model's own `labels=`,
-    which averages over the batch and so couples its rows."""
+    which averages over the batch and so couples its rows.
+
+    With mean pooling the head scores every token and a text has the mean over its own: a linear
+    head on the mean of the last hidden states, in the form of a token classifier, so that
+    plain transformers and PEFT can load it.
+    """
 
     def __init__(self, section: TaskSection) -> None:
         self._labels = section.labels
+        self._read, self._head = _POOLINGS[section.pooling]
 
     def load(self, folder: Path, *, seed: int) -> BaseModel:
         """The base model with one output a label."""
-        return load_classifier(folder, labels=self._labels, seed=seed)
+        return load_classifier(folder, head=self._head, labels=self._labels, seed=seed)
 
     def encode(
         self, records: Sequence[Record], tokenizer: Tokenizer, *, max_length: int
@@ -49,12 +56,30 @@ class Classification:
 
     def losses(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """Cross-entropy in fp32, shape (batch,)."""
-        logits = model(**batch.inputs).logits.float()
-        return cross_entropy(logits, batch.labels, reduction="none")
+        return cross_entropy(self._read(model, batch), batch.labels, reduction="none")
 
     def answers(
         self, model: torch.nn.Module, examples: Sequence[Example], tokenizer: Tokenizer
     ) -> Answers:
         """By the softmax of the logits."""
-        logits: torch.Tensor = model(**self.collate(examples, tokenizer).inputs).logits.float()
+        logits = self._read(model, self.collate(examples, tokenizer))
         return Answers.of_classes(logits.softmax(dim=-1), examples)
+
+
+Read = Callable[[torch.nn.Module, Batch], torch.Tensor]
+
+
+def _as_it_is(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    logits: torch.Tensor = model(**batch.inputs).logits.float()
+    return logits
+
+
+def _mean_of_tokens(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    real = batch.inputs["attention_mask"].float()
+    by_token: torch.Tensor = model(**batch.inputs).logits.float()
+    return (by_token * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
+
+
+_POOLINGS: Mapping[str, tuple[Read, Head]] = MappingProxyType(
+    {"model": (_as_it_is, "text"), "mean": (_mean_of_tokens, "token")}
+)
