@@ -81,8 +81,12 @@ def model(family: Family, tmp_path: Path) -> Path:
     return family.write(tmp_path / "model")
 
 
-def test_a_private_step_equals_a_loop_over_single_records(family: Family, model: Path) -> None:
-    plan = family.plan(model, clip_norm=0.15, site=site_plan(noise=1e-9))
+@pytest.mark.parametrize("head_rounds", [0, 1])
+def test_a_private_step_equals_a_loop_over_single_records(
+    family: Family, model: Path, head_rounds: int
+) -> None:
+    silent = site_plan(noise=1e-9)
+    plan = family.plan(model, clip_norm=0.15, head_rounds=head_rounds, site=silent)
     trainer = Trainer(plan, model)
     adapter = warmed(trainer, plan, model)
     rows = records(11)
@@ -91,6 +95,25 @@ def test_a_private_step_equals_a_loop_over_single_records(family: Family, model:
     found = -trainer.train(plan.sites[0], units_of(trainer, rows), stream=fixed_stream())
     assert max(norms) > 0.15
     np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_a_head_round_on_kept_states_gives_what_the_whole_model_gives(
+    family: Family, model: Path, tmp_path: Path
+) -> None:
+    """A pooler below the head leaves one state a record; a head that pools needs one a token."""
+    plan = family.plan(model, clip_norm=0.15, head_rounds=1, steps=2)
+    silent = site_plan(noise=1e-9)
+    trainer = Trainer(plan, model)
+    adapter = warmed(trainer, plan, model)
+    units = units_of(trainer, records(11))
+    hidden = trainer.hidden_states(units.examples, tmp_path / "cache", max_bytes=10**9)
+    assert hidden is not None
+    found = []
+    for states in (None, hidden):
+        trainer.load(adapter)
+        found.append(trainer.train(silent, units, stream=fixed_stream(), hidden=states))
+    assert np.linalg.norm(found[0]) > 0.1
+    np.testing.assert_allclose(found[1], found[0], atol=2e-5)
 
 
 def test_texts_longer_than_the_model_are_cut(family: Family, model: Path) -> None:

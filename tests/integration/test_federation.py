@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
 
 from fedloom.client.app import make_client_app
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.client.site.ledger import Ledger, Spent
+from fedloom.client.training.trainer import Trainer
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import Journal
@@ -24,11 +26,20 @@ from fedloom.simulation.prepare import Prepared, prepare
 from tests.statistical.test_accounting import pld_epsilon
 from tests.support.tiny import write_federation
 
+# Steps enough, in either phase, for hidden states to be worth keeping.
+SWITCHES = {
+    "steps": 4,
+    "training_more": "head_rounds = 1\nhead_local_steps = 8",
+    "more": "[lora]\nlast_layers = 1\n",
+}
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+
+@pytest.fixture(scope="module", params=["plain", "switches"])
+def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """A federation with every default, and one with all that a plan can ask for beside."""
     folder = tmp_path_factory.mktemp("federation")
-    return prepare(read_federation(write_federation(folder, rounds=3)))
+    more = SWITCHES if request.param == "switches" else {}
+    return prepare(read_federation(write_federation(folder, rounds=3, **more)))
 
 
 def honest() -> ClientApp:
@@ -95,15 +106,17 @@ def test_training_learns(tmp_path: Path) -> None:
 
 def check_budget_adds_up(prepared: Prepared, folder: RunFolder) -> None:
     """Each round's epsilon is that of all steps so far, by an accountant of another make."""
-    plan = prepared.plan
+    plan, steps = prepared.plan, 0
     for entry in Journal(folder.rounds).entries():
+        head = entry.round <= plan.training.head_rounds
+        steps += (head and plan.training.head_local_steps) or plan.training.local_steps
         for told, site in zip(entry.sites, plan.sites, strict=True):
             from fedloom.shared.privacy.accounting import Mechanism
 
             mechanism = Mechanism(
                 noise_multiplier=site.noise_multiplier,
                 sample_rate=site.sample_rate,
-                steps=entry.round * plan.training.local_steps,
+                steps=steps,
             )
             expected = pld_epsilon([mechanism], plan.privacy.delta)
             assert told.epsilon_spent == pytest.approx(expected, rel=0.02), "epsilon adds up"
@@ -158,7 +171,8 @@ def test_a_truncated_newest_checkpoint_costs_one_repeated_round_and_no_budget(
     newest.write_bytes(newest.read_bytes()[:100])
     run(prepared, path, resume=True)
     assert final_bytes(RunFolder(path)) == final_bytes(finished)
-    assert Ledger(path / "sites/site0/state").spent().steps == 6
+    steps = prepared.plan.site("site0").steps
+    assert Ledger(path / "sites/site0/state").spent().steps == steps
 
 
 def test_all_checkpoints_damaged_is_one_clear_error(prepared: Prepared, tmp_path: Path) -> None:
@@ -219,3 +233,39 @@ def test_the_adapter_is_the_weighted_mean_of_what_the_sites_sealed(
     assert len(set(sizes)) > 1
     mean = np.average(updates, axis=0, weights=sizes if weights == "declared" else None)
     np.testing.assert_allclose(final.select(part), start.select(part) + mean, atol=1e-6)
+
+
+def test_head_rounds_send_the_head_alone_and_leave_lora_at_its_start(tmp_path: Path) -> None:
+    path = write_federation(tmp_path, rounds=3, **SWITCHES)
+    prepared = prepare(read_federation(path))
+    run(prepared, tmp_path / "run")
+    plan, folder = prepared.plan, RunFolder(tmp_path / "run")
+    start, headed, tuned = (
+        read_checkpoint(folder.checkpoints, number, plan.sha256).state() for number in (0, 1, 2)
+    )
+    lora = {name for name in start if ".lora_" in name}
+    head = set(start) - lora
+    assert head and all(np.array_equal(start[name], headed[name]) for name in lora)
+    assert all(not np.array_equal(start[name], headed[name]) for name in head)
+    assert any(not np.array_equal(headed[name], tuned[name]) for name in lora)
+    numbers = sum(start[name].size for name in head)
+    sent = [[site.bytes_up for site in entry.sites] for entry in Journal(folder.rounds).entries()]
+    assert sent[0] == [4 * numbers] * 3 and min(sent[1]) > 4 * numbers
+
+
+def test_hidden_states_of_both_phases_are_used_and_dropped_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+    honest = Trainer.train
+
+    def spy(self: Trainer, *given: object, **more: object) -> NDArray[np.float32]:
+        assert more["hidden"] is not None
+        seen.append({path.name for path in tmp_path.glob("run/sites/*/state/cache/hidden-*")})
+        return honest(self, *given, **more)
+
+    monkeypatch.setattr(Trainer, "train", spy)
+    prepared = prepare(read_federation(write_federation(tmp_path, rounds=3, **SWITCHES)))
+    run(prepared, tmp_path / "run")
+    assert len(seen[2]) == 3 and len(seen[5]) == 6, "one a site and phase"
+    assert not list(tmp_path.glob("run/sites/*/state/cache/hidden-*"))

@@ -138,6 +138,7 @@ local_steps = {steps}
 expected_batch_size = 16
 learning_rate = {rate}
 precision = "fp32"
+{training_more}
 [rounds]
 total = {rounds}
 {rounds_more}
@@ -157,6 +158,7 @@ def write_federation(
     steps: int = 2,
     rate: float = 0.05,
     privacy: str = "noise_multiplier = 0.8\ndelta = 1e-4\nnoise_seed = 7",
+    training_more: str = "",
     rounds_more: str = "",
     more: str = "",
 ) -> Path:
@@ -167,6 +169,7 @@ def write_federation(
         steps=steps,
         rate=rate,
         rounds=rounds,
+        training_more=training_more,
         rounds_more=rounds_more,
         more=more,
     )

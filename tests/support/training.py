@@ -52,6 +52,7 @@ def make_plan(
     micro_tokens: int = 7 * 32,
     cap: int = 10_000,
     targets: tuple[str, ...] = ("query", "value"),
+    head_rounds: int = 0,
     site: SitePlan | None = None,
     seed: int | None = 3,
     task: TaskSection | None = None,
@@ -68,6 +69,7 @@ def make_plan(
         privacy=PrivacyTerms(mode=mode, **privacy),
         training=TrainingSection(
             local_steps=steps,
+            head_rounds=head_rounds,
             expected_batch_size=batch,
             optimizer="sgd",
             momentum=0.0,
@@ -76,7 +78,7 @@ def make_plan(
             precision="fp32",
         ),
         aggregation=AggregationPlan(method=method, weights="uniform", max_update_norm=100.0),
-        rounds=RoundsPlan(total=1, quorum=1, deadline_seconds=60.0),
+        rounds=RoundsPlan(total=max(1, head_rounds), quorum=1, deadline_seconds=60.0),
         sites=(site or site_plan(),),
     )
 

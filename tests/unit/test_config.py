@@ -236,6 +236,14 @@ def test_a_quorum_above_the_sites_is_refused(tmp_path: Path) -> None:
     assert read(tmp_path, text.format(2)).rounds.quorum == 2
 
 
+def test_more_head_rounds_than_rounds_are_refused(tmp_path: Path) -> None:
+    text = SMALLEST + "[rounds]\ntotal = 2\n[training]\nhead_rounds = {}\n"
+    assert problems(tmp_path, text.format(3)) == (
+        "training.head_rounds is 3, expected at most rounds.total = 2",
+    )
+    assert read(tmp_path, text.format(2)).training.head_rounds == 2
+
+
 def test_two_sites_of_one_name_are_refused(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, SMALLEST.replace('"south"', '"north"'))
     assert line.startswith("data: two sites are named north")

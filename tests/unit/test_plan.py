@@ -4,10 +4,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from fedloom.server.planning import epsilon_by_round, make_plan
+from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.federation import FederationConfig
 from fedloom.shared.config.sections import LoraSection, PrivacyTerms, TaskSection
 from fedloom.shared.errors import PlanError
@@ -94,6 +96,8 @@ CHANGES: dict[str, object] = {
     "privacy.unit_cap": 17,
     "privacy.noise_seed": 0,
     "training.local_steps": 3,
+    "training.head_rounds": 1,
+    "training.head_local_steps": 9,
     "training.expected_batch_size": 51,
     "training.learning_rate": 0.02,
     "training.head_learning_rate": 0.01,
@@ -333,6 +337,39 @@ def test_a_peers_plan_beyond_reason_is_refused_before_anything_is_computed(
     content = json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()
     with pytest.raises(PlanError, match=f"{section}.{key}"):
         Plan.from_canonical(content, sha256=digest(content))
+
+
+def test_a_plan_of_more_head_rounds_than_rounds_is_refused() -> None:
+    tree = json.loads(a_plan().canonical())
+    tree["training"]["head_rounds"] = 4
+    content = json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()
+    with pytest.raises(PlanError, match=r"head_rounds is 4, expected at most rounds.total = 3"):
+        Plan.from_canonical(content, sha256=digest(content))
+
+
+def test_head_rounds_for_a_model_without_a_head_are_refused_when_planning(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = {"head_rounds": 1, "expected_batch_size": 50, "precision": "fp32"}
+    headless = Adapter.from_state({"l.lora_A.weight": np.zeros((2, 3), np.float32)})
+    monkeypatch.setattr("fedloom.server.planning.initial_adapter", lambda *_: headless)
+    with pytest.raises(PlanError, match=r"head_rounds is 1, but the model has no head"):
+        make_plan(config(model, training=training), model=model, units={"a": 1000})
+
+
+def test_a_plan_counts_the_steps_of_head_rounds(tiny_model: Path) -> None:
+    training = {
+        "local_steps": 2, "head_rounds": 2, "head_local_steps": 7,
+        "expected_batch_size": 50, "precision": "fp32",
+    }  # fmt: skip
+    wanted = config(tiny_model, training=training)
+    plan = make_plan(wanted, model=tiny_model, units={"a": 1000})
+    assert plan.sites[0].steps == 7 + 7 + 2
+    spent = epsilon_by_round(plan)["a"]
+    for told, steps in zip(spent, (7, 14, 16), strict=True):
+        mechanism = Mechanism(noise_multiplier=1.0, sample_rate=0.05, steps=steps)
+        assert told == pytest.approx(prv_epsilon([mechanism], 1e-5))
+    assert spent[-1] == plan.sites[0].epsilon
 
 
 def test_a_plan_without_privacy_that_speaks_of_noise_is_refused() -> None:

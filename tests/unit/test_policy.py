@@ -12,7 +12,7 @@ from fedloom.client.site.config import (
     SplitSettings,
     read_site_config,
 )
-from fedloom.client.site.ledger import Spent
+from fedloom.client.site.ledger import Spent, charge_of
 from fedloom.client.site.policy import Facts, check_task
 from fedloom.shared.config.sections import PrivacyTerms, TaskSection
 from fedloom.shared.errors import ConfigError, SiteRefusal
@@ -154,6 +154,22 @@ def test_steps_add_up_over_plans() -> None:
     just = a_config(max_steps=STEPS * ROUNDS)
     assert refused(a_plan(), just, spent).rule == "max-steps"
     check_task(a_task(), a_config(max_steps=STEPS * ROUNDS + 1), spent)
+
+
+def test_head_rounds_are_charged_by_their_own_steps() -> None:
+    """A plan that counts its long head rounds as short ones would take what it did not ask for."""
+    training = a_training(head_rounds=1, head_local_steps=500)
+    honest = 500 + STEPS * (ROUNDS - 1)
+
+    def plan_of(steps: int) -> Plan:
+        sites = (a_site("north", steps=steps), a_site("south", steps=steps))
+        return a_plan(training=training, sites=sites)
+
+    assert refused(plan_of(STEPS * ROUNDS), a_config()).rule == "steps"
+    check_task(a_task(plan=plan_of(honest)), a_config(), NOTHING)
+    assert refused(plan_of(honest), a_config(max_steps=honest - 1)).rule == "max-steps"
+    rounds = [charge_of(a_task(plan=plan_of(honest), round_number=at)).steps for at in (1, 2, 3)]
+    assert rounds == [500, STEPS, STEPS]
 
 
 def test_a_refusal_tells_the_site_both_numbers() -> None:

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from fedloom.client.training.hidden_states import HiddenStates
+from fedloom.client.training.pieces import MicroBatch, clip_groups
 from fedloom.client.training.prefix import FrozenPrefix
-from fedloom.client.training.trained_model import TrainedModel
 from fedloom.client.training.trainer import Trainer
+from fedloom.client.training.units import TrainingUnits
+from fedloom.shared.adapter import Adapter
 from fedloom.shared.plan import Plan
 from tests.support.tiny import write_tiny_model
 from tests.support.training import (
@@ -37,6 +39,15 @@ def plan_of(model: Path, *, last_layers: int | None = 1, **changes: object) -> P
     lora = plan.lora.model_copy(update={"last_layers": last_layers})
     training = plan.training.model_copy(update=changes)
     return plan.model_copy(update={"lora": lora, "training": training})
+
+
+NOWHERE = torch.zeros(0)
+
+
+def piece_of(units: TrainingUnits) -> MicroBatch:
+    """All units in one piece."""
+    [[piece]] = clip_groups(units.groups, [units.examples[0]] * 10, max_tokens=10**6)
+    return piece
 
 
 def updates(model: Path, plan: Plan, cache: Path) -> tuple[NDArray[np.float32], ...]:
@@ -129,6 +140,25 @@ def test_other_records_or_precision_have_other_files(deep_model: Path, tmp_path:
     assert len(list(tmp_path.glob("hidden-*"))) == 4
 
 
+def test_states_of_another_frozen_adapter_have_another_file(
+    deep_model: Path, tmp_path: Path
+) -> None:
+    """Below the head lies LoRA as it came with the task, and it may come from anywhere."""
+    plan = make_plan(deep_model, head_rounds=1)
+    trainer = Trainer(plan, deep_model)
+    units = units_of(trainer, records(10))
+    kept = [trainer.hidden_states(units.examples, tmp_path, max_bytes=ENOUGH)]
+    adapter = warmed(trainer, plan, deep_model)
+    kept.append(trainer.hidden_states(units.examples, tmp_path, max_bytes=ENOUGH))
+    state = adapter.state()
+    state["base_model.model.classifier.weight"] = state["base_model.model.classifier.weight"] + 1
+    trainer.load(Adapter.from_state(state))
+    kept.append(trainer.hidden_states(units.examples, tmp_path, max_bytes=ENOUGH))
+    assert len(list(tmp_path.glob("hidden-*"))) == 2, "the head lies above the cut"
+    first, second, third = (states.gather(piece_of(units), NOWHERE) for states in kept if states)
+    assert torch.equal(second, third) and not torch.allclose(first, second)
+
+
 def test_too_large_or_nothing_frozen_means_no_states(deep_model: Path, tmp_path: Path) -> None:
     trainer = Trainer(plan_of(deep_model), deep_model)
     units = units_of(trainer, records(10))
@@ -144,4 +174,4 @@ def test_a_cut_that_changes_the_losses_is_not_used(
     """A model may read a lower layer from above; then replaying is wrong, and not done."""
     honest: Callable[..., torch.Tensor] = FrozenPrefix.capture
     monkeypatch.setattr(FrozenPrefix, "capture", lambda *given: honest(*given).flip(0))
-    assert TrainedModel(plan_of(deep_model), deep_model).prefix is None
+    assert Trainer(plan_of(deep_model), deep_model).prefix_name is None

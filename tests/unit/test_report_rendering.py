@@ -114,6 +114,8 @@ def a_report(**changes: object) -> Report:
         "training": TrainingFacts(
             rounds=2,
             local_steps=24,
+            head_rounds=0,
+            head_local_steps=24,
             expected_batch_size=256,
             optimizer="adam",
             learning_rate=0.03,

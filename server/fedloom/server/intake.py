@@ -8,7 +8,7 @@ from fedloom.server.exchange import Reply
 from fedloom.server.run.journal import SiteRound
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import UpdateRejected, WireError
-from fedloom.shared.methods import trained_layout
+from fedloom.shared.phases import phase_in
 from fedloom.shared.plan import Plan, SitePlan
 from fedloom.shared.wire.flower import from_records
 from fedloom.shared.wire.messages import AdapterUpdate, RefusalHeader
@@ -34,7 +34,7 @@ class Intake:
 
     def __init__(self, plan: Plan, number: int, current: Adapter, aggregator: Aggregator) -> None:
         self._plan, self._number, self._aggregator = plan, number, aggregator
-        self._trained = trained_layout(plan.aggregation.method, current.layout)
+        self._trained = phase_in(plan, number).layout(current.layout)
         self._bytes_down = current.layout.nbytes
         self._outcomes = {site.name: _outcome(site.name, NOT_CONNECTED) for site in plan.sites}
         total = sum(self._weight(site) for site in plan.sites)

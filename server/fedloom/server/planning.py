@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from fedloom.server.initial import initial_adapter
 from fedloom.server.precision import decide_precision
 from fedloom.shared.config.federation import FederationConfig
 from fedloom.shared.config.sections import (
@@ -15,6 +16,7 @@ from fedloom.shared.config.sections import (
 from fedloom.shared.errors import PlanError
 from fedloom.shared.files import is_folder
 from fedloom.shared.model.base import fingerprint
+from fedloom.shared.phases import phase_in
 from fedloom.shared.plan import AggregationPlan, ModelPlan, Plan, RoundsPlan, SitePlan
 from fedloom.shared.privacy.accounting import ACCOUNTANTS, Mechanism
 from fedloom.shared.privacy.calibration import solve_noise_multiplier
@@ -25,13 +27,14 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
 
     Raises:
         PlanError: a site is smaller than the expected batch, delta is too large for a site, or
-            no noise gives the epsilon.
+            no noise gives the epsilon, or the model has no head for head rounds.
+        ModelError: the model cannot be loaded, which is tried only for head rounds.
     """
     sites = config.data.sites
     _check_sizes(config, units)
     aggregation = config.aggregation
     method = aggregation.method or ("ffa-lora" if config.privacy.private else "fedit")
-    return Plan(
+    plan = Plan(
         name=config.federation.name,
         model=ModelPlan(
             name=_model_name(config.model.path),
@@ -54,6 +57,13 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
         ),
         sites=tuple(_site_plan(config, site, units[site.name]) for site in sites),
     )
+    _check_head(plan, model)
+    return plan
+
+
+def _check_head(plan: Plan, model: Path) -> None:
+    if plan.training.head_rounds:
+        phase_in(plan, 1).layout(initial_adapter(plan, model).layout)
 
 
 def _decided(training: TrainingSection) -> TrainingSection:
@@ -69,7 +79,7 @@ def _model_name(reference: str) -> str:
 
 def _site_plan(config: FederationConfig, site: SiteSection, units: int) -> SitePlan:
     batch = config.training.expected_batch_size
-    steps = config.rounds.total * config.training.local_steps
+    steps = config.training.steps_through(config.rounds.total)
     rate = batch / units
     noise, epsilon = 0.0, None
     if config.privacy.private:
@@ -136,13 +146,13 @@ def epsilon_by_round(plan: Plan) -> Mapping[str, tuple[float, ...]]:
     if not plan.privacy.private:
         return {}
     accountant = ACCOUNTANTS[plan.privacy.accountant]
-    local, delta = plan.training.local_steps, plan.privacy.delta
+    delta = plan.privacy.delta
 
     def after(site: SitePlan, rounds: int) -> float:
         mechanism = Mechanism(
             noise_multiplier=site.noise_multiplier,
             sample_rate=site.sample_rate,
-            steps=local * rounds,
+            steps=plan.training.steps_through(rounds),
         )
         return accountant([mechanism], delta)
 

@@ -1,7 +1,4 @@
-"""Which tensors of an adapter the sites train, by aggregation method.
-
-Both sides need it: a site to know what to train and clip, the server to know what to expect.
-"""
+"""Which tensors of an adapter the sites train: by aggregation method, or the head alone."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -31,10 +28,18 @@ def all_but_a(name: str) -> bool:
     return not is_lora_a(name)
 
 
-TRAINS: Mapping[str, Trains] = MappingProxyType({"fedit": everything, "ffa-lora": all_but_a})
+def head_only(name: str) -> bool:
+    """The head trains on what a frozen model says; LoRA stays as it is."""
+    return not is_lora(name)
 
 
-def trained_layout(method: str, layout: AdapterLayout) -> AdapterLayout:
-    """The part of `layout` that sites train and send under `method`."""
-    trains = TRAINS[method]
-    return layout.select(frozenset(name for name in layout.names if trains(name)))
+HEAD_ONLY = "head"
+TRAINS: Mapping[str, Trains] = MappingProxyType(
+    {"fedit": everything, "ffa-lora": all_but_a, HEAD_ONLY: head_only}
+)
+
+
+def trained_layout(trains: str, layout: AdapterLayout) -> AdapterLayout:
+    """The part of `layout` that sites train and send under a rule of `TRAINS`."""
+    rule = TRAINS[trains]
+    return layout.select(frozenset(name for name in layout.names if rule(name)))

@@ -88,6 +88,7 @@ class Plan(Section):
     def _decided(self) -> Self:
         if self.training.precision == "auto":
             raise ValueError("training.precision is auto, expected fp32 or bf16 in a plan")
+        self.training.check_rounds(self.rounds.total)
         if len({site.name for site in self.sites}) != len(self.sites):
             raise ValueError("two sites have the same name, expected different ones")
         if not self.privacy.private and any(site.noise_multiplier for site in self.sites):

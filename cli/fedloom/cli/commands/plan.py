@@ -1,5 +1,6 @@
 """`fedloom plan`: what a federation would do and cost."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from fedloom.shared.adapter import AdapterLayout
+    from fedloom.shared.phases import Phase
     from fedloom.shared.plan import Plan
 
 
@@ -30,27 +32,35 @@ def command(federation: Path, as_toml: bool, online: bool) -> None:
 
 
 def _lines(plan: "Plan", layout: "AdapterLayout") -> list[str]:
-    from fedloom.shared.methods import trained_layout
+    from fedloom.shared.phases import phases_of
 
-    trained = trained_layout(plan.aggregation.method, layout)
+    trained = {phase: phase.layout(layout) for phase in phases_of(plan)}
+    sizes = [part.size for part in trained.values()]
     return [
         f"plan     {plan.sha256}",
         f"model    {plan.model.name}, sha256 {plan.model.sha256}",
-        f"training {plan.rounds.total} rounds of {plan.training.local_steps} steps, expected "
-        f"batch {plan.training.expected_batch_size}, {plan.aggregation.method}, "
-        f"{trained.size:,} trained numbers",
         f"privacy  {_promise(plan)}",
-        f"bytes    {trained.nbytes:,} up and {layout.nbytes:,} down for each site and round",
+        f"batch    {plan.training.expected_batch_size} expected",
+        f"bytes    {layout.nbytes:,} down for each site and round; up as each round trains",
+        *(_phase_line(phase, part) for phase, part in trained.items()),
         "",
-        *_site_lines(plan, trained.size),
-        *_hint(plan, trained.size),
+        *_site_lines(plan, sizes),
+        *_hint(plan, sizes),
     ]
 
 
-def _hint(plan: "Plan", trained: int) -> list[str]:
+def _phase_line(phase: "Phase", trained: "AdapterLayout") -> str:
+    return (
+        f"rounds   {phase.first} to {phase.last}, {phase.local_steps} steps each, {phase.trains}: "
+        f"{trained.size:,} trained numbers, {trained.nbytes:,} bytes up for each site and round"
+    )
+
+
+def _hint(plan: "Plan", sizes: Sequence[int]) -> list[str]:
     from fedloom.server.planning import noise_to_signal
 
-    loud = [site.name for site in plan.sites if noise_to_signal(plan, site, trained) > 1]
+    most = max(sizes)
+    loud = [site.name for site in plan.sites if noise_to_signal(plan, site, most) > 1]
     if not loud:
         return []
     return [
@@ -71,7 +81,7 @@ def _promise(plan: "Plan") -> str:
     )
 
 
-def _site_lines(plan: "Plan", trained: int) -> list[str]:
+def _site_lines(plan: "Plan", sizes: Sequence[int]) -> list[str]:
     from fedloom.server.planning import epsilon_by_round, noise_to_signal
 
     spent = epsilon_by_round(plan)
@@ -80,10 +90,11 @@ def _site_lines(plan: "Plan", trained: int) -> list[str]:
         "  epsilon by round"
     ]
     for site in plan.sites:
+        loud = ", ".join(f"{noise_to_signal(plan, site, size):.2f}" for size in sizes)
         by_round = " ".join(f"{value:.2f}" for value in spent.get(site.name, ())) or "none"
         lines.append(
             f"{site.name:<16}{site.declared_units:>8}{site.sample_rate:>9.4f}"
-            f"{site.noise_multiplier:>8.3f}{noise_to_signal(plan, site, trained):>14.2f}"
+            f"{site.noise_multiplier:>8.3f}{loud:>14}"
             f"{site.steps:>7}  {by_round}"
         )
     return lines

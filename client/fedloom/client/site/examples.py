@@ -16,7 +16,7 @@ logger = logging.getLogger("fedloom.site")
 class SiteExamples:
     """Encoded records by privacy unit, and what the frozen part of the model gives for them.
 
-    Holds the last plan's only.
+    Holds the last plan's and phase's only.
     """
 
     def __init__(self, config: SiteConfig) -> None:
@@ -34,18 +34,19 @@ class SiteExamples:
 
     def hidden(self, plan: Plan, trainer: Trainer) -> Hidden | None:
         """Their hidden states, where computing them once is less than what training would."""
-        site = plan.site(self._config.name)
+        site, prefix = plan.site(self._config.name), trainer.prefix_name
         # By public numbers: what a server could time must not tell the true ones.
-        if site.steps * site.sample_rate <= 1:
+        if prefix is None or trainer.phase.steps * site.sample_rate <= 1:
             return None
-        if plan.sha256 not in self._hidden:
+        key = f"{plan.sha256}/{prefix}"
+        if key not in self._hidden:
             found = trainer.hidden_states(
                 self.units(plan, trainer).examples,
                 self._folder,
                 max_bytes=self._config.cache.max_bytes,
             )
-            self._hidden = {plan.sha256: found}
-        return self._hidden[plan.sha256]
+            self._hidden = {key: found}
+        return self._hidden[key]
 
     def drop_hidden(self) -> None:
         """Delete the hidden states, unless the settings keep them."""

@@ -182,5 +182,5 @@ def charge_of(task: TrainTask) -> Entry:
         # A plan's word on noise means nothing when it trains without any.
         noise_multiplier=site.noise_multiplier if task.plan.privacy.private else 0.0,
         sample_rate=site.sample_rate,
-        steps=task.plan.training.local_steps,
+        steps=task.plan.training.steps_in(task.round),
     )

@@ -62,7 +62,7 @@ def _check_mechanism(plan: Plan, site: SitePlan, config: SiteConfig, spent: Spen
     rate = plan.training.expected_batch_size / config.declared_units
     if site.sample_rate != rate:
         raise SiteRefusal("sample-rate", asked=site.sample_rate, allowed=rate)
-    steps = plan.rounds.total * plan.training.local_steps
+    steps = plan.training.steps_through(plan.rounds.total)
     if site.steps != steps:
         raise SiteRefusal("steps", asked=site.steps, allowed=steps)
     if spent.steps + steps > config.policy.max_steps:

@@ -55,7 +55,7 @@ class SiteService:
         before = self._ledger.spent(except_plan=task.plan.sha256)
         model_sha256 = self._trainers.fingerprint(self._config.model)
         check_task(task, self._config, Facts(model_sha256=model_sha256, spent=before))
-        trainer = self._trainers.trainer(task.plan, self._config.model)
+        trainer = self._trainers.trainer(task.plan, task.round, self._config.model)
         trainer.load(task.adapter)
         units = self._examples.units(task.plan, trainer)
         hidden = self._examples.hidden(task.plan, trainer)
@@ -63,7 +63,8 @@ class SiteService:
         self._ledger.reserve(task, charge)
         stream = task_stream(task, self._ledger.draw_key(charge))
         with self._trainers.dropped_on_error():
-            delta = trainer.train(task.plan.site(task.site), units, stream=stream, hidden=hidden)
+            site = task.plan.site(task.site)
+            delta = trainer.train(site, units, stream=stream, hidden=hidden)
         spent = self._ledger.spent()
         epsilon = None
         if task.plan.privacy.private:

@@ -6,7 +6,7 @@ read it, and it is named by everything that it depends on, so that it cannot be 
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -27,6 +27,11 @@ class Captured:
     hidden: torch.Tensor
     real: torch.Tensor
 
+    @property
+    def by_token(self) -> bool:
+        """Whether there is a state for each token, not one for the whole example."""
+        return self.hidden.dim() == 3
+
 
 Capture = Callable[[MicroBatch], Captured]
 
@@ -36,6 +41,10 @@ class Hidden(Protocol):
 
     def gather(self, piece: MicroBatch, real: torch.Tensor) -> torch.Tensor:
         """The states of a piece's examples in the shape that they were captured in."""
+
+    def shortened(self, examples: Sequence[Example]) -> tuple[Example, ...]:
+        """What is still needed of the examples themselves: where one state stands for a whole
+        example, one token does as well."""
 
 
 class Given:
@@ -48,6 +57,10 @@ class Given:
         """As they were captured."""
         return self._captured.hidden
 
+    def shortened(self, examples: Sequence[Example]) -> tuple[Example, ...]:
+        """One token each, if that is enough."""
+        return _shortened(examples, by_token=self._captured.by_token)
+
 
 class HiddenStates:
     """Hidden states by example, memory-mapped: padding is not kept and comes back as zeros.
@@ -57,7 +70,7 @@ class HiddenStates:
     """
 
     def __init__(self, path: Path, examples: Sequence[Example], like: Captured) -> None:
-        self._by_token = like.hidden.dim() == 3
+        self._by_token = like.by_token
         self._dtype = like.hidden.dtype
         rows = [len(example.tokens) if self._by_token else 1 for example in examples]
         self._ends = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
@@ -104,6 +117,10 @@ class HiddenStates:
         hidden[real.bool()] = together
         return hidden
 
+    def shortened(self, examples: Sequence[Example]) -> tuple[Example, ...]:
+        """One token each, if that is enough."""
+        return _shortened(examples, by_token=self._by_token)
+
     def _put(self, values: torch.Tensor, piece: MicroBatch, captured: Captured) -> None:
         for row, at in enumerate(piece.indices):
             hidden = captured.hidden[row]
@@ -116,3 +133,9 @@ class HiddenStates:
         shape = (int(self._ends[-1]), self._width)
         values = np.memmap(path, dtype=plain, mode=mode, shape=shape)
         return torch.from_numpy(values).view(self._dtype)
+
+
+def _shortened(examples: Sequence[Example], *, by_token: bool) -> tuple[Example, ...]:
+    if by_token:
+        return tuple(examples)
+    return tuple(replace(example, tokens=example.tokens[:1]) for example in examples)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fedloom.client.training.trainer import Trainer
 from fedloom.shared.model.base import deciding_files, fingerprint
+from fedloom.shared.phases import phase_in
 from fedloom.shared.plan import Plan
 
 _Stamp = tuple[tuple[str, int, int, int], ...]
@@ -19,7 +20,7 @@ def _stamp(folder: Path) -> _Stamp:
 class TrainerPool:
     """Trainers and fingerprints of one process, so that a base model is loaded once.
 
-    Keeps the last plan's trainer only: memory does not grow with plans.
+    Keeps the trainer of the last phase of the last plan only: memory does not grow with them.
     """
 
     def __init__(self) -> None:
@@ -52,13 +53,14 @@ class TrainerPool:
             self._trainers = {}
             raise
 
-    def trainer(self, plan: Plan, folder: Path) -> Trainer:
-        """The trainer of `plan` on the model in `folder`.
+    def trainer(self, plan: Plan, round_number: int, folder: Path) -> Trainer:
+        """The trainer of the phase of `plan` that the round lies in, on the model in `folder`.
 
         Raises:
             ModelError, TrainingError: the model cannot be loaded or cannot train privately.
         """
-        key = f"{plan.sha256}/{folder}"
+        phase = phase_in(plan, round_number)
+        key = f"{plan.sha256}/{phase.trains}/{folder}"
         if key not in self._trainers:
-            self._trainers = {key: Trainer(plan, folder)}
+            self._trainers = {key: Trainer(plan, folder, round_number)}
         return self._trainers[key]

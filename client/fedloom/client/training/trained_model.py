@@ -1,10 +1,11 @@
 """The model of one plan, wrapped for training and checked."""
 
 import logging
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -12,6 +13,7 @@ from fedloom.client.training.hidden_states import Given
 from fedloom.client.training.lora_layers import fuse_lora, without_dropout
 from fedloom.client.training.passes import Passes
 from fedloom.client.training.per_sample import with_grad_samples
+from fedloom.client.training.pieces import MicroBatch
 from fedloom.client.training.prefix import FrozenPrefix
 from fedloom.client.training.self_check import (
     Probe,
@@ -22,8 +24,9 @@ from fedloom.client.training.self_check import (
     single_gradients,
 )
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.methods import is_lora, trained_layout
+from fedloom.shared.methods import is_lora
 from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
+from fedloom.shared.phases import Phase
 from fedloom.shared.plan import Plan
 from fedloom.shared.tasks.registry import make_task
 
@@ -31,7 +34,7 @@ logger = logging.getLogger("fedloom.site")
 
 
 class TrainedModel:
-    """Base model, adapter and head, of which the tensors in `trained` are being trained.
+    """Base model, adapter and head, of which those tensors are trained that `phase` trains.
 
     Guarantee: for a private plan, per-sample gradients are those of single records, checked on
     this very model before anything else; what cannot be trained so is refused.
@@ -40,14 +43,14 @@ class TrainedModel:
         ModelError, TrainingError: the model cannot be loaded, or cannot train privately.
     """
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, phase: Phase) -> None:
         self.task = make_task(plan.task)
         base = self.task.load(folder, seed=plan.lora.init_seed)
         self.tokenizer = base.tokenizer
         model = attach_lora(base, plan.lora)
         self._parameters = live_parameters(model)
         self.start = read_adapter(self._parameters)
-        self.trained = trained_layout(plan.aggregation.method, self.start.layout)
+        self.trained = phase.layout(self.start.layout)
         for name, parameter in self._parameters.items():
             parameter.requires_grad_(name in self.trained.names)
         fuse_lora(model, per_example=plan.privacy.private)
@@ -84,6 +87,13 @@ class TrainedModel:
             logger.warning("training: %d values are not finite, expected a lower rate", lost)
         return np.nan_to_num(delta, nan=0.0, posinf=0.0, neginf=0.0)
 
+    @property
+    def frozen(self) -> Adapter:
+        """What was loaded of the adapter and does not train."""
+        whole = self.start.layout
+        rest = whole.select(whole.names - self.trained.names)
+        return Adapter(layout=rest, flat=self.start.select(rest))
+
     def trained_parameters(self, *, lora: bool) -> list[nn.Parameter]:
         """Those of the LoRA layers, or those of the head."""
         trained = self._trained_by_name()
@@ -113,5 +123,9 @@ class TrainedModel:
         if prefix is None:
             return None
         given = Given(passes.captured(prefix, probe.together))
-        replayed = partial(passes.replayed, prefix, given)
+
+        def replayed(piece: MicroBatch) -> torch.Tensor:
+            short = replace(piece, examples=given.shortened(piece.examples))
+            return passes.replayed(prefix, given, short)
+
         return prefix if same_losses(passes.losses, replayed, probe) else None

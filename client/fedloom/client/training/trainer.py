@@ -17,27 +17,29 @@ from fedloom.client.training.trained_model import TrainedModel
 from fedloom.client.training.units import DrawnUnit, TrainingUnits
 from fedloom.shared.adapter import Adapter, AdapterLayout
 from fedloom.shared.data.records import Record
+from fedloom.shared.phases import phase_in
 from fedloom.shared.plan import Plan, SitePlan
 from fedloom.shared.tasks.base import Example
 
 
 class Trainer:
-    """One plan's model, ready to train for any site of that plan.
+    """One plan's model in one phase, ready to train for any site and any round of it.
 
-    Guarantee: with a private plan, `train` is `local_steps` runs of the Poisson-subsampled
+    Guarantee: with a private plan, `train` is `phase.local_steps` runs of the Poisson-subsampled
     Gaussian mechanism on the privacy units it is given, at the site's sample rate and noise
     multiplier, followed by post-processing. Its result, and nothing else that it does, depends
     on records. Assumes that one row's loss depends on one example alone, which the task
     guarantees, and that the model has no layer across rows, which is checked.
     """
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, round_number: int = 1) -> None:
         self._plan = plan
-        self._model = TrainedModel(plan, folder)
+        self.phase = phase_in(plan, round_number)
+        self._model = TrainedModel(plan, folder, self.phase)
 
     @property
     def trained(self) -> AdapterLayout:
-        """The tensors that an update of this plan has."""
+        """The tensors that an update of this phase has."""
         return self._model.trained
 
     @property
@@ -62,6 +64,15 @@ class Trainer:
         cap = self._plan.privacy.unit_cap
         return TrainingUnits(examples=tuple(examples), groups=groups, cap=cap)
 
+    @property
+    def prefix_name(self) -> str | None:
+        """A hash over all that the frozen part's states depend on but the examples; or None."""
+        prefix = self._model.prefix
+        if prefix is None:
+            return None
+        base = (self._plan.model.sha256, prefix.place, self._model.passes.precision)
+        return hashlib.sha256(" ".join((*base, self._model.frozen.sha256)).encode()).hexdigest()
+
     def hidden_states(
         self, examples: Sequence[Example], folder: Path, *, max_bytes: int
     ) -> HiddenStates | None:
@@ -74,7 +85,7 @@ class Trainer:
         if prefix is None or not examples:
             return None
         capture = partial(self._model.passes.captured, prefix)
-        path = folder / f"hidden-{self._states_name(prefix.place, examples)}.states"
+        path = folder / f"hidden-{self._states_name(examples)}.states"
         states = HiddenStates(path, examples, capture(next(self._one_by_one(examples[:1]))))
         if states.bytes > max_bytes:
             return None
@@ -97,9 +108,10 @@ class Trainer:
         torch.manual_seed(int(stream.child("dropout").uniform(1)[0] * 2**53))
         step = make_step(self._plan, site, self._groups(), noise)
         losses = self._losses(hidden)
-        for _ in range(self._plan.training.local_steps):
+        examples = units.examples if hidden is None else hidden.shortened(units.examples)
+        for _ in range(self.phase.local_steps):
             batch = units.sample(rate=site.sample_rate, stream=sampling)
-            step.step(self._cut(batch, units.examples), losses)
+            step.step(self._cut(batch, examples), losses)
         return self._model.change()
 
     def _losses(self, hidden: Hidden | None) -> Losses:
@@ -115,10 +127,8 @@ class Trainer:
         each = [(at,) for at in range(len(examples))]
         return (piece for group in self._cut(each, examples) for piece in group)
 
-    def _states_name(self, place: str, examples: Sequence[Example]) -> str:
-        """A hash over all that decides the states; what trains lies above the cut."""
-        base = f"{self._plan.model.sha256} {place} {self._model.passes.precision}"
-        digest = hashlib.sha256(base.encode())
+    def _states_name(self, examples: Sequence[Example]) -> str:
+        digest = hashlib.sha256(str(self.prefix_name).encode())
         for example in examples:
             digest.update(len(example.tokens).to_bytes(4, "big"))
             digest.update(np.array(example.tokens, dtype=">i8").tobytes())

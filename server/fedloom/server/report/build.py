@@ -19,7 +19,7 @@ from fedloom.server.report.schema import (
 )
 from fedloom.server.run.journal import RoundEntry
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.methods import trained_layout
+from fedloom.shared.phases import phases_of
 from fedloom.shared.plan import Plan, SitePlan
 
 
@@ -66,7 +66,7 @@ def _model_facts(plan: Plan, adapter: Adapter) -> ModelFacts:
         sha256=plan.model.sha256,
         lora_rank=plan.lora.rank,
         lora_targets=plan.lora.targets,
-        trained_parameters=trained_layout(plan.aggregation.method, adapter.layout).size,
+        trained_parameters=phases_of(plan)[-1].layout(adapter.layout).size,
     )
 
 
@@ -75,6 +75,8 @@ def _training_facts(plan: Plan) -> TrainingFacts:
     return TrainingFacts(
         rounds=plan.rounds.total,
         local_steps=training.local_steps,
+        head_rounds=training.head_rounds,
+        head_local_steps=training.head_local_steps or training.local_steps,
         expected_batch_size=training.expected_batch_size,
         optimizer=training.optimizer,
         learning_rate=training.learning_rate,

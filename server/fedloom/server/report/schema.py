@@ -66,10 +66,15 @@ class TaskFacts(_Part):
 
 
 class TrainingFacts(_Part):
-    """How each site trained: rounds of steps on batches of that many units expected."""
+    """How each site trained: rounds of steps on batches of that many units expected.
+
+    In the first `head_rounds` of the rounds only the head did, for `head_local_steps` each.
+    """
 
     rounds: int
     local_steps: int
+    head_rounds: int
+    head_local_steps: int
     expected_batch_size: int
     optimizer: str
     learning_rate: float

@@ -47,6 +47,11 @@ class FederationConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _head_rounds_within_rounds(self) -> "FederationConfig":
+        self.training.check_rounds(self.rounds.total)
+        return self
+
+    @model_validator(mode="after")
     def _quorum_within_sites(self) -> "FederationConfig":
         quorum = self.rounds.quorum
         if quorum is not None and quorum > len(self.data.sites):
