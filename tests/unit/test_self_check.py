@@ -9,7 +9,9 @@ from opacus import GradSampleModule
 from torch import nn
 from transformers import BertTokenizerFast, LongformerConfig, LongformerModel
 
+from fedloom.client.training import passed_checks, trained_model
 from fedloom.client.training.fused import LoraTerms
+from fedloom.client.training.passed_checks import PassedChecks
 from fedloom.client.training.trainer import Trainer
 from fedloom.shared.errors import TrainingError
 from fedloom.shared.plan import Plan
@@ -129,3 +131,48 @@ def test_control_a_check_that_is_blind_stops_everything(
     monkeypatch.setattr("fedloom.client.training.self_check._TOLERANCE", 1e6)
     with pytest.raises(TrainingError, match="wrong on purpose"):
         Trainer(make_plan(tiny_model), tiny_model)
+
+
+def test_a_model_is_checked_once_and_again_when_anything_changes(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a check that is skipped for another adapter, precision, code or library."""
+    seen: list[str] = []
+    honest = trained_model.check_gradients
+
+    def counted(*arguments: object, **more: object) -> None:
+        seen.append("checked")
+        honest(*arguments, **more)
+
+    monkeypatch.setattr(trained_model, "check_gradients", counted)
+    checks = PassedChecks(tmp_path / "checks")
+
+    def checked(plan: Plan, round_number: int = 1) -> bool:
+        seen.clear()
+        Trainer(plan, tiny_model, round_number, checks=checks)
+        return bool(seen)
+
+    plan = make_plan(tiny_model)
+    assert [checked(plan), checked(plan)] == [True, False]
+    for other in (
+        plan.model_copy(update={"lora": plan.lora.model_copy(update={"rank": 2})}),
+        plan_in(tiny_model, "bf16"),
+        plan.model_copy(update={"model": plan.model.model_copy(update={"sha256": "0" * 64})}),
+        make_plan(tiny_model, method="ffa-lora"),
+        make_plan(tiny_model, head_rounds=1),
+    ):
+        assert checked(other)
+    monkeypatch.setattr(passed_checks, "version", lambda name: "0.0.0")
+    assert checked(plan)
+    monkeypatch.setattr(passed_checks, "_code", lambda: "other")
+    assert checked(plan)
+
+
+def test_a_check_that_failed_is_not_remembered(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedloom.client.training.trained_model.with_grad_samples", lambda m: m)
+    checks = PassedChecks(tmp_path / "checks")
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=NOT_SINGLE):
+            Trainer(make_plan(tiny_model), tiny_model, checks=checks)

@@ -4,6 +4,7 @@ from fedloom.client.site.config import SiteConfig
 from fedloom.client.site.examples import SiteExamples
 from fedloom.client.site.ledger import Ledger, charge_of
 from fedloom.client.site.policy import Facts, check_task
+from fedloom.client.training.passed_checks import PassedChecks
 from fedloom.client.training.pool import TrainerPool
 from fedloom.client.training.randomness import task_stream
 from fedloom.shared.privacy.accounting import ACCOUNTANTS
@@ -29,6 +30,7 @@ class SiteService:
         self._trainers = trainers
         self._ledger = Ledger(config.state)
         self._examples = SiteExamples(config)
+        self._checks = PassedChecks(config.state / "checks")
 
     @property
     def config(self) -> SiteConfig:
@@ -55,7 +57,9 @@ class SiteService:
         before = self._ledger.spent(except_plan=task.plan.sha256)
         model_sha256 = self._trainers.fingerprint(self._config.model)
         check_task(task, self._config, Facts(model_sha256=model_sha256, spent=before))
-        trainer = self._trainers.trainer(task.plan, task.round, self._config.model)
+        trainer = self._trainers.trainer(
+            task.plan, task.round, self._config.model, checks=self._checks
+        )
         trainer.load(task.adapter)
         units = self._examples.units(task.plan, trainer)
         hidden = self._examples.hidden(task.plan, trainer)

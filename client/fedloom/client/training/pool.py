@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fedloom.client.training.passed_checks import PassedChecks
 from fedloom.client.training.trainer import Trainer
 from fedloom.shared.model.base import deciding_files, fingerprint
 from fedloom.shared.phases import phase_in
@@ -53,8 +54,12 @@ class TrainerPool:
             self._trainers = {}
             raise
 
-    def trainer(self, plan: Plan, round_number: int, folder: Path) -> Trainer:
+    def trainer(
+        self, plan: Plan, round_number: int, folder: Path, *, checks: PassedChecks
+    ) -> Trainer:
         """The trainer of the phase of `plan` that the round lies in, on the model in `folder`.
+
+        A self-check that `checks` holds is not made again.
 
         Raises:
             ModelError, TrainingError: the model cannot be loaded or cannot train privately.
@@ -62,5 +67,5 @@ class TrainerPool:
         phase = phase_in(plan, round_number)
         key = f"{plan.sha256}/{phase.trains}/{folder}"
         if key not in self._trainers:
-            self._trainers = {key: Trainer(plan, folder, round_number)}
+            self._trainers = {key: Trainer(plan, folder, round_number, checks=checks)}
         return self._trainers[key]

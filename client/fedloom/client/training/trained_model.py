@@ -11,6 +11,8 @@ from torch import nn
 
 from fedloom.client.training.hidden_states import Given
 from fedloom.client.training.lora_layers import fuse_lora, without_dropout
+from fedloom.client.training.lowered import lower_frozen
+from fedloom.client.training.passed_checks import PassedChecks
 from fedloom.client.training.passes import Passes
 from fedloom.client.training.per_sample import with_grad_samples
 from fedloom.client.training.pieces import MicroBatch
@@ -37,13 +39,16 @@ class TrainedModel:
     """Base model, adapter and head, of which those tensors are trained that `phase` trains.
 
     Guarantee: for a private plan, per-sample gradients are those of single records, checked on
-    this very model before anything else; what cannot be trained so is refused.
+    this very model before anything else, unless `checks` holds that it passed; what cannot be
+    trained so is refused.
 
     Raises:
         ModelError, TrainingError: the model cannot be loaded, or cannot train privately.
     """
 
-    def __init__(self, plan: Plan, folder: Path, phase: Phase) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, phase: Phase, *, checks: PassedChecks | None = None
+    ) -> None:
         self.task = make_task(plan.task)
         base = self.task.load(folder, seed=plan.lora.init_seed)
         self.tokenizer = base.tokenizer
@@ -60,9 +65,13 @@ class TrainedModel:
         probe = Probe.of(self.task, self.tokenizer, plan)
         randomise(self._trained_by_name())
         with without_dropout(whole):
-            if plan.privacy.private:
+            if plan.privacy.private and not (checks and checks.holds(plan, phase)):
                 self._check(probe)
+                if checks:
+                    checks.keep(plan, phase)
             self.prefix = self._usable_prefix(probe)
+        if self.passes.precision == "bf16":
+            lower_frozen(whole, torch.bfloat16, but=self._parameters.values())
         write_adapter(self._parameters, self.start)
 
     def load(self, adapter: Adapter) -> None:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedloom.client.training.hidden_states import Hidden, HiddenStates
+from fedloom.client.training.passed_checks import PassedChecks
 from fedloom.client.training.pieces import ClipGroup, MicroBatch, clip_groups
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.steps import Losses, make_step
@@ -32,10 +33,17 @@ class Trainer:
     guarantees, and that the model has no layer across rows, which is checked.
     """
 
-    def __init__(self, plan: Plan, folder: Path, round_number: int = 1) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        round_number: int = 1,
+        *,
+        checks: PassedChecks | None = None,
+    ) -> None:
         self._plan = plan
         self.phase = phase_in(plan, round_number)
-        self._model = TrainedModel(plan, folder, self.phase)
+        self._model = TrainedModel(plan, folder, self.phase, checks=checks)
 
     @property
     def trained(self) -> AdapterLayout:

@@ -1,0 +1,67 @@
+"""Remembers which models passed the self-check, so that a site checks each once."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from fedloom.shared.files import write_durably
+from fedloom.shared.phases import Phase
+from fedloom.shared.plan import Plan
+
+_LIBRARIES = ("fedloom", "torch", "transformers", "peft", "opacus")
+_OWNER_ONLY = 0o600
+
+
+class PassedChecks:
+    """A folder with one file for each check that passed.
+
+    Guarantee: `holds` is true only for what passed with the same base model, task, adapter,
+    trained tensors, precision, libraries, processor features and code of FedLoom's own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def holds(self, plan: Plan, phase: Phase) -> bool:
+        """Whether this plan's model passed before."""
+        return self._file(plan, phase).is_file()
+
+    def keep(self, plan: Plan, phase: Phase) -> None:
+        """It has passed now."""
+        content = json.dumps(_deciding(plan, phase), indent=2, sort_keys=True).encode()
+        write_durably(self._file(plan, phase), content, mode=_OWNER_ONLY)
+
+    def _file(self, plan: Plan, phase: Phase) -> Path:
+        text = json.dumps(_deciding(plan, phase), sort_keys=True)
+        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()}.passed"
+
+
+def _deciding(plan: Plan, phase: Phase) -> Mapping[str, object]:
+    return {
+        "model": plan.model.model_dump(),
+        "task": plan.task.model_dump(),
+        "lora": plan.lora.model_dump(),
+        "trains": phase.trains,
+        "precision": plan.training.precision,
+        "libraries": {name: version(name) for name in _LIBRARIES},
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "code": _code(),
+    }
+
+
+@cache
+def _code() -> str:
+    """A hash over what computes losses and gradients: a version may lag behind its code."""
+    from fedloom.client import training
+    from fedloom.shared import model, tasks
+
+    digest = hashlib.sha256()
+    for package in (training, tasks, model):
+        for path in sorted(Path(package.__path__[0]).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
