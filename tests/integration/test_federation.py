@@ -29,7 +29,7 @@ from tests.support.tiny import write_federation
 # Steps enough, in either phase, for hidden states to be worth keeping.
 SWITCHES = {
     "steps": 4,
-    "training_more": "head_rounds = 1\nhead_local_steps = 8",
+    "training_more": 'head_rounds = 1\nhead_local_steps = 8\nschedule = "cosine"\nwarmup = 0.2',
     "more": "[lora]\nlast_layers = 1\n",
 }
 
@@ -92,7 +92,7 @@ def test_training_learns(tmp_path: Path) -> None:
         tmp_path,
         rows=300,
         rounds=8,
-        steps=40,
+        steps=80,
         rate=0.005,
         privacy='mode = "none"\nnoise_seed = 1',
         more=more,

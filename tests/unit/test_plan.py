@@ -101,6 +101,8 @@ CHANGES: dict[str, object] = {
     "training.expected_batch_size": 51,
     "training.learning_rate": 0.02,
     "training.head_learning_rate": 0.01,
+    "training.schedule": "cosine",
+    "training.warmup": 0.1,
     "training.precision": "bf16",
     "aggregation.method": "fedit",
     "aggregation.weights": "declared",

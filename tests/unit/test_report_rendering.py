@@ -120,6 +120,8 @@ def a_report(**changes: object) -> Report:
             optimizer="adam",
             learning_rate=0.03,
             head_learning_rate=0.03,
+            schedule="constant",
+            warmup=0.0,
             precision="fp32",
         ),
         "privacy": a_privacy(),

@@ -28,6 +28,16 @@ class Phase:
         """Optimizer steps of a site in the whole phase."""
         return (self.last - self.first + 1) * self.local_steps
 
+    def step_number(self, round_number: int, step: int) -> int:
+        """Number in the phase, from 0, of a round's step `step`, from 0.
+
+        Raises:
+            ValueError: the round is of another phase.
+        """
+        if not self.first <= round_number <= self.last:
+            raise ValueError(f"round {round_number}: expected one of {self.first} to {self.last}")
+        return (round_number - self.first) * self.local_steps + step
+
     def layout(self, whole: AdapterLayout) -> AdapterLayout:
         """The part of the adapter's layout that sites train and send.
 

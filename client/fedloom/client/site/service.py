@@ -67,8 +67,13 @@ class SiteService:
         self._ledger.reserve(task, charge)
         stream = task_stream(task, self._ledger.draw_key(charge))
         with self._trainers.dropped_on_error():
-            site = task.plan.site(task.site)
-            delta = trainer.train(site, units, stream=stream, hidden=hidden)
+            delta = trainer.train(
+                task.plan.site(task.site),
+                units,
+                round_number=task.round,
+                stream=stream,
+                hidden=hidden,
+            )
         spent = self._ledger.spent()
         epsilon = None
         if task.plan.privacy.private:

@@ -19,8 +19,11 @@ Losses = Callable[[MicroBatch], torch.Tensor]
 class StepRule(Protocol):
     """Moves the trained parameters once, by one batch given in groups (possibly none)."""
 
-    def step(self, groups: Iterable[ClipGroup], losses: Losses) -> None:
-        """`losses` gives one loss per example, each a unit's mean share, shape (examples,)."""
+    def step(self, groups: Iterable[ClipGroup], losses: Losses, *, factor: float = 1.0) -> None:
+        """`losses` gives one loss per example, each a unit's mean share, shape (examples,).
+
+        Learning rates are `factor` times those that the optimizer was made with.
+        """
 
 
 class PrivateStep:
@@ -33,8 +36,9 @@ class PrivateStep:
     def __init__(self, optimizer: SecureDPOptimizer) -> None:
         self._optimizer = optimizer
 
-    def step(self, groups: Iterable[ClipGroup], losses: Losses) -> None:
+    def step(self, groups: Iterable[ClipGroup], losses: Losses, *, factor: float = 1.0) -> None:
         """Accumulate clipped sums over the groups, then noise and step once."""
+        _set_rates(self._optimizer, factor)
         self._optimizer.zero_grad()
         for group in groups:
             self._sum_units(group, losses)
@@ -68,12 +72,18 @@ class PlainStep:
         self._optimizer = optimizer
         self._expected_batch_size = expected_batch_size
 
-    def step(self, groups: Iterable[ClipGroup], losses: Losses) -> None:
+    def step(self, groups: Iterable[ClipGroup], losses: Losses, *, factor: float = 1.0) -> None:
         """Accumulate gradients over the groups and step once."""
+        _set_rates(self._optimizer, factor)
         self._optimizer.zero_grad(set_to_none=False)
         for piece in chain.from_iterable(groups):
             torch.autograd.backward(losses(piece).sum() / self._expected_batch_size)
         self._optimizer.step()
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group.setdefault("full_rate", group["lr"])
 
 
 OptimizerMaker = Callable[[list[dict[str, object]], float], torch.optim.Optimizer]

@@ -13,6 +13,7 @@ from fedloom.client.training.hidden_states import Hidden, HiddenStates
 from fedloom.client.training.passed_checks import PassedChecks
 from fedloom.client.training.pieces import ClipGroup, MicroBatch, clip_groups
 from fedloom.client.training.randomness import Stream
+from fedloom.client.training.schedules import rate_factor
 from fedloom.client.training.steps import Losses, make_step
 from fedloom.client.training.trained_model import TrainedModel
 from fedloom.client.training.units import DrawnUnit, TrainingUnits
@@ -109,17 +110,23 @@ class Trainer:
         *,
         stream: Stream,
         hidden: Hidden | None = None,
+        round_number: int = 1,
     ) -> NDArray[np.float32]:
-        """Run one round; the change of the trained tensors, flat, shape (trained.size,)."""
+        """Run one round; the change of the trained tensors, flat, shape (trained.size,).
+
+        Raises:
+            ValueError: the round is of another phase.
+        """
         sampling, noise = stream.child("sampling"), stream.child("noise")
         # Dropout, if the plan has any, is the one user of torch's own generator.
         torch.manual_seed(int(stream.child("dropout").uniform(1)[0] * 2**53))
         step = make_step(self._plan, site, self._groups(), noise)
         losses = self._losses(hidden)
         examples = units.examples if hidden is None else hidden.shortened(units.examples)
-        for _ in range(self.phase.local_steps):
+        for number in range(self.phase.local_steps):
+            factor = self._rate_factor(self.phase.step_number(round_number, number))
             batch = units.sample(rate=site.sample_rate, stream=sampling)
-            step.step(self._cut(batch, examples), losses)
+            step.step(self._cut(batch, examples), losses, factor=factor)
         return self._model.change()
 
     def _losses(self, hidden: Hidden | None) -> Losses:
@@ -141,6 +148,11 @@ class Trainer:
             digest.update(len(example.tokens).to_bytes(4, "big"))
             digest.update(np.array(example.tokens, dtype=">i8").tobytes())
         return digest.hexdigest()
+
+    def _rate_factor(self, step: int) -> float:
+        training = self._plan.training
+        steps, warmup = self.phase.steps, training.warmup
+        return rate_factor(training.schedule, step=step, steps=steps, warmup=warmup)
 
     def _groups(self) -> list[dict[str, object]]:
         training = self._plan.training

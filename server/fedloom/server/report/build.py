@@ -81,6 +81,8 @@ def _training_facts(plan: Plan) -> TrainingFacts:
         optimizer=training.optimizer,
         learning_rate=training.learning_rate,
         head_learning_rate=training.head_learning_rate or training.learning_rate,
+        schedule=training.schedule,
+        warmup=training.warmup,
         precision=training.precision,
     )
 

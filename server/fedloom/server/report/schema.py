@@ -79,6 +79,8 @@ class TrainingFacts(_Part):
     optimizer: str
     learning_rate: float
     head_learning_rate: float
+    schedule: str
+    warmup: float
     precision: str
 
 

@@ -145,7 +145,8 @@ class TrainingSection(Section):
     `micro_tokens`, the padded tokens in memory at once, and `precision` are speed switches:
     they change rounding, not the guarantee; `auto` is decided in the plan, by what the
     coordinator's processor gains from bf16. In the first `head_rounds` rounds only the head
-    trains, for `head_local_steps` steps (`local_steps` if left out).
+    trains, for `head_local_steps` steps (`local_steps` if left out). `schedule` and `warmup`, a
+    fraction of the steps, say how rates move over the head rounds, and then over the others.
     """
 
     local_steps: Steps = 8
@@ -155,6 +156,8 @@ class TrainingSection(Section):
     optimizer: Literal["sgd", "adam"] = "adam"
     learning_rate: Rate = 0.01
     head_learning_rate: Rate | None = None
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: Fraction = 0.0
     momentum: Fraction = 0.9
     micro_tokens: Annotated[Count, Field(le=1_048_576)] = 2048
     precision: Literal["auto", "fp32", "bf16"] = "auto"
