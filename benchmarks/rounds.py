@@ -9,7 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from unittest.mock import patch
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import nn
@@ -24,7 +26,7 @@ from fedloom.client.training.trainer import Trainer
 from fedloom.client.training.units import DrawnUnit, TrainingUnits
 from fedloom.shared.data.records import Record, group_by_unit
 from fedloom.shared.model.base import Tokenizer
-from fedloom.shared.model.lora import attach_lora, live_parameters
+from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
 from fedloom.shared.plan import Plan
 from fedloom.shared.tasks.base import Batch, Example
 from fedloom.shared.tasks.registry import TASKS
@@ -84,17 +86,17 @@ FILLING = "filling the hidden states, once a run"
 
 
 def fedloom_round(site: Site, switches: Switches) -> Work:
-    """`Trainer.train` itself, with what is switched off patched away."""
+    """`Trainer.train` itself, with what is switched off patched away; gives the update."""
     trainer, units = _trainer(site, switches)
     hidden = _hidden(trainer, units) if switches.kept_states else None
     at = site.plan.site(site.name)
 
-    def train() -> None:
+    def train() -> NDArray[np.float32]:
         with ExitStack() as undo:
             if not switches.bucketed:
                 undo.enter_context(patch(f"{Trainer.__module__}.clip_groups", _as_drawn))
             trainer.load(trainer.start)
-            trainer.train(at, units, stream=Stream(_KEY), hidden=hidden)
+            return trainer.train(at, units, stream=Stream(_KEY), hidden=hidden)
 
     return train
 
@@ -106,17 +108,20 @@ def filling(site: Site) -> Work:
 
 
 def hooks_round(site: Site) -> Work:
-    """The same round by Opacus' hooks on PEFT: fp32, rows padded to their batch's longest."""
+    """The same round by Opacus' hooks on PEFT: fp32, rows padded to their batch's longest;
+    gives the update."""
     plan = site.plan
     task, base = TASKS[plan.task.kind], TASKS[plan.task.kind].load(site.model, plan)
     model = attach_lora(base, plan.lora).train()
     trained = live_parameters(model)
+    start = read_adapter(trained)
     whole = GradSampleModule(model, strict=False, loss_reduction="sum")
     optimizer = _optimizer_of_opacus(site, trained.values())
     examples = task.encode(site.records, base.tokenizer, max_length=plan.model.max_length)
     units = TrainingUnits(examples=tuple(examples), groups=site.groups, cap=plan.privacy.unit_cap)
 
-    def train() -> None:
+    def train() -> NDArray[np.float32]:
+        write_adapter(trained, start)
         for batch in site.batches(units):
             rows = [examples[at] for unit in batch for at in unit]
             pieces = list(_padded_alike(rows, base.tokenizer, plan.training.micro_tokens))
@@ -125,6 +130,8 @@ def hooks_round(site: Site) -> Work:
                 torch.autograd.backward(task.losses(whole, piece).sum())
                 optimizer.step()
                 optimizer.zero_grad()
+        after: NDArray[np.float32] = read_adapter(trained).select(start.layout)
+        return after - start.select(start.layout)
 
     return train
 

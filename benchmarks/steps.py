@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from benchmarks.apart import Costs, measure_apart
-from benchmarks.cases import ENCODER_TARGETS, Case
+from benchmarks.cases import CAUSAL_TARGETS, ENCODER_TARGETS, Case
 from benchmarks.common import Work, medians, parser_of, print_table, ratios, seconds, write_json
 from benchmarks.competitors import BASELINE, COMPETITORS, PRIVATE, Terms
 from fedloom.client.training.randomness import Stream
@@ -51,7 +51,7 @@ def _cases(options: Namespace) -> Iterator[Case]:
     for targets in ENCODER_TARGETS:
         for batch in options.batches:
             yield Case(targets=targets, batch=batch, tokens=TOKENS)
-    for targets in ENCODER_TARGETS if options.causal else ():
+    for targets in CAUSAL_TARGETS if options.causal else ():
         yield Case(
             targets=targets, batch=options.causal_batch, tokens=TOKENS, causal=options.causal
         )
