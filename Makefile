@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo demo-full medmcqa test test-slow lint types imports check benchmark env clean
+.PHONY: demo demo-full medmcqa test test-slow lint types imports check env clean
+.PHONY: benchmark benchmark-grid benchmark-peak benchmark-steps benchmark-site-round
 
 env: $(READY)
 
@@ -42,9 +43,22 @@ imports: $(READY)
 
 check: lint types imports
 
-benchmark: $(READY)
+# The short ones; what each measures: docs/performance.md.
+benchmark: benchmark-grid benchmark-peak
+
+benchmark-grid: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/grid.py
+
+benchmark-peak: $(READY)
+	$(BIN)/python -m benchmarks.peak
+
+# A quarter of an hour on two quiet cores.
+benchmark-steps: $(READY)
+	$(BIN)/python -m benchmarks.steps
+
+benchmark-site-round: $(READY)
+	$(BIN)/python -m benchmarks.site_round
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

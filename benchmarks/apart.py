@@ -49,11 +49,13 @@ class _Worker:
 
     def __init__(self, setup: Setup) -> None:
         spawn = multiprocessing.get_context("spawn")
-        self._connection, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(theirs, setup), daemon=True)
+        self._connection, self._theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(self._theirs, setup), daemon=True)
 
     def __enter__(self) -> "_Worker":
         self._process.start()
+        # Or the end of the process would not be seen as the end of what it sends.
+        self._theirs.close()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,11 +69,11 @@ class _Worker:
         return self._asked("peak")
 
     def _asked(self, question: str) -> float:
-        self._connection.send(question)
-        while not self._connection.poll(1):
-            if not self._process.is_alive():
-                raise SystemExit("a measured process ended early, expected an answer")
-        return float(self._connection.recv())
+        try:
+            self._connection.send(question)
+            return float(self._connection.recv())
+        except (EOFError, OSError) as error:
+            raise SystemExit("a measured process ended early, expected an answer") from error
 
 
 def _serve(connection: Connection, setup: Setup) -> None:

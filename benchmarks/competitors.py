@@ -15,6 +15,7 @@ from opacus import GradSampleModule
 from opacus.grad_sample import GradSampleModuleFastGradientClipping
 from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
+from peft import PeftModel
 from torch import nn
 
 from benchmarks.workloads import Workload
@@ -23,7 +24,7 @@ from fedloom.client.training.optimizer import SecureDPOptimizer
 from fedloom.client.training.passes import Passes
 from fedloom.client.training.per_sample import with_grad_samples
 from fedloom.client.training.randomness import Stream
-from fedloom.client.training.steps import OPTIMIZERS, PlainStep, PrivateStep, StepRule
+from fedloom.client.training.steps import OPTIMIZERS, PlainStep, PrivateStep
 from fedloom.shared.model.lora import attach_lora, live_parameters
 
 
@@ -47,7 +48,8 @@ class Competitor:
     trained: Mapping[str, nn.Parameter]
 
 
-def _model(workload: Workload, terms: Terms) -> tuple[nn.Module, dict[str, nn.Parameter]]:
+def tuned_model(workload: Workload, terms: Terms) -> tuple[PeftModel, dict[str, nn.Parameter]]:
+    """A fresh model with its adapter, and what trains."""
     model = attach_lora(workload.load(), workload.plan.lora).train()
     trained = live_parameters(model)
     draw = torch.Generator().manual_seed(2)
@@ -58,7 +60,7 @@ def _model(workload: Workload, terms: Terms) -> tuple[nn.Module, dict[str, nn.Pa
     return model, trained
 
 
-def _optimizer(trained: Mapping[str, nn.Parameter], terms: Terms) -> torch.optim.Optimizer:
+def optimizer_of(trained: Mapping[str, nn.Parameter], terms: Terms) -> torch.optim.Optimizer:
     groups: list[dict[str, object]] = [
         {"params": list(trained.values()), "lr": terms.learning_rate}
     ]
@@ -66,29 +68,31 @@ def _optimizer(trained: Mapping[str, nn.Parameter], terms: Terms) -> torch.optim
 
 
 def _ours(workload: Workload, terms: Terms, *, private: bool) -> Competitor:
-    model, trained = _model(workload, terms)
+    model, trained = tuned_model(workload, terms)
     fuse_lora(model, per_example=private)
     whole = with_grad_samples(model) if private else model
-    passes = Passes(whole, workload.task, workload.tokenizer, "fp32")
-    rule = _rule(_optimizer(trained, terms), terms, len(workload.examples), private=private)
-    groups = workload.groups
+    precision = workload.plan.training.precision
+    passes = Passes(whole, workload.task, workload.tokenizer, precision)
+    optimizer, groups = optimizer_of(trained, terms), workload.groups
+    rule = private_step(optimizer, workload, terms) if private else _plain_step(optimizer, workload)
     return Competitor(model=model, step=lambda: rule.step(groups, passes.losses), trained=trained)
 
 
-def _rule(
-    optimizer: torch.optim.Optimizer, terms: Terms, expected: int, *, private: bool
-) -> StepRule:
-    if not private:
-        return PlainStep(optimizer, expected_batch_size=expected)
+def private_step(optimizer: torch.optim.Optimizer, workload: Workload, terms: Terms) -> PrivateStep:
+    """The product's private step."""
     return PrivateStep(
         SecureDPOptimizer(
             optimizer,
             noise_multiplier=terms.noise_multiplier,
             max_grad_norm=terms.clip_norm,
-            expected_batch_size=expected,
+            expected_batch_size=len(workload.examples),
             stream=Stream(os.urandom(32)),
         )
     )
+
+
+def _plain_step(optimizer: torch.optim.Optimizer, workload: Workload) -> PlainStep:
+    return PlainStep(optimizer, expected_batch_size=len(workload.examples))
 
 
 def ours_private(workload: Workload, terms: Terms) -> Competitor:
@@ -101,8 +105,8 @@ def ours_plain(workload: Workload, terms: Terms) -> Competitor:
 
 def peft(workload: Workload, terms: Terms) -> Competitor:
     """PEFT's own layers, autograd, no privacy: what everybody runs."""
-    model, trained = _model(workload, terms)
-    optimizer, batch = _optimizer(trained, terms), workload.batch()
+    model, trained = tuned_model(workload, terms)
+    optimizer, batch = optimizer_of(trained, terms), workload.batch()
 
     def step() -> None:
         optimizer.zero_grad()
@@ -113,9 +117,9 @@ def peft(workload: Workload, terms: Terms) -> Competitor:
 
 
 def _hooked(workload: Workload, terms: Terms, *, functorch: bool) -> Competitor:
-    model, trained = _model(workload, terms)
+    model, trained = tuned_model(workload, terms)
     whole = GradSampleModule(model, strict=False, force_functorch=functorch)
-    optimizer = DPOptimizer(_optimizer(trained, terms), **_terms_of_opacus(workload, terms))
+    optimizer = DPOptimizer(optimizer_of(trained, terms), **_terms_of_opacus(workload, terms))
     batch = workload.batch()
 
     def step() -> None:
@@ -146,12 +150,12 @@ def functorch(workload: Workload, terms: Terms) -> Competitor:
 
 def ghost(workload: Workload, terms: Terms) -> Competitor:
     """Opacus' `grad_sample_mode="ghost"`: norms first, a second backward pass for the sum."""
-    model, trained = _model(workload, terms)
+    model, trained = tuned_model(workload, terms)
     whole = GradSampleModuleFastGradientClipping(
         model, strict=False, max_grad_norm=terms.clip_norm, use_ghost_clipping=True
     )
     optimizer = DPOptimizerFastGradientClipping(
-        _optimizer(trained, terms), **_terms_of_opacus(workload, terms)
+        optimizer_of(trained, terms), **_terms_of_opacus(workload, terms)
     )
     batch = workload.batch()
 

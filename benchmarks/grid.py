@@ -5,7 +5,7 @@ is wall time of the whole command, memory the peak of the summed resident sizes 
 that it started (a SuperLink that detaches itself included). Prints ratios and writes JSON.
 Memory against sites is measured for the in-process Grid at a tenth of the sites as well.
 
-    python benchmarks/grid.py [--sites 1000] [--repeats 3] [--out grid.json]
+    python benchmarks/grid.py [--sites 1000] [--repeats 3] [--json grid.json]
 """
 
 import argparse
@@ -130,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sites", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("grid.json"))
+    parser.add_argument("--json", type=Path, default=Path("grid.json"))
     parser.add_argument("--inner", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inner:
@@ -141,7 +141,7 @@ def main() -> None:
         rows["in-process"].append(time_in_process(options.sites))
         rows["in-process, a tenth"].append(time_in_process(options.sites // 10))
         rows["flwr run"].append(time_flower(options.sites))
-    _report(options.sites, rows, options.out)
+    _report(options.sites, rows, options.json)
 
 
 def _report(sites: int, rows: dict[str, list[Cost]], out: Path) -> None:

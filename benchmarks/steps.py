@@ -11,11 +11,12 @@ import os
 import statistics
 import warnings
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 
 from benchmarks.apart import Costs, measure_apart
-from benchmarks.cases import ENCODER_TARGETS, Case
+from benchmarks.cases import CAUSAL_TARGETS, ENCODER_TARGETS, Case
 from benchmarks.common import Work, medians, parser_of, print_table, ratios, seconds, write_json
 from benchmarks.competitors import BASELINE, COMPETITORS, PRIVATE, Terms
 from fedloom.client.training.randomness import Stream
@@ -33,10 +34,40 @@ def step_of(case: Case, name: str) -> Work:
     return competitor.step
 
 
-def compare(case: Case, *, repeats: int) -> Costs:
-    return measure_apart(
-        {name: partial(step_of, case, name) for name in COMPETITORS}, repeats=repeats
-    )
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One competitor's step; `megabytes` are above the loaded model."""
+
+    seconds: float
+    time_ratio: float
+    megabytes: float
+    memory_ratio: float
+
+
+def compare(case: Case, *, repeats: int, at_once: int) -> dict[str, Row]:
+    """All competitors, `at_once` processes at a time; plain PEFT is one of them each time."""
+    others = [name for name in COMPETITORS if name != BASELINE]
+    size = max(1, at_once - 1)
+    found: dict[str, Row] = {}
+    for start in range(0, len(others), size):
+        names = (BASELINE, *others[start : start + size])
+        setups = {name: partial(step_of, case, name) for name in names}
+        found |= rows_of(measure_apart(setups, repeats=repeats))
+    return found
+
+
+def rows_of(costs: Costs) -> dict[str, Row]:
+    middle, ratio = medians(costs.times), ratios(costs.times, to=BASELINE)
+    base = costs.megabytes[BASELINE]
+    return {
+        name: Row(
+            seconds=middle[name],
+            time_ratio=ratio[name],
+            megabytes=megabytes,
+            memory_ratio=megabytes / base,
+        )
+        for name, megabytes in costs.megabytes.items()
+    }
 
 
 def noise_seconds(case: Case) -> float:
@@ -51,36 +82,26 @@ def _cases(options: Namespace) -> Iterator[Case]:
     for targets in ENCODER_TARGETS:
         for batch in options.batches:
             yield Case(targets=targets, batch=batch, tokens=TOKENS)
-    for targets in ENCODER_TARGETS if options.causal else ():
+    for targets in CAUSAL_TARGETS if options.causal else ():
         yield Case(
             targets=targets, batch=options.causal_batch, tokens=TOKENS, causal=options.causal
         )
 
 
-def _show(case: Case, costs: Costs, share: float) -> dict[str, object]:
-    middle, ratio = medians(costs.times), ratios(costs.times, to=BASELINE)
-    base = costs.megabytes[BASELINE]
-    memory = {name: megabytes / base for name, megabytes in costs.megabytes.items()}
+def _show(case: Case, rows: Mapping[str, Row], share: float) -> None:
     print(case.title)
-    rows = [
+    cells = [
         (
             name,
-            f"{middle[name]:.3f} s",
-            f"{ratio[name]:.2f}",
-            f"{costs.megabytes[name]:.0f} MB",
-            f"{memory[name]:.2f}",
+            f"{rows[name].seconds:.3f} s",
+            f"{rows[name].time_ratio:.2f}",
+            f"{rows[name].megabytes:.0f} MB",
+            f"{rows[name].memory_ratio:.2f}",
         )
         for name in COMPETITORS
     ]
-    print_table(("", "step", "/ PEFT", "peak above model", "/ PEFT"), rows)
+    print_table(("", "step", "/ PEFT", "peak above model", "/ PEFT"), cells)
     print(f"drawing noise: {share:.1%} of a private step\n", flush=True)
-    return {
-        "seconds": middle,
-        "time_ratio": ratio,
-        "megabytes": costs.megabytes,
-        "memory_ratio": memory,
-        "noise_share": share,
-    }
 
 
 def main() -> None:
@@ -88,13 +109,16 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="*", default=[8, 16, 32])
     parser.add_argument("--causal", metavar="FOLDER", help="a causal model too, or `random`")
     parser.add_argument("--causal-batch", type=int, default=8)
+    parser.add_argument("--at-once", type=int, default=len(COMPETITORS), help="processes")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     found = {}
     for case in _cases(options):
-        costs = compare(case, repeats=options.repeats)
-        share = noise_seconds(case) / medians(costs.times)[PRIVATE]
-        found[case.title] = _show(case, costs, share)
+        rows = compare(case, repeats=options.repeats, at_once=options.at_once)
+        share = noise_seconds(case) / rows[PRIVATE].seconds
+        _show(case, rows, share)
+        by_name = {name: asdict(row) for name, row in rows.items()}
+        found[case.title] = {"rows": by_name, "noise_share": share}
         write_json(options.json, found)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -25,6 +26,7 @@ from fedloom.shared.tasks.registry import TASKS
 
 LABELS = ("negative", "positive")
 NO_LOSS = -100
+Precision = Literal["fp32", "bf16"]
 
 # Stands in for SmolLM2-135M: random weights, the same times.
 SMOLLM2_SHAPE = LlamaConfig(
@@ -72,7 +74,14 @@ class NextToken:
         return by_token.sum(dim=1) / (batch.labels != NO_LOSS).sum(dim=1)
 
 
-def encoder(folder: Path, *, targets: Sequence[str], batch: int, tokens: int) -> Workload:
+def encoder(
+    folder: Path,
+    *,
+    targets: Sequence[str],
+    batch: int,
+    tokens: int,
+    precision: Precision = "fp32",
+) -> Workload:
     """Classification by a BERT in `folder`, on rows of random tokens without padding."""
 
     vocabulary = AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size
@@ -80,7 +89,7 @@ def encoder(folder: Path, *, targets: Sequence[str], batch: int, tokens: int) ->
         load=partial(load_classifier, folder, labels=LABELS, seed=0),
         task=TASKS["classification"],
         tokenizer=AutoTokenizer.from_pretrained(folder, local_files_only=True),
-        plan=plan_of(targets=targets, batch=batch),
+        plan=plan_of(targets=targets, batch=batch, precision=precision),
         examples=_random_examples(vocabulary, batch=batch, tokens=tokens),
     )
 
@@ -105,7 +114,7 @@ def causal(folder: Path | None, *, targets: Sequence[str], batch: int, tokens: i
     )
 
 
-def plan_of(*, targets: Sequence[str], batch: int) -> Plan:
+def plan_of(*, targets: Sequence[str], batch: int, precision: Precision = "fp32") -> Plan:
     """A private plan of one site, of which benchmarks read LoRA, optimizer and clip norm."""
     site = SitePlan(name="bench", declared_units=1, sample_rate=1.0, noise_multiplier=1.0, steps=1)
     return Plan(
@@ -114,7 +123,7 @@ def plan_of(*, targets: Sequence[str], batch: int) -> Plan:
         task=TaskSection(labels=LABELS),
         lora=LoraSection(targets=tuple(targets)),
         privacy=PrivacyTerms(noise_multiplier=1.0),
-        training=TrainingSection(expected_batch_size=batch, precision="fp32"),
+        training=TrainingSection(expected_batch_size=batch, precision=precision),
         aggregation=AggregationPlan(method="fedit", weights="uniform", max_update_norm=100.0),
         rounds=RoundsPlan(total=1, quorum=1, deadline_seconds=60.0),
         sites=(site,),
