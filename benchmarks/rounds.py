@@ -18,7 +18,7 @@ from torch import nn
 
 from benchmarks.common import Work
 from fedloom.client.training.hidden_states import Hidden
-from fedloom.client.training.pieces import ClipGroup, MicroBatch, padded
+from fedloom.client.training.pieces import ClipGroup, MicroBatch
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.steps import OPTIMIZERS
 from fedloom.client.training.trained_model import TrainedModel
@@ -28,8 +28,8 @@ from fedloom.shared.data.records import Record, group_by_unit
 from fedloom.shared.model.base import Tokenizer
 from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
 from fedloom.shared.plan import Plan
-from fedloom.shared.tasks.base import Batch, Example
-from fedloom.shared.tasks.registry import TASKS
+from fedloom.shared.tasks.base import Batch, Example, Task, padded
+from fedloom.shared.tasks.registry import make_task
 
 # The same draws for all, so that all train on the same records.
 _KEY = b"benchmark".ljust(32, b".")
@@ -111,7 +111,8 @@ def hooks_round(site: Site) -> Work:
     """The same round by Opacus' hooks on PEFT: fp32, rows padded to their batch's longest;
     gives the update."""
     plan = site.plan
-    task, base = TASKS[plan.task.kind], TASKS[plan.task.kind].load(site.model, plan)
+    task = make_task(plan.task)
+    base = task.load(site.model, seed=plan.lora.init_seed)
     model = attach_lora(base, plan.lora).train()
     trained = live_parameters(model)
     start = read_adapter(trained)
@@ -124,7 +125,7 @@ def hooks_round(site: Site) -> Work:
         write_adapter(trained, start)
         for batch in site.batches(units):
             rows = [examples[at] for unit in batch for at in unit]
-            pieces = list(_padded_alike(rows, base.tokenizer, plan.training.micro_tokens))
+            pieces = list(_padded_alike(task, rows, base.tokenizer, plan.training.micro_tokens))
             for number, piece in enumerate(pieces, start=1):
                 optimizer.signal_skip_step(do_skip=number < len(pieces))
                 torch.autograd.backward(task.losses(whole, piece).sum())
@@ -148,7 +149,7 @@ def _optimizer_of_opacus(site: Site, trained: Iterable[nn.Parameter]) -> DPOptim
 
 
 def _padded_alike(
-    rows: Sequence[Example], tokenizer: Tokenizer, max_tokens: int
+    task: Task, rows: Sequence[Example], tokenizer: Tokenizer, max_tokens: int
 ) -> Iterator[Batch]:
     """Pieces of one length, that of the longest of all `rows`."""
     longest = padded(max(len(row.tokens) for row in rows))
@@ -157,7 +158,7 @@ def _padded_alike(
         piece = rows[start : start + count]
         filler = Example(tokens=(0,) * longest, label=0)
         # Padded beside a row of the wanted length, which is then taken away.
-        whole = TASKS["classification"].collate([filler, *piece], tokenizer)
+        whole = task.collate([filler, *piece], tokenizer)
         inputs = {name: values[1:] for name, values in whole.inputs.items()}
         yield Batch(inputs=inputs, labels=whole.labels[1:])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from peft import TaskType
 from torch.nn.functional import cross_entropy
 from transformers import (
     AutoConfig,
@@ -19,10 +20,11 @@ from transformers import (
 
 from fedloom.client.training.pieces import ClipGroup, clip_groups
 from fedloom.shared.config.sections import LoraSection, PrivacyTerms, TaskSection, TrainingSection
-from fedloom.shared.model.base import BaseModel, Tokenizer, load_classifier
+from fedloom.shared.model.base import BaseModel, Tokenizer
+from fedloom.shared.model.loading import load_classifier
 from fedloom.shared.plan import AggregationPlan, ModelPlan, Plan, RoundsPlan, SitePlan
 from fedloom.shared.tasks.base import Batch, Example, Task
-from fedloom.shared.tasks.registry import TASKS
+from fedloom.shared.tasks.registry import make_task
 
 LABELS = ("negative", "positive")
 NO_LOSS = -100
@@ -86,8 +88,8 @@ def encoder(
 
     vocabulary = AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size
     return Workload(
-        load=partial(load_classifier, folder, labels=LABELS, seed=0),
-        task=TASKS["classification"],
+        load=partial(load_classifier, folder, head="text", labels=LABELS, seed=0),
+        task=make_task(TaskSection(labels=LABELS)),
         tokenizer=AutoTokenizer.from_pretrained(folder, local_files_only=True),
         plan=plan_of(targets=targets, batch=batch, precision=precision),
         examples=_random_examples(vocabulary, batch=batch, tokens=tokens),
@@ -103,7 +105,9 @@ def causal(folder: Path | None, *, targets: Sequence[str], batch: int, tokens: i
         torch.manual_seed(0)
         model = LlamaForCausalLM(config) if folder is None else _from(folder)
         model.config.use_cache = False
-        return BaseModel(model=model, tokenizer=_NoTokenizer(), heads=())
+        return BaseModel(
+            model=model, tokenizer=_NoTokenizer(), heads=(), peft_task=TaskType.CAUSAL_LM
+        )
 
     return Workload(
         load=load,
