@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fedloom.server.aggregation.momentum import with_momentum
 from fedloom.server.aggregation.registry import AGGREGATORS
 from fedloom.shared.adapter import Adapter, AdapterLayout
 from fedloom.shared.errors import UpdateRejected
-from fedloom.shared.methods import trained_layout
+from fedloom.shared.methods import HEAD_ONLY, trained_layout
 
 METHODS = sorted(AGGREGATORS)
 OUT, IN, RANK, SITES = 6, 5, 2, 4
@@ -108,6 +109,32 @@ def test_values_that_could_spoil_the_sum_are_refused(method: str, bad: float) ->
         aggregator.accumulate(spoilt, weight=1.0)
     expected = start.plus(part, deltas(part)[0].astype(np.float64))
     np.testing.assert_allclose(aggregator.finish().flat, expected.flat, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_with_momentum_against_a_dense_velocity(method: str, momentum: float) -> None:
+    """FedAvgM as the paper writes it, the head alone in the first two rounds."""
+    start = previous = current = adapter()
+    x = {name: values.astype(np.float64) for name, values in start.state().items()}
+    velocity = {name: np.zeros_like(values) for name, values in x.items()}
+    for number in range(5):
+        part = trained_layout(HEAD_ONLY if number < 2 else method, start.layout)
+        delta = np.random.default_rng(number).standard_normal(part.size).astype(np.float32)
+        aggregator = AGGREGATORS[method]()
+        aggregator.init(current, part, total_weight=1.0)
+        aggregator.accumulate(delta, weight=1.0)
+        moved = with_momentum(
+            aggregator.finish(), trained=part, current=current, previous=previous,
+            momentum=momentum,
+        )  # fmt: skip
+        previous, current = current, moved
+        for spec, at in part.slices():
+            mean = delta[at].reshape(spec.shape)
+            velocity[spec.name] = momentum * velocity[spec.name] + mean
+            x[spec.name] = x[spec.name] + velocity[spec.name]
+    for name, values in current.state().items():
+        np.testing.assert_allclose(values, x[name], atol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -30,7 +30,8 @@ from tests.support.tiny import write_federation
 SWITCHES = {
     "steps": 4,
     "training_more": 'head_rounds = 1\nhead_local_steps = 8\nschedule = "cosine"\nwarmup = 0.2',
-    "more": "[lora]\nlast_layers = 1\n",
+    "privacy": ('noise_multiplier = 0.8\ndelta = 1e-4\nnoise_seed = 7\nclipping = "automatic"'),
+    "more": "[lora]\nlast_layers = 1\n[aggregation]\nserver_momentum = 0.5\n",
 }
 
 
@@ -269,3 +270,37 @@ def test_hidden_states_of_both_phases_are_used_and_dropped_at_the_end(
     run(prepared, tmp_path / "run")
     assert len(seen[2]) == 3 and len(seen[5]) == 6, "one a site and phase"
     assert not list(tmp_path.glob("run/sites/*/state/cache/hidden-*"))
+
+
+def test_a_damaged_checkpoint_that_momentum_needs_costs_no_budget(
+    prepared: Prepared, finished: RunFolder, tmp_path: Path
+) -> None:
+    """The newest is whole, but without the one before it the velocity would be lost."""
+    path = tmp_path / "run"
+    run(prepared, path)
+    (path / "checkpoints/round-0003.ckpt").unlink()
+    (path / "checkpoints/round-0001.ckpt").write_bytes(b"damaged")
+    run(prepared, path, resume=True)
+    assert final_bytes(RunFolder(path)) == final_bytes(finished)
+    steps = prepared.plan.site("site0").steps
+    assert Ledger(path / "sites/site0/state").spent().steps == steps
+
+
+def test_the_server_moves_on_by_a_part_of_its_last_movement(tmp_path: Path) -> None:
+    """From the sites' sealed files and the checkpoints, computed another way."""
+    path = write_federation(tmp_path, more="[aggregation]\nserver_momentum = 0.5\n")
+    prepared = prepare(read_federation(path))
+    run(prepared, tmp_path / "run")
+    plan = prepared.plan
+    start, first, second = (
+        read_checkpoint(tmp_path / "run/checkpoints", number, plan.sha256) for number in range(3)
+    )
+    part = trained_layout(plan.aggregation.method, start.layout)
+    start, first, second = (adapter.select(part) for adapter in (start, first, second))
+    means = {1: np.zeros(part.size), 2: np.zeros(part.size)}
+    for sealed in (tmp_path / "run/sites").glob("*/state/sealed/*.update"):
+        header, _, payload = sealed.read_bytes().partition(b"\n")
+        number = json.loads(json.loads(header)["header"])["round"]
+        means[number] += np.frombuffer(payload, dtype="<f4") / 3
+    np.testing.assert_allclose(first - start, means[1], atol=1e-6)
+    np.testing.assert_allclose(second - first, means[2] + 0.5 * means[1], atol=1e-6)

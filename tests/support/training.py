@@ -53,6 +53,7 @@ def make_plan(
     cap: int = 10_000,
     targets: tuple[str, ...] = ("query", "value"),
     head_rounds: int = 0,
+    clipping: str = "flat",
     site: SitePlan | None = None,
     seed: int | None = 3,
     task: TaskSection | None = None,
@@ -60,7 +61,7 @@ def make_plan(
     """A plan whose one step of plain SGD shows the summed gradient itself when rate is 1."""
     privacy = {"unit": unit, "unit_cap": cap, "noise_seed": seed}
     if mode == "dp-sgd":
-        privacy |= {"noise_multiplier": 1.0, "clip_norm": clip_norm}
+        privacy |= {"noise_multiplier": 1.0, "clip_norm": clip_norm, "clipping": clipping}
     return Plan(
         name="test",
         model=ModelPlan(name="tiny", sha256=fingerprint(model), max_length=32),
@@ -153,5 +154,10 @@ def naive_clipped_sum(
             grads = [live[name].grad.double().numpy().ravel() for name in names]
             unit += np.concatenate(grads) / len(group)
         norms.append(float(np.linalg.norm(unit)))
-        total += unit * min(1.0, plan.privacy.clip_norm / norms[-1])
+        total += unit * _clip_factor(plan, norms[-1])
     return total, norms
+
+
+def _clip_factor(plan: Plan, norm: float) -> float:
+    bound = plan.privacy.clip_norm
+    return bound / (norm + 0.01) if plan.privacy.clipping == "automatic" else min(1, bound / norm)

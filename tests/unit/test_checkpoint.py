@@ -104,6 +104,19 @@ def test_a_truncated_newest_falls_back_to_the_one_before(tmp_path: Path, kept: i
     assert found[1].sha256 == an_adapter(1).sha256
 
 
+@pytest.mark.parametrize(("damaged", "found"), [(3, 2), (2, 1), (1, 3), (0, 3)])
+def test_where_two_are_needed_the_newest_whole_pair_is_found(
+    tmp_path: Path, damaged: int, found: int
+) -> None:
+    write(tmp_path, 0, 1, 2, 3)
+    checkpoint_path(tmp_path, damaged).write_bytes(b"x")
+    newest = latest_checkpoint(tmp_path, PLAN, needed=2)
+    assert newest is not None and newest[0] == found
+    write(tmp_path / "begun", 0)
+    newest = latest_checkpoint(tmp_path / "begun", PLAN, needed=2)
+    assert newest is not None and newest[0] == 0
+
+
 def test_no_checkpoints_are_none_and_drafts_do_not_count(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path, PLAN) is None
     assert latest_checkpoint(tmp_path / "nowhere", PLAN) is None

@@ -109,6 +109,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ("epsilon = 8.0\nnoise_multiplier = 1.0", ("exactly one of", "got both")),
         ('mode = "none"\nepsilon = 8.0', ('mode "none" contradicts epsilon',)),
         ('mode = "none"\nnoise_multiplier = 1.0', ('mode "none" contradicts noise_multiplier',)),
+        ('mode = "none"\nclipping = "automatic"', ("contradicts clipping",)),
         ('mode = "none"\ndelta = 1e-6\nclip_norm = 2.0', ("clip_norm", "delta")),
         ("delta = 1e-5", ("exactly one of", "got neither")),
     ],

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from fedloom.client.training.clipping import CLIPPINGS
 from fedloom.client.training.optimizer import SecureDPOptimizer
 from fedloom.client.training.per_sample import gather_units, with_grad_samples
 from fedloom.client.training.trainer import Trainer
@@ -37,11 +38,12 @@ def clipped_sum(
     method: str = "fedit",
     micro_tokens: int = 7 * 32,
     targets: tuple[str, ...] = ("query", "value"),
+    clipping: str = "flat",
 ) -> NDArray[np.float64]:
     """What one private step of the product sums, read off its update."""
     plan = make_plan(
         model, clip_norm=clip_norm, unit=unit, method=method, micro_tokens=micro_tokens,
-        targets=targets, site=SILENT,
+        targets=targets, clipping=clipping, site=SILENT,
     )  # fmt: skip
     trainer = Trainer(plan, model)
     warmed(trainer, plan, model)
@@ -54,14 +56,16 @@ def clipped_sum(
 @pytest.mark.parametrize(
     "targets", [("query", "value"), ("query", "key", "value", "dense")], ids=["qv", "all"]
 )
+@pytest.mark.parametrize("clipping", sorted(CLIPPINGS))
 def test_step_equals_a_loop_over_single_records(
-    tiny_model: Path, method: str, unit: str, targets: tuple[str, ...]
+    tiny_model: Path, method: str, unit: str, targets: tuple[str, ...], clipping: str
 ) -> None:
     """Padding, several lengths, several records a unit: nothing may couple the rows."""
     rows = records(23)
     plan = make_plan(
-        tiny_model, clip_norm=0.15, unit=unit, method=method, targets=targets, site=SILENT
-    )
+        tiny_model, clip_norm=0.15, unit=unit, method=method, targets=targets,
+        clipping=clipping, site=SILENT,
+    )  # fmt: skip
     trainer = Trainer(plan, tiny_model)
     adapter = warmed(trainer, plan, tiny_model)
     units = units_of(trainer, rows, unit=unit)
@@ -81,25 +85,71 @@ def test_pieces_change_only_rounding(tiny_model: Path) -> None:
         np.testing.assert_allclose(cut, whole, atol=1e-5)
 
 
-def check_one_person_moves_at_most_the_clip_norm(model: Path, micro_tokens: int = 224) -> None:
+def check_one_person_moves_at_most_the_clip_norm(
+    model: Path, micro_tokens: int = 224, clipping: str = "flat"
+) -> None:
     clip_norm = 0.01
     others = records(12)
     person = records(1000, seed=9, unit="the-one")
     without, together = (
-        clipped_sum(model, rows, clip_norm=clip_norm, unit="author", micro_tokens=micro_tokens)
+        clipped_sum(
+            model,
+            rows,
+            clip_norm=clip_norm,
+            unit="author",
+            micro_tokens=micro_tokens,
+            clipping=clipping,
+        )
         for rows in (others, others + person)
     )
     assert np.linalg.norm(together - without) <= clip_norm * (1 + 1e-3)
 
 
+@pytest.mark.parametrize("clipping", sorted(CLIPPINGS))
 def test_one_person_with_a_thousand_records_moves_the_sum_by_at_most_the_clip_norm(
-    tiny_model: Path,
+    tiny_model: Path, clipping: str
 ) -> None:
-    check_one_person_moves_at_most_the_clip_norm(tiny_model)
+    check_one_person_moves_at_most_the_clip_norm(tiny_model, clipping=clipping)
 
 
+def a_clipped_step(clipping: str, *units: list[float]) -> NDArray[np.float64]:
+    """The sum of one step over units that hold one number for each of two tensors."""
+    pair = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = SecureDPOptimizer(
+        torch.optim.SGD(pair, lr=1.0), noise_multiplier=0.0, max_grad_norm=0.5,
+        expected_batch_size=1, stream=fixed_stream(), rescale=CLIPPINGS[clipping],
+    )  # fmt: skip
+    for at, parameter in enumerate(pair):
+        parameter.grad_sample = torch.tensor([[unit[at]] for unit in units])
+    optimizer.step()
+    return -np.array([parameter.item() for parameter in pair])
+
+
+@pytest.mark.parametrize("clipping", sorted(CLIPPINGS))
+@pytest.mark.parametrize("huge", [[3e4, -4e4], [3e38, 3e38], [1e-30, 0.0], [0.0, 0.0]])
+def test_no_gradient_moves_the_sum_by_more_than_the_clip_norm(
+    clipping: str, huge: list[float]
+) -> None:
+    """A norm beyond the range of numbers is no way around the bound."""
+    alone = a_clipped_step(clipping, [0.1, 0.2])
+    moved = a_clipped_step(clipping, [0.1, 0.2], huge) - alone
+    assert np.linalg.norm(moved) <= 0.5 * (1 + 1e-6)
+
+
+def test_a_rescaling_beyond_the_bound_is_clipped_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def wild(rows: list[torch.Tensor], _bound: float) -> None:
+        for row in rows:
+            row.mul_(1e6)
+
+    monkeypatch.setattr("tests.unit.test_dp_sgd.CLIPPINGS", {"wild": wild})
+    assert np.linalg.norm(a_clipped_step("wild", [3.0, 4.0])) <= 0.5 * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("clipping", sorted(CLIPPINGS))
 def test_control_clipping_skipped_is_caught(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, clipping: str
 ) -> None:
     def unclipped(self: SecureDPOptimizer) -> None:
         for parameter in self.params:
@@ -109,7 +159,7 @@ def test_control_clipping_skipped_is_caught(
 
     monkeypatch.setattr(SecureDPOptimizer, "clip_and_accumulate", unclipped)
     with pytest.raises(AssertionError):
-        check_one_person_moves_at_most_the_clip_norm(tiny_model)
+        check_one_person_moves_at_most_the_clip_norm(tiny_model, clipping=clipping)
 
 
 def test_control_clipping_each_record_instead_of_the_person_is_caught(

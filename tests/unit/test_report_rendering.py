@@ -91,6 +91,7 @@ def a_privacy(**changes: object) -> PrivacyFacts:
         "epsilon": 8.0,
         "delta": 1e-5,
         "clip_norm": 1.0,
+        "clipping": "flat",
         "seeded": False,
     }
     return PrivacyFacts.model_validate(fields | changes)
@@ -107,6 +108,7 @@ def a_report(**changes: object) -> Report:
         "holdout": "test",
         "method": "ffa-lora",
         "weights": "uniform",
+        "server_momentum": 0.0,
         "model": ModelFacts(
             name="mini", sha256="ef" * 32, lora_rank=8, lora_targets=(), trained_parameters=74114
         ),

@@ -48,6 +48,7 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
         aggregation=AggregationPlan(
             method=method,
             weights=aggregation.weights,
+            server_momentum=aggregation.server_momentum,
             max_update_norm=aggregation.max_update_norm,
         ),
         rounds=RoundsPlan(

@@ -8,14 +8,16 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
+from fedloom.server.aggregation.momentum import with_momentum
 from fedloom.server.aggregation.registry import AGGREGATORS
 from fedloom.server.exchange import Reply, replies
 from fedloom.server.intake import Intake
-from fedloom.server.run.checkpoint import latest_checkpoint, write_checkpoint
+from fedloom.server.run.checkpoint import latest_checkpoint, read_checkpoint, write_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import Journal, RoundEntry
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import QuorumError
+from fedloom.shared.phases import phase_in
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.flower import to_records
 from fedloom.shared.wire.messages import TrainTask
@@ -51,7 +53,8 @@ class FedLoomStrategy(Strategy):
         self._observers = tuple(observers)
         self._journal = Journal(folder.rounds)
         self._aggregator = AGGREGATORS[plan.aggregation.method]()
-        self._current = initial
+        # The velocity of the server's momentum is the difference of the two.
+        self._previous = self._current = initial
 
     def start(
         self,
@@ -93,7 +96,7 @@ class FedLoomStrategy(Strategy):
         sites = {node: site for site, node in self._nodes.items()}
         known = (message for message in replies if message.metadata.src_node_id in sites)
         stream = (Reply(site=sites[m.metadata.src_node_id], message=m) for m in known)
-        self._current = self._aggregate(server_round, stream)[1]
+        self._advance(self._aggregate(server_round, stream)[1])
         return None, None
 
     def configure_evaluate(
@@ -115,12 +118,15 @@ class FedLoomStrategy(Strategy):
 
     def _restore(self) -> int:
         checkpoints, plan_sha256 = self._folder.checkpoints, self._plan.sha256
-        found = latest_checkpoint(checkpoints, plan_sha256)
+        needed = 2 if self._plan.aggregation.server_momentum else 1
+        found = latest_checkpoint(checkpoints, plan_sha256, needed=needed)
         if found is None:
             write_checkpoint(checkpoints, 0, self._initial, plan_sha256)
             return 0
-        self._current = found[1]
-        return found[0]
+        number, self._current = found
+        if needed > 1:
+            self._previous = read_checkpoint(checkpoints, max(0, number - 1), plan_sha256)
+        return number
 
     def _round(self, grid: Grid, number: int) -> None:
         began = time.monotonic()
@@ -136,7 +142,7 @@ class FedLoomStrategy(Strategy):
         )
         self._journal.append(entry)
         write_checkpoint(self._folder.checkpoints, number, following, self._plan.sha256)
-        self._current = following
+        self._advance(following)
         self._observe(number, entry)
 
     def _messages(self, number: int) -> dict[str, Message]:
@@ -162,7 +168,19 @@ class FedLoomStrategy(Strategy):
         if intake.accepted < quorum:
             accepted, faults = intake.accepted, intake.faults()
             raise QuorumError(number, accepted=accepted, quorum=quorum, faults=faults)
-        return intake, self._aggregator.finish()
+        return intake, self._moved(number, self._aggregator.finish())
+
+    def _moved(self, number: int, woven: Adapter) -> Adapter:
+        return with_momentum(
+            woven,
+            trained=phase_in(self._plan, number).layout(woven.layout),
+            current=self._current,
+            previous=self._previous,
+            momentum=self._plan.aggregation.server_momentum,
+        )
+
+    def _advance(self, following: Adapter) -> None:
+        self._previous, self._current = self._current, following
 
     def _observe(self, number: int, entry: RoundEntry | None) -> None:
         for observe in self._observers:

@@ -17,6 +17,7 @@ from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import (
     MOST_NOISE,
     Count,
+    Fraction,
     Integer,
     LoraSection,
     Name,
@@ -44,6 +45,7 @@ class AggregationPlan(Section):
 
     method: Literal["fedit", "ffa-lora"]
     weights: Literal["uniform", "declared"]
+    server_momentum: Fraction = 0.0
     max_update_norm: Annotated[Positive, Field(le=1000)]
 
 

@@ -3,11 +3,12 @@
 import torch
 from opacus.optimizers import DPOptimizer
 
+from fedloom.client.training.clipping import Rescale, flat
 from fedloom.client.training.randomness import Stream
 
 
 class SecureDPOptimizer(DPOptimizer):  # type: ignore[misc]
-    """Clips per unit, sums, adds noise, divides by the expected batch size, steps.
+    """Rescales and clips per unit, sums, adds noise, divides by the expected batch size, steps.
 
     Guarantee: each step that is not skipped releases, over all trained tensors together, the
     Gaussian mechanism of L2 sensitivity `max_grad_norm` and standard deviation
@@ -24,6 +25,7 @@ class SecureDPOptimizer(DPOptimizer):  # type: ignore[misc]
         max_grad_norm: float,
         expected_batch_size: int,
         stream: Stream,
+        rescale: Rescale = flat,
     ) -> None:
         super().__init__(
             optimizer,
@@ -33,6 +35,14 @@ class SecureDPOptimizer(DPOptimizer):  # type: ignore[misc]
             loss_reduction="mean",
         )
         self._stream = stream
+        self._rescale = rescale
+
+    def clip_and_accumulate(self) -> None:
+        """Rescale, then clip and sum as Opacus does: the bound holds whatever `rescale` does."""
+        rows = self.grad_samples
+        if len(rows[0]):
+            self._rescale(rows, self.max_grad_norm)
+        super().clip_and_accumulate()
 
     def add_noise(self) -> None:
         """Noise every summed gradient; the draw replaces Opacus' global generator."""

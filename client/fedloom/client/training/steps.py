@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 
+from fedloom.client.training.clipping import CLIPPINGS
 from fedloom.client.training.optimizer import SecureDPOptimizer
 from fedloom.client.training.per_sample import add_finite, gather_units
 from fedloom.client.training.pieces import ClipGroup, MicroBatch
@@ -115,5 +116,6 @@ def make_step(
             max_grad_norm=plan.privacy.clip_norm,
             expected_batch_size=expected,
             stream=stream,
+            rescale=CLIPPINGS[plan.privacy.clipping],
         )
     )

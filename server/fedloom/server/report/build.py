@@ -46,6 +46,7 @@ def build_report(plan: Plan, findings: Findings) -> Report:
         holdout=findings.holdout,
         method=plan.aggregation.method,
         weights=plan.aggregation.weights,
+        server_momentum=plan.aggregation.server_momentum,
         model=_model_facts(plan, findings.adapter),
         task=TaskFacts(kind=plan.task.kind, labels=plan.task.labels),
         training=_training_facts(plan),
@@ -99,6 +100,7 @@ def _privacy_facts(plan: Plan) -> PrivacyFacts:
         epsilon=privacy.epsilon or max(promised, default=None),
         delta=privacy.delta,
         clip_norm=privacy.clip_norm,
+        clipping=privacy.clipping,
         seeded=privacy.seeded,
     )
 

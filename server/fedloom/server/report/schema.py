@@ -97,6 +97,7 @@ class PrivacyFacts(_Part):
     epsilon: float | None
     delta: float
     clip_norm: float
+    clipping: str
     seeded: bool
 
 
@@ -151,6 +152,7 @@ class Report(_Part):
     holdout: Literal["test", "validation"]
     method: str
     weights: str
+    server_momentum: float
     model: ModelFacts
     task: TaskFacts
     training: TrainingFacts

@@ -51,8 +51,12 @@ def read_checkpoint(folder: Path, round_number: int, plan_sha256: str) -> Adapte
     return Adapter.from_state({name: np.asarray(values) for name, values in state.items()})
 
 
-def latest_checkpoint(folder: Path, plan_sha256: str) -> tuple[int, Adapter] | None:
+def latest_checkpoint(
+    folder: Path, plan_sha256: str, *, needed: int = 1
+) -> tuple[int, Adapter] | None:
     """The newest whole checkpoint with its round, or None when there is none at all.
+
+    The `needed` - 1 before it, as far as there are rounds, are whole too.
 
     A damaged newest one is passed over for the round before: asking the sites for that round
     again returns their sealed updates, so nothing is spent twice.
@@ -64,6 +68,8 @@ def latest_checkpoint(folder: Path, plan_sha256: str) -> tuple[int, Adapter] | N
     fault: CheckpointError | None = None
     for round_number in reversed(rounds):
         try:
+            for before in range(max(0, round_number - needed + 1), round_number):
+                read_checkpoint(folder, before, plan_sha256)
             return round_number, read_checkpoint(folder, round_number, plan_sha256)
         except CheckpointError as error:
             fault = error

@@ -89,8 +89,9 @@ class PrivacyTerms(Section):
 
     `unit` is `record` or the name of a column (patient, customer, author); at most `unit_cap`
     records of a unit, drawn at random, are used in a step. `noise_seed` makes a simulation
-    repeatable and voids the guarantee: every output then says so. Without privacy, the terms
-    that speak of noise mean nothing.
+    repeatable and voids the guarantee: every output then says so. `automatic` clipping brings
+    every unit's gradient to about the clip norm, `flat` only those beyond it. Without privacy,
+    the terms that speak of noise mean nothing.
     """
 
     mode: Literal["dp-sgd", "none"] = "dp-sgd"
@@ -99,6 +100,7 @@ class PrivacyTerms(Section):
     delta: Annotated[Number, Field(ge=LEAST_DELTA, lt=1)] = 1e-5
     # In fp32 the clipped sum and its noise keep their precision well within these.
     clip_norm: Annotated[Number, Field(ge=1e-6, le=1e6)] = 1.0
+    clipping: Literal["flat", "automatic"] = "flat"
     unit: str = Field(default="record", min_length=1)
     unit_cap: Annotated[Count, Field(le=100_000)] = 16
     relation: Literal["add-or-remove-one-unit"] = "add-or-remove-one-unit"
@@ -127,7 +129,9 @@ class PrivacySection(PrivacyTerms):
     def _consistent(self) -> Self:
         given = self.model_fields_set
         if self.mode == "none":
-            clash = sorted(given & {"epsilon", "noise_multiplier", "delta", "clip_norm"})
+            clash = sorted(
+                given & {"epsilon", "noise_multiplier", "delta", "clip_norm", "clipping"}
+            )
             if clash:
                 raise ValueError(f'mode "none" contradicts {", ".join(clash)}, expected neither')
         elif (self.epsilon is None) == (self.noise_multiplier is None):
@@ -190,6 +194,7 @@ class AggregationSection(Section):
 
     method: Literal["fedit", "ffa-lora"] | None = None
     weights: Literal["uniform", "declared"] = "uniform"
+    server_momentum: Fraction = 0.0
     max_update_norm: Annotated[Positive, Field(le=1000)] = 100.0
 
 
