@@ -16,6 +16,7 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedModel,
 )
+from transformers.utils import logging as transformers_logging
 
 from fedloom.client.training.pieces import ClipGroup, clip_groups
 from fedloom.shared.config.sections import LoraSection, PrivacyTerms, TaskSection, TrainingSection
@@ -131,6 +132,7 @@ def plan_of(*, targets: Sequence[str], batch: int, precision: Precision = "fp32"
 
 
 def _from(folder: Path) -> PreTrainedModel:
+    transformers_logging.disable_progress_bar()
     return AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, dtype=torch.float32, attn_implementation="eager"
     )
