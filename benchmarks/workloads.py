@@ -70,9 +70,11 @@ class NextToken:
 
     def losses(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """Shape (batch,)."""
-        logits = model(**batch.inputs).logits.float().transpose(1, 2)
-        by_token = cross_entropy(logits, batch.labels, ignore_index=NO_LOSS, reduction="none")
-        return by_token.sum(dim=1) / (batch.labels != NO_LOSS).sum(dim=1)
+        logits, labels = model(**batch.inputs).logits.float(), batch.labels
+        by_token = cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), ignore_index=NO_LOSS, reduction="none"
+        )
+        return by_token.view_as(labels).sum(dim=1) / (labels != NO_LOSS).sum(dim=1)
 
 
 def encoder(
