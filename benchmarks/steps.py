@@ -11,7 +11,7 @@ import os
 import statistics
 import warnings
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -44,9 +44,9 @@ class Row:
     memory_ratio: float
 
 
-def compare(case: Case, *, repeats: int, at_once: int) -> dict[str, Row]:
-    """All competitors, `at_once` processes at a time; plain PEFT is one of them each time."""
-    others = [name for name in COMPETITORS if name != BASELINE]
+def compare(case: Case, chosen: Sequence[str], *, repeats: int, at_once: int) -> dict[str, Row]:
+    """`chosen` competitors, `at_once` processes at a time; plain PEFT is one of them each time."""
+    others = [name for name in chosen if name != BASELINE]
     size = max(1, at_once - 1)
     found: dict[str, Row] = {}
     for start in range(0, len(others), size):
@@ -88,7 +88,7 @@ def _cases(options: Namespace) -> Iterator[Case]:
         )
 
 
-def _show(case: Case, rows: Mapping[str, Row], share: float) -> None:
+def _show(case: Case, rows: Mapping[str, Row], share: float | None) -> None:
     print(case.title)
     cells = [
         (
@@ -98,10 +98,11 @@ def _show(case: Case, rows: Mapping[str, Row], share: float) -> None:
             f"{rows[name].megabytes:.0f} MB",
             f"{rows[name].memory_ratio:.2f}",
         )
-        for name in COMPETITORS
+        for name in rows
     ]
     print_table(("", "step", "/ PEFT", "peak above model", "/ PEFT"), cells)
-    print(f"drawing noise: {share:.1%} of a private step\n", flush=True)
+    if share is not None:
+        print(f"drawing noise: {share:.1%} of a private step\n", flush=True)
 
 
 def main() -> None:
@@ -110,12 +111,13 @@ def main() -> None:
     parser.add_argument("--causal", metavar="FOLDER", help="a causal model too, or `random`")
     parser.add_argument("--causal-batch", type=int, default=8)
     parser.add_argument("--at-once", type=int, default=len(COMPETITORS), help="processes")
+    parser.add_argument("--only", nargs="+", choices=COMPETITORS, default=list(COMPETITORS))
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     found = {}
     for case in _cases(options):
-        rows = compare(case, repeats=options.repeats, at_once=options.at_once)
-        share = noise_seconds(case) / rows[PRIVATE].seconds
+        rows = compare(case, options.only, repeats=options.repeats, at_once=options.at_once)
+        share = noise_seconds(case) / rows[PRIVATE].seconds if PRIVATE in rows else None
         _show(case, rows, share)
         by_name = {name: asdict(row) for name, row in rows.items()}
         found[case.title] = {"rows": by_name, "noise_share": share}

@@ -17,6 +17,7 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedModel,
 )
+from transformers.utils import logging as transformers_logging
 
 from fedloom.client.training.pieces import ClipGroup, clip_groups
 from fedloom.shared.config.sections import LoraSection, PrivacyTerms, TaskSection, TrainingSection
@@ -71,9 +72,11 @@ class NextToken:
 
     def losses(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """Shape (batch,)."""
-        logits = model(**batch.inputs).logits.float().transpose(1, 2)
-        by_token = cross_entropy(logits, batch.labels, ignore_index=NO_LOSS, reduction="none")
-        return by_token.sum(dim=1) / (batch.labels != NO_LOSS).sum(dim=1)
+        logits, labels = model(**batch.inputs).logits.float(), batch.labels
+        by_token = cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), ignore_index=NO_LOSS, reduction="none"
+        )
+        return by_token.view_as(labels).sum(dim=1) / (labels != NO_LOSS).sum(dim=1)
 
 
 def encoder(
@@ -135,6 +138,7 @@ def plan_of(*, targets: Sequence[str], batch: int, precision: Precision = "fp32"
 
 
 def _from(folder: Path) -> PreTrainedModel:
+    transformers_logging.disable_progress_bar()
     return AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, dtype=torch.float32, attn_implementation="eager"
     )

@@ -4,6 +4,7 @@ False alarms: seeds are fixed, so a run is repeatable; over seeds, each check be
 chance with a probability under 1e-6.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,19 @@ def test_stream_is_aes_in_counter_mode() -> None:
     )
     expected = [(int(word) >> 11) / 2**53 for word in words]
     assert Stream(key).uniform(6).tolist() == expected
+
+
+def test_a_gaussian_is_half_the_sum_of_four_that_share_no_uniform() -> None:
+    """Against Box and Muller spelt out; a cosine in single precision would show."""
+    uniforms = fixed_stream().uniform(24)
+    each = np.array(
+        [
+            math.sqrt(-2 * math.log(1 - first)) * math.cos(2 * math.pi * second)
+            for first, second in zip(uniforms[:12], uniforms[12:], strict=True)
+        ]
+    )
+    expected = each.reshape(4, 3).sum(axis=0) / 2
+    np.testing.assert_allclose(fixed_stream().normal(3), expected, rtol=1e-12)
 
 
 def test_unseeded_tasks_draw_from_the_sites_key_alone(tiny_model: Path) -> None:
