@@ -69,7 +69,8 @@ def _arms(
     yield Arm(
         name="untrained",
         kind="untrained",
-        description="the base model with an untrained head",
+        description="the base model with "
+        + ("the public start" if plan.start_sha256 else "an untrained head"),
         epsilon=None,
         tests=evaluator.adapter(start),
     )
