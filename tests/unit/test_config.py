@@ -139,7 +139,7 @@ def test_a_mistyped_epsilon_never_means_no_privacy(tmp_path: Path) -> None:
         ("[task]", "[rounds]\ntotal = 2.5\n[task]", "rounds.total", "got 2.5", "integer"),
         ("[task]", "[rounds]\ntotal = 0\n[task]", "rounds.total", "got 0", "or equal to 1"),
         ("[task]", "[lora]\ndropout = 1.0\n[task]", "lora.dropout", "got 1.0", "less than 1"),
-        ("[task]", "lora = 3\n[task]", "lora", "got 3", "LoraSection"),
+        ("[task]", "lora = 3\n[task]", "lora", "got 3", "LoraRequest"),
         ('path = "model"', "path = 3", "model.path", "got 3", "valid string"),
         ('["negative", "positive"]', '["one"]', "task", "labels are ['one']", "at least 2"),
         ('["negative", "positive"]', "[]", "task", "labels are []", "at least 2"),

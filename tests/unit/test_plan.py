@@ -89,6 +89,7 @@ CHANGES: dict[str, object] = {
     "lora.rank": 9,
     "lora.init_seed": 1,
     "lora.last_layers": 1,
+    "start_sha256": "cd" * 32,
     "privacy.noise_multiplier": 1.0000000000000002,
     "privacy.delta": 2e-5,
     "privacy.clip_norm": 2.0,

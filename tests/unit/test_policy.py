@@ -156,6 +156,16 @@ def test_steps_add_up_over_plans() -> None:
     check_task(a_task(), a_config(max_steps=STEPS * ROUNDS + 1), spent)
 
 
+def test_a_first_round_from_another_start_than_the_plans_is_refused() -> None:
+    plan = a_plan(start_sha256=a_task().adapter.sha256)
+    check_task(a_task(plan=plan), a_config(), NOTHING)
+    other = a_task(plan=plan, seed=1)
+    with pytest.raises(SiteRefusal) as caught:
+        check_task(other, a_config(), NOTHING)
+    assert caught.value.rule == "start"
+    check_task(a_task(plan=plan, seed=1, round_number=2), a_config(), NOTHING)
+
+
 def test_head_rounds_are_charged_by_their_own_steps() -> None:
     """A plan that counts its long head rounds as short ones would take what it did not ask for."""
     training = a_training(head_rounds=1, head_local_steps=500)

@@ -110,7 +110,12 @@ def a_report(**changes: object) -> Report:
         "weights": "uniform",
         "server_momentum": 0.0,
         "model": ModelFacts(
-            name="mini", sha256="ef" * 32, lora_rank=8, lora_targets=(), trained_parameters=74114
+            name="mini",
+            sha256="ef" * 32,
+            start_sha256=None,
+            lora_rank=8,
+            lora_targets=(),
+            trained_parameters=74114,
         ),
         "task": TaskFacts(kind="classification", labels=("negative", "positive")),
         "training": TrainingFacts(

@@ -10,7 +10,7 @@ from fedloom.server.initial import initial_adapter
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.strategy import FedLoomStrategy, RoundObserver
 
-RUN_FOLDER, MODEL_FOLDER = "run-folder", "model-folder"
+RUN_FOLDER, MODEL_FOLDER, START_FOLDER = "run-folder", "model-folder", "start-folder"
 # Nodes may still be loading their libraries when they are asked who they are.
 DISCOVERY_SECONDS = 180.0
 
@@ -23,13 +23,14 @@ def make_server_app(*observers: RoundObserver) -> ServerApp:
     def main(grid: Grid, context: Context) -> None:
         folder = RunFolder(Path(str(context.run_config[RUN_FOLDER])))
         model = Path(str(context.run_config[MODEL_FOLDER]))
+        start = str(context.run_config.get(START_FOLDER, ""))
         plan = folder.read_plan()
         with folder.locked():
             strategy = FedLoomStrategy(
                 plan,
                 folder,
                 nodes=discover_sites(grid, deadline_seconds=DISCOVERY_SECONDS),
-                initial=initial_adapter(plan, model),
+                initial=initial_adapter(plan, model, Path(start) if start else None),
                 observers=observers,
             )
             strategy.summary()

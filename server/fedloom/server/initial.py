@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fedloom.server.start import check_start, read_start
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import ModelError
 from fedloom.shared.model.base import fingerprint
@@ -31,15 +32,24 @@ def check_model(plan: Plan, folder: Path) -> None:
         )
 
 
-def initial_adapter(plan: Plan, folder: Path) -> Adapter:
+def initial_adapter(plan: Plan, folder: Path, start: Path | None = None) -> Adapter:
     """LoRA's random A, zero B, and a random head where the model has none; from the plan's seed.
 
+    Or, where the plan names a start, the adapter in the folder `start`.
+
     Raises:
-        ModelError: the folder holds another model than the plan's.
+        ModelError: a folder holds another model or start than the plan's.
     """
     check_model(plan, folder)
     base = make_task(plan.task).load(folder, seed=plan.lora.init_seed)
-    return read_adapter(live_parameters(attach_lora(base, plan.lora)))
+    fresh = read_adapter(live_parameters(attach_lora(base, plan.lora)))
+    if plan.start_sha256 is None:
+        return fresh
+    if start is None:
+        raise ModelError(f"adapter {plan.start_sha256[:12]}…: not at hand, expected lora.start")
+    found = read_start(start, plan.lora)
+    check_start(found, start, plan, fresh.layout)
+    return found
 
 
 def save_adapter(plan: Plan, folder: Path, adapter: Adapter, *, target: Path) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from fedloom.server.initial import initial_adapter
 from fedloom.server.precision import decide_precision
+from fedloom.server.start import read_start
 from fedloom.shared.config.federation import FederationConfig
 from fedloom.shared.config.sections import (
+    LoraSection,
     PrivacySection,
     PrivacyTerms,
     SiteSection,
@@ -28,11 +30,13 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
     Raises:
         PlanError: a site is smaller than the expected batch, delta is too large for a site, or
             no noise gives the epsilon, or the model has no head for head rounds.
-        ModelError: the model cannot be loaded, which is tried only for head rounds.
+        ModelError: the start does not fit the model; or it cannot be loaded, which is tried for
+            a start and for head rounds only.
     """
     sites = config.data.sites
     _check_sizes(config, units)
     aggregation = config.aggregation
+    start = config.lora.start
     method = aggregation.method or ("ffa-lora" if config.privacy.private else "fedit")
     plan = Plan(
         name=config.federation.name,
@@ -42,7 +46,8 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
             max_length=config.model.max_length,
         ),
         task=config.task,
-        lora=config.lora,
+        lora=LoraSection(**config.lora.model_dump(exclude={"start"})),
+        start_sha256=None if start is None else read_start(start, config.lora).sha256,
         privacy=PrivacyTerms(**config.privacy.model_dump()),
         training=_decided(config.training),
         aggregation=AggregationPlan(
@@ -58,13 +63,9 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
         ),
         sites=tuple(_site_plan(config, site, units[site.name]) for site in sites),
     )
-    _check_head(plan, model)
+    if start is not None or plan.training.head_rounds:
+        phase_in(plan, 1).layout(initial_adapter(plan, model, start).layout)
     return plan
-
-
-def _check_head(plan: Plan, model: Path) -> None:
-    if plan.training.head_rounds:
-        phase_in(plan, 1).layout(initial_adapter(plan, model).layout)
 
 
 def _decided(training: TrainingSection) -> TrainingSection:

@@ -73,13 +73,17 @@ class SitePlan(Section):
 
 
 class Plan(Section):
-    """One run of a federation."""
+    """One run of a federation.
+
+    `start_sha256` names the adapter that round 1 starts from; None where that is a fresh one.
+    """
 
     format: Literal[1] = 1
     name: Name
     model: ModelPlan
     task: TaskSection
     lora: LoraSection
+    start_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     privacy: PrivacyTerms
     training: TrainingSection
     aggregation: AggregationPlan

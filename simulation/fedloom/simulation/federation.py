@@ -17,7 +17,7 @@ from fedloom.client.site.config import (
     SourceSettings,
     SplitSettings,
 )
-from fedloom.server.app import MODEL_FOLDER, RUN_FOLDER, make_server_app
+from fedloom.server.app import MODEL_FOLDER, RUN_FOLDER, START_FOLDER, make_server_app
 from fedloom.server.initial import save_adapter
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
@@ -76,6 +76,7 @@ def run_federation(
     run_config: UserConfig = {
         RUN_FOLDER: str(folder.path),
         MODEL_FOLDER: str(prepared.model),
+        START_FOLDER: str(prepared.config.lora.start or ""),
     }
     context = Context(
         run_id=RUN_ID, node_id=0, node_config={}, state=RecordDict(), run_config=run_config

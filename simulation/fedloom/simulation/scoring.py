@@ -1,6 +1,6 @@
 """Scores every arm of a study on the same held-out records."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -15,7 +15,13 @@ from fedloom.simulation.arms import TrainedArm
 from fedloom.simulation.prepare import Prepared
 from fedloom.simulation.progress import Progress
 
-_UNTRAINED = MappingProxyType({"classification": "the base model with an untrained head"})
+_UNTRAINED: Mapping[str, str] = MappingProxyType(
+    {
+        "classification": "the base model with an untrained head",
+        "causal-lm": "the base model as it is",
+        "seq2seq": "the base model as it is",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +79,7 @@ def _arms(
     yield Arm(
         name="untrained",
         kind="untrained",
-        description=_UNTRAINED.get(plan.task.kind, "the base model as it is"),
+        description="the public start" if plan.start_sha256 else _UNTRAINED[plan.task.kind],
         epsilon=None,
         tests=evaluator.adapter(start),
     )

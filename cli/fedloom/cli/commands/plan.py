@@ -26,7 +26,8 @@ def command(federation: Path, as_toml: bool, online: bool) -> None:
     if as_toml:
         click.echo(prepared.plan.to_toml())
         return
-    layout = initial_adapter(prepared.plan, prepared.model).layout
+    start = prepared.config.lora.start
+    layout = initial_adapter(prepared.plan, prepared.model, start).layout
     for line in _lines(prepared.plan, layout):
         click.echo(line)
 
@@ -39,6 +40,7 @@ def _lines(plan: "Plan", layout: "AdapterLayout") -> list[str]:
     return [
         f"plan     {plan.sha256}",
         f"model    {plan.model.name}, sha256 {plan.model.sha256}",
+        f"start    {plan.start_sha256 or 'fresh'}",
         f"privacy  {_promise(plan)}",
         f"batch    {plan.training.expected_batch_size} expected",
         f"bytes    {layout.nbytes:,} down for each site and round; up as each round trains",

@@ -36,6 +36,9 @@ def check_task(task: TrainTask, config: SiteConfig, facts: Facts) -> None:
         raise SiteRefusal("base-model", asked=task.plan.model.sha256, allowed=facts.model_sha256)
     if task.round > task.plan.rounds.total:
         raise SiteRefusal("round", asked=task.round, allowed=task.plan.rounds.total)
+    start = task.plan.start_sha256
+    if task.round == 1 and start is not None and task.adapter.sha256 != start:
+        raise SiteRefusal("start", asked=task.adapter.sha256, allowed=start)
     if task.plan.task.labels != config.labels:
         # A label set of the server's choosing would ask which labels the records hold.
         raise SiteRefusal("labels", asked=task.plan.task.labels, allowed=config.labels)

@@ -65,6 +65,7 @@ def _model_facts(plan: Plan, adapter: Adapter) -> ModelFacts:
     return ModelFacts(
         name=plan.model.name,
         sha256=plan.model.sha256,
+        start_sha256=plan.start_sha256,
         lora_rank=plan.lora.rank,
         lora_targets=plan.lora.targets,
         trained_parameters=phases_of(plan)[-1].layout(adapter.layout).size,

@@ -49,10 +49,11 @@ class Arm(_Part):
 
 
 class ModelFacts(_Part):
-    """The base model by name and fingerprint, and the adapter on it."""
+    """The base model by name and fingerprint, and the adapter on it, by its public start if any."""
 
     name: str
     sha256: str
+    start_sha256: str | None
     lora_rank: int
     lora_targets: tuple[str, ...]
     trained_parameters: int

@@ -11,7 +11,7 @@ from fedloom.shared.config.sections import (
     DataSection,
     EvaluationSection,
     FederationSection,
-    LoraSection,
+    LoraRequest,
     ModelSection,
     PrivacySection,
     RoundsSection,
@@ -29,7 +29,7 @@ class FederationConfig(Section):
     federation: FederationSection
     model: ModelSection
     task: TaskSection
-    lora: LoraSection = LoraSection()
+    lora: LoraRequest = LoraRequest()
     data: DataSection
     privacy: PrivacySection
     training: TrainingSection = TrainingSection()
@@ -88,6 +88,9 @@ def missing_files(config: FederationConfig) -> list[str]:
         for site in config.data.sites
         if not site.path.is_file()
     ]
+    start = config.lora.start
+    if start is not None and not is_folder(start):
+        absent.insert(0, f"lora.start: no folder {start}")
     model = config.model.path
     if not is_folder(Path(model)) and model.startswith((".", "/", "~")):
         absent.insert(0, f"model.path: no folder {model}")
@@ -102,4 +105,7 @@ def _anchored(config: FederationConfig, folder: Path) -> FederationConfig:
     if is_folder(folder / model.path):
         model = model.model_copy(update={"path": str(folder / model.path)})
     data = config.data.model_copy(update={"sites": sites})
-    return config.model_copy(update={"data": data, "model": model})
+    lora = config.lora
+    if lora.start is not None:
+        lora = lora.model_copy(update={"start": folder / lora.start})
+    return config.model_copy(update={"data": data, "model": model, "lora": lora})

@@ -84,6 +84,13 @@ class LoraSection(Section):
     init_seed: Annotated[Integer, Field(ge=0, lt=2**63)] = 0
 
 
+class LoraRequest(LoraSection):
+    """`[lora]` as people ask for it: `start` is a PEFT folder made from public data alone, from
+    which the first round starts; the plan has its digest."""
+
+    start: Path | None = None
+
+
 class PrivacyTerms(Section):
     """What each site promises to each privacy unit over the whole run.
 

@@ -70,6 +70,11 @@ class AdapterCard(Section):
         )
 
 
+def has_card(folder: Path) -> bool:
+    """Whether an adapter folder was made by FedLoom."""
+    return (folder / _NAME).is_file()
+
+
 def privacy_in_words(plan: Plan) -> str:
     """One line for people: what the plan promises to whom."""
     privacy = plan.privacy
