@@ -32,7 +32,7 @@ class Costs:
 
 
 def measure_apart(setups: Mapping[str, Setup], *, repeats: int) -> Costs:
-    """Each work once untimed, then A B C A B C …; seconds as in `common.in_turn`."""
+    """Each work once untimed, then then A B C A B C …, in processor time."""
     with ExitStack() as undo:
         workers = {name: undo.enter_context(_Worker(setup)) for name, setup in setups.items()}
         for worker in workers.values():

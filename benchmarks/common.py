@@ -25,16 +25,15 @@ def parser_of(doc: str | None, *, json_name: str) -> ArgumentParser:
 
 
 def in_turn(works: Mapping[str, Work], *, repeats: int) -> Times:
-    """Seconds of each work, A B C A B C …, after one untimed turn.
+    """Seconds of each work, A A B B C C A A …, of which the first of a pair is not timed.
 
-    Processor time of this process, which runs one thread: other work on the machine does not
-    lengthen it.
+    It pays for the memory that the work before had given back. Processor time of this process,
+    which runs one thread: other work on the machine does not lengthen it.
     """
-    for work in works.values():
-        work()
     found: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
         for name, work in works.items():
+            work()
             found[name].append(seconds(work))
     return found
 

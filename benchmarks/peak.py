@@ -3,11 +3,13 @@
 The peak is torch.mm of two large squares. Parts are timed in turn, each by itself, forward and
 backward, on input of the shape that it has in a step. Operations of the matrix products are
 counted by hand, a multiplication with an addition as two; what has no products has none. LoRA's
-time is that of a layer with it less that of one without, elementwise parts likewise.
+time is that of the linear layers with it less that of those without in the same turn, that of
+elementwise parts likewise: differences of larger figures, good to a few percent of a step.
 
     python -m benchmarks.peak [--batch 16]
 """
 
+import statistics
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +20,7 @@ import torch
 from torch import nn
 
 from benchmarks.cases import ENCODER_TARGETS, demo_config
-from benchmarks.common import Work, in_turn, medians, parser_of, print_table, write_json
+from benchmarks.common import Times, Work, in_turn, medians, parser_of, print_table, write_json
 from benchmarks.competitors import Terms, optimizer_of, ours_private, private_step, tuned_model
 from benchmarks.workloads import Precision, Workload, encoder
 from fedloom.client.training.lora_layers import fuse_lora
@@ -52,15 +54,16 @@ def parts_of(workload: Workload, *, repeats: int) -> dict[str, Part]:
         "clipping, noise, optimizer": _clipping(workload),
         WHOLE: ours_private(workload, Terms()).step,
     }
-    took = medians(in_turn(works, repeats=repeats))
+    times = in_turn(works, repeats=repeats)
+    took = medians(times)
     config = workload.load().model.config
     layers, count = config.num_hidden_layers, _operations(config, workload)
     each = {
         "attention: projections": took["projections"],
-        "attention: scores, softmax, norm": took["attention"] - took["projections"],
+        "attention: scores, softmax, norm": _less(times, "attention", "projections"),
         "MLP: products": took["products"],
-        "MLP: GELU, norm": took["mlp"] - took["products"],
-        "LoRA, by example": took["tuned layer"] - took["attention"] - took["mlp"],
+        "MLP: GELU, norm": _less(times, "mlp", "products"),
+        "LoRA, by example": _less(times, "tuned", "bare"),
     }
     parts = {name: Part(seconds=layers * at, operations=count[name]) for name, at in each.items()}
     rest = ("embedding", "clipping, noise, optimizer")
@@ -68,12 +71,19 @@ def parts_of(workload: Workload, *, repeats: int) -> dict[str, Part]:
     return parts | {WHOLE: Part(seconds=took[WHOLE], operations=sum(count.values()))}
 
 
+def _less(times: Times, whole: str, *parts: str) -> float:
+    """What `whole` takes beyond `parts` in the same turn, the median over turns."""
+    columns = zip(times[whole], *(times[part] for part in parts), strict=True)
+    return statistics.median(first - sum(rest) for first, *rest in columns)
+
+
 def _layer_works(workload: Workload) -> dict[str, Work]:
     layer = workload.load().model.requires_grad_(False).bert.encoder.layer[0]
     tuned, _ = tuned_model(workload, Terms())
     fuse_lora(tuned, per_example=True)
-    tuned_layer = tuned.get_base_model().bert.encoder.layer[0]
-    linears = (*_of_attention(layer), layer.intermediate.dense, layer.output.dense)
+    tuned_linears = _linears(tuned.get_base_model().bert.encoder.layer[0])
+    linears = _linears(layer)
+    chosen = [at for at, own in enumerate(tuned_linears) if type(own) is not nn.Linear]
     shape = (len(workload.examples), len(workload.examples[0].tokens))
     wide = [torch.randn(*shape, at.in_features) for at in linears]
     hidden, half = wide[0], workload.plan.training.precision == "bf16"
@@ -86,13 +96,16 @@ def _layer_works(workload: Workload) -> dict[str, Work]:
         "attention": both_ways([layer.attention], [hidden]),
         "products": both_ways(linears[4:], wide[4:]),
         "mlp": lambda: _both_ways(layer.feed_forward_chunk, hidden, half=half),
-        "tuned layer": both_ways([tuned_layer], [hidden]),
+        "tuned": both_ways([tuned_linears[at] for at in chosen], [wide[at] for at in chosen]),
+        "bare": both_ways([linears[at] for at in chosen], [wide[at] for at in chosen]),
     }
 
 
-def _of_attention(layer: nn.Module) -> tuple[nn.Linear, ...]:
+def _linears(layer: nn.Module) -> tuple[nn.Module, ...]:
+    """The four of attention, then the two of the MLP."""
     own = layer.attention
-    return own.self.query, own.self.key, own.self.value, own.output.dense
+    projections = (own.self.query, own.self.key, own.self.value, own.output.dense)
+    return (*projections, layer.intermediate.dense, layer.output.dense)
 
 
 def _both_ways(forward: Callable[..., object], x: torch.Tensor, *, half: bool) -> None:
