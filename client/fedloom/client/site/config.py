@@ -69,8 +69,14 @@ class CacheSettings(Section):
     keep: bool = False
 
 
+class ComputeSettings(Section):
+    """Where the site computes; `auto` takes a CUDA device where there is one."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
 class SiteConfig(Section):
-    """One site: its name, model, records, public size, state folder, policy and cache."""
+    """One site: its name, model, records, public size, state folder, policy, cache, device."""
 
     name: Name
     model: Path
@@ -81,6 +87,7 @@ class SiteConfig(Section):
     split: SplitSettings
     policy: PolicySettings = PolicySettings()
     cache: CacheSettings = CacheSettings()
+    compute: ComputeSettings = ComputeSettings()
 
     def record_source(self) -> RecordSource:
         """The records' place in the shape that readers take."""

@@ -58,7 +58,11 @@ class SiteService:
         model_sha256 = self._trainers.fingerprint(self._config.model)
         check_task(task, self._config, Facts(model_sha256=model_sha256, spent=before))
         trainer = self._trainers.trainer(
-            task.plan, task.round, self._config.model, checks=self._checks
+            task.plan,
+            task.round,
+            self._config.model,
+            device=self._config.compute.device,
+            checks=self._checks,
         )
         trainer.load(task.adapter)
         units = self._examples.units(task.plan, trainer)

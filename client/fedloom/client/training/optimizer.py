@@ -49,6 +49,6 @@ class SecureDPOptimizer(DPOptimizer):  # type: ignore[misc]
         deviation = self.noise_multiplier * self.max_grad_norm
         for parameter in self.params:
             draw = self._stream.normal(parameter.numel()) * deviation
-            noise = torch.from_numpy(draw).view_as(parameter)
+            noise = torch.from_numpy(draw).view_as(parameter).to(parameter.device)
             noised = parameter.summed_grad.double() + noise
             parameter.grad = noised.to(parameter.dtype)

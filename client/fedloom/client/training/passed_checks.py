@@ -50,6 +50,7 @@ def _deciding(plan: Plan, phase: Phase) -> Mapping[str, object]:
         "precision": plan.training.precision,
         "libraries": {name: version(name) for name in _LIBRARIES},
         "processor": torch.backends.cpu.get_cpu_capability(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "code": _code(),
     }
 

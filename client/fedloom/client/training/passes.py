@@ -23,6 +23,7 @@ class Passes:
 
     def __init__(self, model: nn.Module, task: Task, tokenizer: Tokenizer, precision: str) -> None:
         self._model = model
+        self._device = next(model.parameters()).device
         self._task = task
         self._tokenizer = tokenizer
         self.precision = precision
@@ -39,7 +40,8 @@ class Passes:
     def replayed(self, prefix: FrozenPrefix, hidden: Hidden, piece: MicroBatch) -> torch.Tensor:
         """The same with the layers below the cut replaced by their kept output."""
         batch = self._collated(piece)
-        states = hidden.gather(piece, batch.inputs["attention_mask"]).float()
+        real = batch.inputs["attention_mask"].cpu()
+        states = hidden.gather(piece, real).to(self._device).float()
         with prefix.replaying(states):
             return self._shared(piece, batch)
 
@@ -47,9 +49,8 @@ class Passes:
         """What arrives at the cut."""
         batch = self._collated(piece)
         hidden = prefix.capture(lambda: self._losses(batch))
-        return Captured(
-            hidden=hidden.to(_KEPT_IN[self.precision]), real=batch.inputs["attention_mask"]
-        )
+        kept = hidden.to(_KEPT_IN[self.precision]).cpu()
+        return Captured(hidden=kept, real=batch.inputs["attention_mask"].cpu())
 
     def prefix(self, piece: MicroBatch) -> FrozenPrefix | None:
         """Where the model can be cut."""
@@ -57,12 +58,12 @@ class Passes:
         return find_prefix(self._model, lambda: self._losses(batch))
 
     def _collated(self, piece: MicroBatch) -> Batch:
-        return self._task.collate(piece.examples, self._tokenizer)
+        return self._task.collate(piece.examples, self._tokenizer).to(self._device)
 
     def _losses(self, batch: Batch) -> torch.Tensor:
         half = self.precision == "bf16"
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=half):
             return self._task.losses(self._model, batch)
 
     def _shared(self, piece: MicroBatch, batch: Batch) -> torch.Tensor:
-        return self._losses(batch) * torch.tensor(piece.shares)
+        return self._losses(batch) * torch.tensor(piece.shares, device=self._device)

@@ -36,7 +36,7 @@ def gather_units(grad_sample: torch.Tensor, unit_of: torch.Tensor, units: int) -
     Takes over `grad_sample`, which is overwritten.
     """
     finite = _finite(grad_sample.float().contiguous())
-    if torch.equal(unit_of, torch.arange(units)):
+    if torch.equal(unit_of, torch.arange(units, device=unit_of.device)):
         return finite
     summed = finite.new_zeros((units, *finite.shape[1:]))
     return _finite(summed.index_add_(0, unit_of, finite))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fedloom.client.training.device import DeviceChoice
 from fedloom.client.training.passed_checks import PassedChecks
 from fedloom.client.training.trainer import Trainer
 from fedloom.shared.model.base import deciding_files, fingerprint
@@ -55,7 +56,13 @@ class TrainerPool:
             raise
 
     def trainer(
-        self, plan: Plan, round_number: int, folder: Path, *, checks: PassedChecks
+        self,
+        plan: Plan,
+        round_number: int,
+        folder: Path,
+        *,
+        device: DeviceChoice,
+        checks: PassedChecks,
     ) -> Trainer:
         """The trainer of the phase of `plan` that the round lies in, on the model in `folder`.
 
@@ -65,7 +72,8 @@ class TrainerPool:
             ModelError, TrainingError: the model cannot be loaded or cannot train privately.
         """
         phase = phase_in(plan, round_number)
-        key = f"{plan.sha256}/{phase.trains}/{folder}"
+        key = f"{plan.sha256}/{phase.trains}/{device}/{folder}"
         if key not in self._trainers:
-            self._trainers = {key: Trainer(plan, folder, round_number, checks=checks)}
+            trainer = Trainer(plan, folder, round_number, device=device, checks=checks)
+            self._trainers = {key: trainer}
         return self._trainers[key]

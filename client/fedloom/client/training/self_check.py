@@ -61,7 +61,7 @@ def randomise(trained: Mapping[str, nn.Parameter]) -> None:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in trained.values():
-            parameter.normal_(std=_START, generator=generator)
+            parameter.copy_(_START * torch.randn(parameter.shape, generator=generator))
 
 
 def same_losses(losses: Losses, others: Losses, probe: Probe) -> bool:
@@ -155,7 +155,7 @@ def _rows(parameter: nn.Parameter, alone: Sequence[MicroBatch]) -> torch.Tensor:
     if isinstance(rows, torch.Tensor) and rows.shape == expected:
         return rows.detach().float().clone()
     # No hook fired: right only if no gradient arrives either, which the comparison shows.
-    return torch.zeros(expected)
+    return parameter.new_zeros(expected)
 
 
 def _single(

@@ -47,7 +47,7 @@ class PrivateStep:
             self._optimizer.step()
             self._optimizer.zero_grad()
         for parameter in self._optimizer.params:
-            parameter.grad_sample = torch.zeros((0, *parameter.shape))
+            parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
         self._optimizer.signal_skip_step(do_skip=False)
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -57,7 +57,7 @@ class PrivateStep:
         sums: dict[torch.Tensor, torch.Tensor] = {}
         for piece in group:
             torch.autograd.backward(losses(piece).sum())
-            unit_of = torch.tensor(piece.unit_of)
+            unit_of = torch.tensor(piece.unit_of, device=self._optimizer.params[0].device)
             for parameter in self._optimizer.params:
                 rows = gather_units(parameter.grad_sample, unit_of, piece.units)
                 sums[parameter] = add_finite(sums[parameter], rows) if parameter in sums else rows

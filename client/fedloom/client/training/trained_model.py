@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from fedloom.client.training.device import DeviceChoice, choose_device
 from fedloom.client.training.hidden_states import Given
 from fedloom.client.training.lora_layers import fuse_lora, without_dropout
 from fedloom.client.training.lowered import lower_frozen
@@ -47,12 +48,18 @@ class TrainedModel:
     """
 
     def __init__(
-        self, plan: Plan, folder: Path, phase: Phase, *, checks: PassedChecks | None = None
+        self,
+        plan: Plan,
+        folder: Path,
+        phase: Phase,
+        *,
+        device: DeviceChoice = "cpu",
+        checks: PassedChecks | None = None,
     ) -> None:
         self.task = make_task(plan.task)
         base = self.task.load(folder, seed=plan.lora.init_seed)
         self.tokenizer = base.tokenizer
-        model = attach_lora(base, plan.lora)
+        model = attach_lora(base, plan.lora).to(choose_device(device))
         self._parameters = live_parameters(model)
         self.start = read_adapter(self._parameters)
         self.trained = phase.layout(self.start.layout)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fedloom.client.training.device import DeviceChoice
 from fedloom.client.training.hidden_states import Hidden, HiddenStates
 from fedloom.client.training.passed_checks import PassedChecks
 from fedloom.client.training.pieces import ClipGroup, MicroBatch, clip_groups
@@ -40,11 +41,12 @@ class Trainer:
         folder: Path,
         round_number: int = 1,
         *,
+        device: DeviceChoice = "cpu",
         checks: PassedChecks | None = None,
     ) -> None:
         self._plan = plan
         self.phase = phase_in(plan, round_number)
-        self._model = TrainedModel(plan, folder, self.phase, checks=checks)
+        self._model = TrainedModel(plan, folder, self.phase, device=device, checks=checks)
 
     @property
     def trained(self) -> AdapterLayout:

@@ -58,7 +58,10 @@ def live_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 def read_adapter(parameters: Mapping[str, torch.nn.Parameter]) -> Adapter:
     """Copy the current values out."""
     return Adapter.from_state(
-        {name: values.detach().numpy().astype(np.float32) for name, values in parameters.items()}
+        {
+            name: values.detach().cpu().numpy().astype(np.float32)
+            for name, values in parameters.items()
+        }
     )
 
 

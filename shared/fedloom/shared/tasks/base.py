@@ -45,6 +45,11 @@ class Batch:
     inputs: Mapping[str, torch.Tensor]
     labels: torch.Tensor
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same on `device`."""
+        inputs = {name: values.to(device) for name, values in self.inputs.items()}
+        return Batch(inputs=inputs, labels=self.labels.to(device))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
