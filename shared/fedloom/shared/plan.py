@@ -31,6 +31,8 @@ from fedloom.shared.config.sections import (
 )
 from fedloom.shared.errors import PlanError
 
+_MILESTONES = 10
+
 
 class ModelPlan(Section):
     """The base model by content: `sha256` is its fingerprint, `name` is for people."""
@@ -55,6 +57,12 @@ class RoundsPlan(Section):
     total: Steps
     quorum: Count
     deadline_seconds: Positive
+
+    @property
+    def milestones(self) -> tuple[int, ...]:
+        """0, the last round, and rounds evenly between: for showing how a run goes."""
+        points = min(self.total, _MILESTONES)
+        return tuple(step * self.total // points for step in range(points + 1))
 
 
 class SitePlan(Section):

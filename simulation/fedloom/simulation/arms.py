@@ -42,9 +42,10 @@ def _non_private(prepared: Prepared) -> TrainedArm:
     method = prepared.plan.aggregation.method
     aggregation = config.aggregation.model_copy(update={"method": method})
     rate = config.evaluation.non_private_learning_rate
+    head_rate = config.evaluation.non_private_head_learning_rate
     # Without clipping a gradient keeps its own size, so the best rate is another one.
     training = config.training.model_copy(
-        update={"learning_rate": rate, "head_learning_rate": None} if rate else {}
+        update={"learning_rate": rate, "head_learning_rate": head_rate} if rate else {}
     )
     variant = config.model_copy(
         update={"privacy": plain, "aggregation": aggregation, "training": training}

@@ -43,8 +43,7 @@ def score_study(
     plan, evaluation = prepared.plan, prepared.config.evaluation
     predictor = Predictor(plan, prepared.model, batch_size=evaluation.batch_size)
     evaluator = Evaluator(predictor, prepared.tests, resamples=evaluation.bootstrap)
-    with_curve = evaluation.curve_records > 0
-    rounds = range(plan.rounds.total + 1) if with_curve else range(0)
+    rounds = plan.rounds.milestones if evaluation.curve_records else ()
     progress.stage("score adapters", 3 + len(trained) + len(rounds))
     arms = []
     for arm in _arms(prepared, folder, evaluator, final, trained):

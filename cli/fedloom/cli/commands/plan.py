@@ -86,14 +86,15 @@ def _promise(plan: "Plan") -> str:
 def _site_lines(plan: "Plan", sizes: Sequence[int]) -> list[str]:
     from fedloom.server.planning import epsilon_by_round, noise_to_signal
 
-    spent = epsilon_by_round(plan)
+    spent, shown = epsilon_by_round(plan), plan.rounds.milestones[1:]
     lines = [
         f"{'site':<16}{'units':>8}{'rate':>9}{'noise':>8}{'noise/signal':>14}{'steps':>7}"
-        "  epsilon by round"
+        f"  epsilon after round {', '.join(map(str, shown))}"
     ]
     for site in plan.sites:
         loud = ", ".join(f"{noise_to_signal(plan, site, size):.2f}" for size in sizes)
-        by_round = " ".join(f"{value:.2f}" for value in spent.get(site.name, ())) or "none"
+        values = spent.get(site.name, ())
+        by_round = " ".join(f"{values[at - 1]:.2f}" for at in shown if values) or "none"
         lines.append(
             f"{site.name:<16}{site.declared_units:>8}{site.sample_rate:>9.4f}"
             f"{site.noise_multiplier:>8.3f}{loud:>14}"

@@ -253,7 +253,8 @@ class EvaluationSection(Section):
 
     `holdout = "validation"` sets the test units aside untouched and scores a part of the rest:
     for choosing hyperparameters. `curve_records` bounds the records scored after each round.
-    `non_private_learning_rate` is for the comparison without privacy, which wants its own.
+    `non_private_learning_rate` is for the comparison without privacy, which wants its own, as
+    `non_private_head_learning_rate` is for its head.
     """
 
     holdout: Literal["test", "validation"] = "test"
@@ -263,3 +264,4 @@ class EvaluationSection(Section):
     bootstrap: Annotated[Integer, Field(ge=100, le=100_000)] = 1000
     batch_size: Count = 64
     non_private_learning_rate: Rate | None = None
+    non_private_head_learning_rate: Rate | None = None
