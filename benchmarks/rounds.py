@@ -179,7 +179,7 @@ def _hidden(trainer: Trainer, units: TrainingUnits) -> Hidden | None:
     folder = Path(tempfile.mkdtemp(prefix="fedloom-benchmark-"))
     try:
         # The mapped file stays readable once it has lost its name.
-        return trainer.hidden_states(units.examples, folder, max_bytes=_NO_LIMIT)
+        return trainer.hidden_states(units.examples, folder, expected=10, max_bytes=_NO_LIMIT)
     finally:
         shutil.rmtree(folder)
 

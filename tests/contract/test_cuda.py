@@ -57,7 +57,9 @@ def test_kept_states_of_a_causal_model_give_the_processor_s_update(tmp_path: Pat
         trainer = Trainer(plan, model, device=device)
         warmed(trainer, plan, model)
         units = units_of(trainer, questions(20, free=True))
-        hidden = trainer.hidden_states(units.examples, tmp_path / device, max_bytes=10**9)
+        hidden = trainer.hidden_states(
+            units.examples, tmp_path / device, expected=10, max_bytes=10**9
+        )
         assert hidden is not None
         updates.append(trainer.train(plan.sites[0], units, stream=fixed_stream(), hidden=hidden))
     np.testing.assert_allclose(updates[0], updates[1], atol=1e-4)

@@ -12,7 +12,13 @@ import pytest
 import torch
 from peft import PeftModel
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    OPTConfig,
+    OPTForCausalLM,
+)
 
 from fedloom.client.training.trainer import Trainer
 from fedloom.server.evaluator.predict import Predictor
@@ -29,6 +35,7 @@ from tests.support.language import (
     write_tiny_gpt2,
     write_tiny_llama,
     write_tiny_t5,
+    write_word_tokenizer,
 )
 from tests.support.training import fixed_stream, make_plan, site_plan, units_of, warmed
 
@@ -232,11 +239,15 @@ def test_prompts_too_long_lose_their_beginning_and_keep_their_answer(
     assert np.isfinite(delta).all()
 
 
-def test_a_record_that_the_template_cannot_say_teaches_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["says so", "stumbles"])
+def test_a_record_that_the_template_cannot_say_teaches_nothing(tmp_path: Path, how: str) -> None:
     """Catches a template's error that reaches the server as a failed round: one bit of a record."""
     made = make(FAMILIES["llama"], tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(made.model)
-    refusing = "{{ raise_exception('no') if 'nasty' in messages[0]['content'] }}"
+    refusing = {
+        "says so": "{{ raise_exception('no') if 'nasty' in messages[0]['content'] }}",
+        "stumbles": "{{ messages[0]['content'].index('x') if 'nasty' in messages[0]['content'] }}",
+    }[how]
     tokenizer.chat_template = refusing + tokenizer.chat_template
     tokenizer.save_pretrained(made.model)
     plan = make(FAMILIES["llama"], tmp_path / "again").plan
@@ -287,3 +298,23 @@ def test_control_answers_padded_by_the_longest_that_was_drawn_are_caught(
     monkeypatch.setattr(Example, "bucket", property(lambda self: (padded(len(self.tokens)), 8)))
     with pytest.raises(AssertionError):
         check_one_long_answer_moves_nobody_else_in_bf16(tmp_path)
+
+
+def test_a_length_that_the_model_cannot_take_is_cut_whatever_the_plan_says(tmp_path: Path) -> None:
+    """OPT's and BART's positions are named otherwise: a server that asks for more than they have
+    would learn from an error that some record is long."""
+    folder = tmp_path / "model"
+    size = write_word_tokenizer(folder, chat=False)
+    torch.manual_seed(0)
+    config = OPTConfig(
+        vocab_size=size, hidden_size=16, ffn_dim=32, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=24, word_embed_proj_dim=16, pad_token_id=0, eos_token_id=2,
+    )  # fmt: skip
+    OPTForCausalLM(config).save_pretrained(folder)
+    plan = make_plan(folder, targets=("q_proj",), task=TaskSection(kind="causal-lm"))
+    plan = plan.model_copy(update={"model": plan.model.model_copy(update={"max_length": 512})})
+    trainer = Trainer(plan, folder)
+    long = Record(text="the film was good and " * 30, label=-1, unit="long", answer="good")
+    units = units_of(trainer, [long])
+    assert len(units.examples[0].tokens) <= 24
+    assert np.isfinite(trainer.train(plan.sites[0], units, stream=fixed_stream())).all()

@@ -106,7 +106,7 @@ def test_a_head_round_on_kept_states_gives_what_the_whole_model_gives(
     trainer = Trainer(plan, model)
     adapter = warmed(trainer, plan, model)
     units = units_of(trainer, records(11))
-    hidden = trainer.hidden_states(units.examples, tmp_path / "cache", max_bytes=10**9)
+    hidden = trainer.hidden_states(units.examples, tmp_path / "cache", expected=10, max_bytes=10**9)
     assert hidden is not None
     found = []
     for states in (None, hidden):

@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def updates(model: Path, plan: Plan, cache: Path) -> tuple[NDArray[np.float32], 
     trainer = Trainer(plan, model)
     adapter = warmed(trainer, plan, model)
     units = units_of(trainer, records(30))
-    hidden = trainer.hidden_states(units.examples, cache, max_bytes=ENOUGH)
+    hidden = trainer.hidden_states(units.examples, cache, expected=10, max_bytes=ENOUGH)
     assert hidden is not None
     found = []
     for states in (None, hidden):
@@ -89,7 +90,7 @@ def test_control_states_of_another_record_are_caught(
 def test_layers_below_the_cut_are_not_computed(deep_model: Path, tmp_path: Path) -> None:
     trainer = Trainer(plan_of(deep_model), deep_model)
     units = units_of(trainer, records(10))
-    hidden = trainer.hidden_states(units.examples, tmp_path, max_bytes=ENOUGH)
+    hidden = trainer.hidden_states(units.examples, tmp_path, expected=10, max_bytes=ENOUGH)
     prefix = trainer._model.prefix
     assert prefix is not None and len(prefix.skipped) == 3
     calls = 0
@@ -111,23 +112,23 @@ def test_states_are_the_owners_and_used_again(
 ) -> None:
     trainer = Trainer(plan_of(deep_model), deep_model)
     units = units_of(trainer, records(10))
-    trainer.hidden_states(units.examples, tmp_path / "cache", max_bytes=ENOUGH)
+    trainer.hidden_states(units.examples, tmp_path / "cache", expected=10, max_bytes=ENOUGH)
     [file] = (tmp_path / "cache").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     tokens = sum(len(example.tokens) for example in units.examples)
     assert file.stat().st_size == tokens * 16 * 4, "padding is not kept"
     monkeypatch.setattr(HiddenStates, "fill", lambda *_: pytest.fail("computed twice"))
-    trainer.hidden_states(units.examples, tmp_path / "cache", max_bytes=ENOUGH)
+    trainer.hidden_states(units.examples, tmp_path / "cache", expected=10, max_bytes=ENOUGH)
 
 
 def test_a_file_cut_short_is_computed_again(deep_model: Path, tmp_path: Path) -> None:
     trainer = Trainer(plan_of(deep_model), deep_model)
     units = units_of(trainer, records(10))
-    trainer.hidden_states(units.examples, tmp_path, max_bytes=ENOUGH)
+    trainer.hidden_states(units.examples, tmp_path, expected=10, max_bytes=ENOUGH)
     [file] = tmp_path.glob("hidden-*")
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
-    trainer.hidden_states(units.examples, tmp_path, max_bytes=ENOUGH)
+    trainer.hidden_states(units.examples, tmp_path, expected=10, max_bytes=ENOUGH)
     assert file.read_bytes() == whole
 
 
@@ -136,7 +137,7 @@ def test_other_records_or_precision_have_other_files(deep_model: Path, tmp_path:
         trainer = Trainer(plan_of(deep_model, **changes), deep_model)
         for seed in (0, 1):
             units = units_of(trainer, records(10, seed=seed))
-            trainer.hidden_states(units.examples, tmp_path, max_bytes=ENOUGH)
+            trainer.hidden_states(units.examples, tmp_path, expected=10, max_bytes=ENOUGH)
     assert len(list(tmp_path.glob("hidden-*"))) == 4
 
 
@@ -147,24 +148,65 @@ def test_states_of_another_frozen_adapter_have_another_file(
     plan = make_plan(deep_model, head_rounds=1)
     trainer = Trainer(plan, deep_model)
     units = units_of(trainer, records(10))
-    kept = [trainer.hidden_states(units.examples, tmp_path, max_bytes=ENOUGH)]
+    kept = [trainer.hidden_states(units.examples, tmp_path, expected=10, max_bytes=ENOUGH)]
     adapter = warmed(trainer, plan, deep_model)
-    kept.append(trainer.hidden_states(units.examples, tmp_path, max_bytes=ENOUGH))
+    kept.append(trainer.hidden_states(units.examples, tmp_path, expected=10, max_bytes=ENOUGH))
     state = adapter.state()
     state["base_model.model.classifier.weight"] = state["base_model.model.classifier.weight"] + 1
     trainer.load(Adapter.from_state(state))
-    kept.append(trainer.hidden_states(units.examples, tmp_path, max_bytes=ENOUGH))
+    kept.append(trainer.hidden_states(units.examples, tmp_path, expected=10, max_bytes=ENOUGH))
     assert len(list(tmp_path.glob("hidden-*"))) == 2, "the head lies above the cut"
     first, second, third = (states.gather(piece_of(units), NOWHERE) for states in kept if states)
     assert torch.equal(second, third) and not torch.allclose(first, second)
 
 
+def test_states_under_another_scaling_have_another_file(deep_model: Path, tmp_path: Path) -> None:
+    """In head rounds LoRA lies below the cut, and its alpha decides what arrives there."""
+    plan = make_plan(deep_model, head_rounds=1)
+    kept = []
+    for alpha in (16.0, 64.0):
+        other = plan.model_copy(update={"lora": plan.lora.model_copy(update={"alpha": alpha})})
+        trainer = Trainer(other, deep_model)
+        warmed(trainer, other, deep_model)
+        units = units_of(trainer, records(10))
+        kept.append(trainer.hidden_states(units.examples, tmp_path, expected=10, max_bytes=ENOUGH))
+    first, second = (states.gather(piece_of(units), NOWHERE) for states in kept if states)
+    assert not torch.allclose(first, second)
+
+
+def test_dropout_is_off_while_states_are_kept(deep_model: Path, tmp_path: Path) -> None:
+    """One draw of a mask would stand for every step, and depend on who came before."""
+    plan = make_plan(deep_model, head_rounds=1)
+    plan = plan.model_copy(update={"lora": plan.lora.model_copy(update={"dropout": 0.5})})
+    trainer = Trainer(plan, deep_model)
+    warmed(trainer, plan, deep_model)
+    units = units_of(trainer, records(10))
+    kept = [
+        trainer.hidden_states(units.examples, tmp_path / name, expected=10, max_bytes=ENOUGH)
+        for name in "ab"
+    ]
+    first, second = (states.gather(piece_of(units), NOWHERE) for states in kept if states)
+    assert torch.equal(first, second)
+
+
+def test_no_record_decides_whether_states_are_kept(deep_model: Path, tmp_path: Path) -> None:
+    """In bf16 kept states round otherwise: one more record would move all the others."""
+    trainer = Trainer(plan_of(deep_model), deep_model)
+    short, long = records(1), [replace(records(1)[0], text="good film " * 40)]
+    for rows in (short, long, short * 50):
+        for limit, kept in ((32 * 16 * 4 * 100, True), (32 * 16 * 4 * 100 - 1, False)):
+            found = trainer.hidden_states(
+                units_of(trainer, rows).examples, tmp_path, expected=100, max_bytes=limit
+            )
+            assert (found is not None) == kept
+
+
 def test_too_large_or_nothing_frozen_means_no_states(deep_model: Path, tmp_path: Path) -> None:
     trainer = Trainer(plan_of(deep_model), deep_model)
     units = units_of(trainer, records(10))
-    assert trainer.hidden_states(units.examples, tmp_path, max_bytes=1000) is None
+    assert trainer.hidden_states(units.examples, tmp_path, expected=10, max_bytes=1000) is None
     trainer = Trainer(plan_of(deep_model, last_layers=None), deep_model)
-    assert trainer.hidden_states(units.examples, tmp_path, max_bytes=ENOUGH) is None
+    assert trainer.hidden_states(units.examples, tmp_path, expected=10, max_bytes=ENOUGH) is None
     assert not list(tmp_path.glob("hidden-*"))
 
 

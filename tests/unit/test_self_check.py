@@ -164,7 +164,7 @@ def test_a_model_is_checked_once_and_again_when_anything_changes(
         assert checked(other)
     monkeypatch.setattr(passed_checks, "version", lambda name: "0.0.0")
     assert checked(plan)
-    monkeypatch.setattr(passed_checks, "_code", lambda: "other")
+    monkeypatch.setattr(passed_checks, "code_sha256", lambda: "other")
     assert checked(plan)
 
 

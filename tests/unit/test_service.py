@@ -84,6 +84,33 @@ def test_the_same_task_is_answered_by_the_same_bytes_and_charged_once(
     assert events == ["reserved", "released"]
 
 
+def test_a_key_that_outlived_a_crash_goes_with_the_next_question(
+    service: SiteService, config: SiteConfig, tiny_model: Path
+) -> None:
+    """With the key of a round, whoever has its update could take the noise off again."""
+    task = a_task(a_plan(tiny_model), tiny_model)
+    first = service.train(task)
+    left = config.state / "keys" / f"{task.sha256}.key"
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(bytes(32))
+    assert service.train(task) == first
+    assert not left.exists()
+
+
+def test_records_are_not_touched_before_the_charge(
+    service: SiteService, config: SiteConfig, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure that depends on records would be a bit for free, as often as one likes."""
+
+    def stumbles(*_: object) -> None:
+        raise IndexError("a record is odd")
+
+    monkeypatch.setattr("fedloom.client.site.examples.SiteExamples.units", stumbles)
+    with pytest.raises(IndexError):
+        service.train(a_task(a_plan(tiny_model), tiny_model))
+    assert [entry.event for entry in Ledger(config.state).entries()] == ["reserved"]
+
+
 def test_two_sites_of_equal_records_do_not_share_a_draw(
     service: SiteService, config: SiteConfig, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from fedloom.client.site.config import SiteConfig
 from fedloom.client.training.hidden_states import Hidden
 from fedloom.client.training.trainer import Trainer
 from fedloom.client.training.units import TrainingUnits
-from fedloom.shared.data.records import BadRow, Record, group_by_unit, read_rows
+from fedloom.shared.data.records import RECORD_UNIT, BadRow, Record, group_by_unit, read_rows
 from fedloom.shared.plan import Plan
 
 logger = logging.getLogger("fedloom.site")
@@ -40,9 +40,13 @@ class SiteExamples:
             return None
         key = f"{plan.sha256}/{prefix}"
         if key not in self._hidden:
+            # One phase's are of no use to another, and a plan that was given up left its own.
+            self.drop_hidden()
+            records = 1 if plan.privacy.unit == RECORD_UNIT else plan.privacy.unit_cap
             found = trainer.hidden_states(
                 self.units(plan, trainer).examples,
                 self._folder,
+                expected=site.declared_units * records,
                 max_bytes=self._config.cache.max_bytes,
             )
             self._hidden = {key: found}

@@ -130,6 +130,8 @@ class Ledger:
         for entry in self.entries():
             if entry.plan == task.plan.sha256 and entry.round == task.round:
                 if entry.event == "released" and entry.task == task.sha256:
+                    # A crash may have come between the release and this.
+                    self._key_path(entry.task).unlink(missing_ok=True)
                     return self._read_sealed(task.sha256)
                 if entry.task != task.sha256:
                     raise SiteRefusal("round-answered", asked=task.round, allowed="once")

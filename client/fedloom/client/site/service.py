@@ -51,7 +51,10 @@ class SiteService:
         """
         with self._ledger.held():
             sealed = self._ledger.sealed(task)
-            return sealed if sealed is not None else self._train_new(task)
+            frame = sealed if sealed is not None else self._train_new(task)
+            if task.round == task.plan.rounds.total:
+                self._examples.drop_hidden()
+            return frame
 
     def _train_new(self, task: TrainTask) -> Frame:
         before = self._ledger.spent(except_plan=task.plan.sha256)
@@ -65,10 +68,11 @@ class SiteService:
             checks=self._checks,
         )
         trainer.load(task.adapter)
+        charge = charge_of(task)
+        # Before a record is read: whether that fails may depend on what they hold.
+        self._ledger.reserve(task, charge)
         units = self._examples.units(task.plan, trainer)
         hidden = self._examples.hidden(task.plan, trainer)
-        charge = charge_of(task)
-        self._ledger.reserve(task, charge)
         stream = task_stream(task, self._ledger.draw_key(charge))
         with self._trainers.dropped_on_error():
             delta = trainer.train(
@@ -94,6 +98,4 @@ class SiteService:
         )
         frame = update.pack()
         self._ledger.seal(charge, frame)
-        if task.round == task.plan.rounds.total:
-            self._examples.drop_hidden()
         return frame

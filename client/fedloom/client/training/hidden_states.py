@@ -32,6 +32,11 @@ class Captured:
         """Whether there is a state for each token, not one for the whole example."""
         return self.hidden.dim() == 3
 
+    def bytes_of(self, tokens: int) -> int:
+        """What keeping an example of so many tokens takes."""
+        rows = tokens if self.by_token else 1
+        return rows * int(self.hidden.shape[-1]) * self.hidden.element_size()
+
 
 Capture = Callable[[MicroBatch], Captured]
 

@@ -27,21 +27,22 @@ class PassedChecks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def holds(self, plan: Plan, phase: Phase) -> bool:
+    def holds(self, plan: Plan, phase: Phase, device: torch.device) -> bool:
         """Whether this plan's model passed before."""
-        return self._file(plan, phase).is_file()
+        return self._file(_deciding(plan, phase, device)).is_file()
 
-    def keep(self, plan: Plan, phase: Phase) -> None:
+    def keep(self, plan: Plan, phase: Phase, device: torch.device) -> None:
         """It has passed now."""
-        content = json.dumps(_deciding(plan, phase), indent=2, sort_keys=True).encode()
-        write_durably(self._file(plan, phase), content, mode=_OWNER_ONLY)
+        deciding = _deciding(plan, phase, device)
+        content = json.dumps(deciding, indent=2, sort_keys=True).encode()
+        write_durably(self._file(deciding), content, mode=_OWNER_ONLY)
 
-    def _file(self, plan: Plan, phase: Phase) -> Path:
-        text = json.dumps(_deciding(plan, phase), sort_keys=True)
+    def _file(self, deciding: Mapping[str, object]) -> Path:
+        text = json.dumps(deciding, sort_keys=True)
         return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()}.passed"
 
 
-def _deciding(plan: Plan, phase: Phase) -> Mapping[str, object]:
+def _deciding(plan: Plan, phase: Phase, device: torch.device) -> Mapping[str, object]:
     return {
         "model": plan.model.model_dump(),
         "task": plan.task.model_dump(),
@@ -50,13 +51,13 @@ def _deciding(plan: Plan, phase: Phase) -> Mapping[str, object]:
         "precision": plan.training.precision,
         "libraries": {name: version(name) for name in _LIBRARIES},
         "processor": torch.backends.cpu.get_cpu_capability(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "code": _code(),
+        "cuda": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "code": code_sha256(),
     }
 
 
 @cache
-def _code() -> str:
+def code_sha256() -> str:
     """A hash over what computes losses and gradients: a version may lag behind its code."""
     from fedloom.client import training
     from fedloom.shared import model, tasks

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from fedloom.client.training.hidden_states import Captured, Hidden
-from fedloom.client.training.lora_layers import as_peft
+from fedloom.client.training.lora_layers import as_peft, without_dropout
 from fedloom.client.training.pieces import MicroBatch
 from fedloom.client.training.prefix import FrozenPrefix, find_prefix
 from fedloom.shared.model.base import Tokenizer
@@ -48,7 +48,9 @@ class Passes:
     def captured(self, prefix: FrozenPrefix, piece: MicroBatch) -> Captured:
         """What arrives at the cut."""
         batch = self._collated(piece)
-        hidden = prefix.capture(lambda: self._losses(batch))
+        # Kept once, used at every step: one draw of dropout must not stand for all.
+        with without_dropout(self._model):
+            hidden = prefix.capture(lambda: self._losses(batch))
         kept = hidden.to(_KEPT_IN[self.precision]).cpu()
         return Captured(hidden=kept, real=batch.inputs["attention_mask"].cpu())
 

@@ -16,6 +16,8 @@ from torch import nn
 from fedloom.shared.errors import TrainingError
 
 Forward = Callable[[], object]
+# Where Opacus puts a model that it wraps; the states are the same with and without.
+_WRAPPED = "_module."
 
 
 class _Arrived(BaseException):
@@ -103,7 +105,7 @@ def find_prefix(model: nn.Module, forward: Forward) -> FrozenPrefix | None:
         if blocks[0] in module.modules():
             continue
         if any(parameter.requires_grad for parameter in module.parameters()):
-            first, place = module, names[module]
+            first, place = module, names[module].removeprefix(_WRAPPED)
             return (
                 FrozenPrefix(first=first, skipped=tuple(skipped), place=place) if skipped else None
             )

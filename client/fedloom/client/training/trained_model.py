@@ -20,6 +20,7 @@ from fedloom.client.training.pieces import MicroBatch
 from fedloom.client.training.prefix import FrozenPrefix
 from fedloom.client.training.self_check import (
     Probe,
+    Singles,
     check_gradients,
     check_the_check,
     randomise,
@@ -71,14 +72,17 @@ class TrainedModel:
         self.passes = self._passes(plan.training.precision)
         probe = Probe.of(self.task, self.tokenizer, plan)
         randomise(self._trained_by_name())
+        at = choose_device(device)
+        unchecked = plan.privacy.private and not (checks and checks.holds(plan, phase, at))
         with without_dropout(whole):
-            if plan.privacy.private and not (checks and checks.holds(plan, phase)):
-                self._check(probe)
-                if checks:
-                    checks.keep(plan, phase)
+            exact = self._check_in_full(probe) if unchecked else {}
             self.prefix = self._usable_prefix(probe)
-        if self.passes.precision == "bf16":
-            lower_frozen(whole, torch.bfloat16, but=self._parameters.values())
+            if self.passes.precision == "bf16":
+                lower_frozen(whole, torch.bfloat16, but=self._parameters.values())
+                if unchecked:
+                    self._check_as_trained(probe, exact)
+        if unchecked and checks:
+            checks.keep(plan, phase, at)
         write_adapter(self._parameters, self.start)
 
     def load(self, adapter: Adapter) -> None:
@@ -122,15 +126,19 @@ class TrainedModel:
     def _passes(self, precision: str) -> Passes:
         return Passes(self._model, self.task, self.tokenizer, precision)
 
-    def _check(self, probe: Probe) -> None:
+    def _check_in_full(self, probe: Probe) -> Singles:
+        """In fp32, where any fault stands out; the gradients that are right."""
         trained, full = self._trained_by_name(), self._passes("fp32")
         exact = single_gradients(trained, full.reference, probe)
         check_gradients(trained, full.losses, probe, singles=exact, exact=exact)
         check_the_check(trained, full.losses, probe, exact)
-        # In bf16 only gross faults stand out from rounding; in fp32 all have.
-        if self.passes.precision != "fp32":
-            singles = single_gradients(trained, self.passes.reference, probe)
-            check_gradients(trained, self.passes.losses, probe, singles=singles, exact=exact)
+        return exact
+
+    def _check_as_trained(self, probe: Probe, exact: Singles) -> None:
+        """In bf16 only gross faults stand out from rounding; in fp32 all have."""
+        trained = self._trained_by_name()
+        singles = single_gradients(trained, self.passes.reference, probe)
+        check_gradients(trained, self.passes.losses, probe, singles=singles, exact=exact)
 
     def _usable_prefix(self, probe: Probe) -> FrozenPrefix | None:
         """The cut, if replaying gives what the whole model gives."""

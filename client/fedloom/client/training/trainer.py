@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedloom.client.training.device import DeviceChoice
 from fedloom.client.training.hidden_states import Hidden, HiddenStates
-from fedloom.client.training.passed_checks import PassedChecks
+from fedloom.client.training.passed_checks import PassedChecks, code_sha256
 from fedloom.client.training.pieces import ClipGroup, MicroBatch, clip_groups
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.schedules import rate_factor
@@ -81,25 +81,30 @@ class Trainer:
         prefix = self._model.prefix
         if prefix is None:
             return None
-        base = (self._plan.model.sha256, prefix.place, self._model.passes.precision)
-        return hashlib.sha256(" ".join((*base, self._model.frozen.sha256)).encode()).hexdigest()
+        plan = self._plan
+        sections = (part.model_dump_json() for part in (plan.model, plan.task, plan.lora))
+        own = (prefix.place, self._model.passes.precision, self._model.frozen.sha256)
+        return hashlib.sha256("\n".join((*sections, *own, code_sha256())).encode()).hexdigest()
 
     def hidden_states(
-        self, examples: Sequence[Example], folder: Path, *, max_bytes: int
+        self, examples: Sequence[Example], folder: Path, *, expected: int, max_bytes: int
     ) -> HiddenStates | None:
         """What the model's frozen part gives for these examples, from `folder` or computed now.
 
-        None if nothing is frozen below what trains, or if it would take more than `max_bytes`.
-        It changes the speed of `train`, and of its result only the rounding.
+        None if nothing is frozen below what trains, or if `expected` records, all as long as they
+        may be, would take more than `max_bytes`: by what the records themselves take, one of
+        them could decide how all are rounded. It changes the speed of `train`, and
+        of its result only the rounding.
         """
         prefix = self._model.prefix
         if prefix is None or not examples:
             return None
         capture = partial(self._model.passes.captured, prefix)
-        path = folder / f"hidden-{self._states_name(examples)}.states"
-        states = HiddenStates(path, examples, capture(next(self._one_by_one(examples[:1]))))
-        if states.bytes > max_bytes:
+        first = capture(next(self._one_by_one(examples[:1])))
+        if expected * first.bytes_of(self._plan.model.max_length) > max_bytes:
             return None
+        path = folder / f"hidden-{self._states_name(examples)}.states"
+        states = HiddenStates(path, examples, first)
         if not states.open():
             states.fill(self._one_by_one(examples), capture)
             states.open()

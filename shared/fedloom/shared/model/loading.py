@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    PreTrainedModel,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -33,6 +34,7 @@ _DROPOUT_KEYS = (
     "attn_pdrop",
     "dropout_rate",
 )
+_POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_target_positions")
 Head = Literal["text", "token"]
 _HEADS: Mapping[Head, tuple[type[object], TaskType]] = MappingProxyType(
     {
@@ -120,15 +122,18 @@ def _whole(base: BaseModel, folder: Path) -> BaseModel:
     return base
 
 
-def _positions(model: torch.nn.Module) -> int:
-    """How many tokens the model has positions for; many tokenizers do not know."""
+def _positions(model: PreTrainedModel) -> int:
+    """How many tokens the model has positions for; many tokenizers do not know.
+
+    A longer row would be an error, which a server could ask for to learn that a record is long.
+    """
+    found = [getattr(model.config, key, None) for key in _POSITION_KEYS]
     for name, module in model.named_modules():
-        known = name.endswith(("position_embeddings", ".wpe"))
-        if known and isinstance(module, torch.nn.Embedding):
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
             # RoBERTa counts positions from behind its padding index.
             offset = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - offset
-    return sys.maxsize
+            found.append(module.num_embeddings - offset)
+    return min((limit for limit in found if isinstance(limit, int)), default=sys.maxsize)
 
 
 def _no_dropout(folder: Path) -> dict[str, float]:

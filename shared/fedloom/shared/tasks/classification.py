@@ -43,7 +43,8 @@ class Classification:
             return []
         ids = tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
         return [
-            Example(tokens=tuple(row), label=record.label)
+            # A text of which the tokenizer keeps nothing still has a row.
+            Example(tokens=tuple(row) or (0,), label=record.label)
             for row, record in zip(ids, records, strict=True)
         ]
 

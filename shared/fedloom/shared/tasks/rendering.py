@@ -8,6 +8,9 @@ from jinja2 import TemplateError
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import Tokenizer
 
+# What code of a template may raise on a record that its author did not think of.
+_TEMPLATE_FAULTS = (TemplateError, ValueError, TypeError, LookupError, AttributeError)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
@@ -40,7 +43,7 @@ def _said(record: Record, tokenizer: Tokenizer) -> tuple[str, str]:
     try:
         prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         whole = tokenizer.apply_chat_template([*turns, answer], tokenize=False)
-    except TemplateError:
+    except _TEMPLATE_FAULTS:
         return "", ""
     # A template that begins an answer otherwise than it asks for one has no such prefix.
     return (prompt, whole[len(prompt) :]) if whole.startswith(prompt) else ("", "")

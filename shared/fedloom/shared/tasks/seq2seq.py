@@ -35,7 +35,7 @@ class Seq2SeqForm:
 
     def example(self, rendered: Rendered, *, label: int, limit: int) -> Example:
         """Prompt and answer each have the whole limit."""
-        prompt = rendered.prompt[-limit:]
+        prompt = rendered.prompt[-limit:] or (0,)
         return Example(tokens=prompt, label=label, answer=rendered.answer[:limit])
 
     def with_answer(self, example: Example, answer: tuple[int, ...], limit: int) -> Example:
