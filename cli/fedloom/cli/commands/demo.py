@@ -30,6 +30,6 @@ def command(
         resume or out or default_folder("demo"),
         resume=resume is not None,
         workers=None,
-        compare="all" if full else "non-private",
+        compare="all" if full else "none",
         how_to_run_all="fedloom demo --full",
     )
