@@ -60,8 +60,9 @@ class PolicySettings(Section):
 class CacheSettings(Section):
     """What the site keeps of the frozen part of a model, to train faster.
 
-    As private as the records themselves. No `folder` means one in the state folder; 0 for
-    `max_bytes` keeps nothing. A folder is one site's alone. It is dropped after a run's last round, unless `keep` is set.
+    As private as the records themselves. No `folder` means one in the state folder, otherwise
+    one that no other site uses; 0 for `max_bytes` keeps nothing. It is dropped after a run's
+    last round, unless `keep` is set.
     """
 
     folder: Path | None = None

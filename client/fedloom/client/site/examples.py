@@ -40,8 +40,6 @@ class SiteExamples:
             return None
         key = f"{plan.sha256}/{prefix}"
         if key not in self._hidden:
-            # One phase's are of no use to another, and a plan that was given up left its own.
-            self.drop_hidden()
             records = 1 if plan.privacy.unit == RECORD_UNIT else plan.privacy.unit_cap
             found = trainer.hidden_states(
                 self.units(plan, trainer).examples,
@@ -49,15 +47,21 @@ class SiteExamples:
                 expected=site.declared_units * records,
                 max_bytes=self._config.cache.max_bytes,
             )
+            # One phase's are of no use to another, and a plan that was given up left its own.
+            self._delete_files(but=None if found is None else found.path)
             self._hidden = {key: found}
         return self._hidden[key]
 
     def drop_hidden(self) -> None:
         """Delete the hidden states, unless the settings keep them."""
         self._hidden = {}
+        self._delete_files(but=None)
+
+    def _delete_files(self, *, but: Path | None) -> None:
         if not self._config.cache.keep:
             for path in self._folder.glob("hidden-*"):
-                path.unlink()
+                if path != but:
+                    path.unlink()
 
     @property
     def _folder(self) -> Path:

@@ -80,7 +80,7 @@ class HiddenStates:
         rows = [len(example.tokens) if self._by_token else 1 for example in examples]
         self._ends = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
         self._width = int(like.hidden.shape[-1])
-        self._path = path
+        self.path = path
         self._values: torch.Tensor | None = None
 
     @property
@@ -90,15 +90,15 @@ class HiddenStates:
 
     def open(self) -> bool:
         """Open the file, if it is there whole."""
-        if not self._path.is_file() or self._path.stat().st_size != self.bytes:
+        if not self.path.is_file() or self.path.stat().st_size != self.bytes:
             return False
-        self._values = self._mapped(self._path, "c")
+        self._values = self._mapped(self.path, "c")
         return True
 
     def fill(self, pieces: Iterable[MicroBatch], capture: Capture) -> None:
         """Compute and keep every example's states; the file appears when it is whole."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_suffix(".part")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(".part")
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY)
         try:
             os.ftruncate(descriptor, self.bytes)
@@ -108,7 +108,7 @@ class HiddenStates:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        part.rename(self._path)
+        part.rename(self.path)
 
     def gather(self, piece: MicroBatch, real: torch.Tensor) -> torch.Tensor:
         """The states of a piece's examples in the shape that they were captured in."""
