@@ -24,7 +24,7 @@ def federation() -> Path:
     text = whole.read_text(encoding="utf-8")
     for whole_run, cut_short in (
         ("head_rounds = 20", "head_rounds = 2"),
-        ("total = 50", "total = 4"),
+        ("total = 40", "total = 4"),
     ):
         assert whole_run in text
         text = text.replace(whole_run, cut_short)
