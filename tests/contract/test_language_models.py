@@ -5,6 +5,7 @@ The references are the models of transformers alone, one record at a time and wi
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,13 @@ from fedloom.client.training.trainer import Trainer
 from fedloom.server.evaluator.predict import Predictor
 from fedloom.server.initial import save_adapter
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.config.sections import TaskSection
+from fedloom.shared.config.sections import Quantization, TaskSection
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.lora import attach_lora, live_parameters, write_adapter
+from fedloom.shared.model.quantization import holding
 from fedloom.shared.plan import Plan
 from fedloom.shared.tasks.base import Example, padded
-from fedloom.shared.tasks.registry import make_task
+from fedloom.shared.tasks.registry import load_base, make_task
 from tests.support.language import (
     questions,
     write_tiny_gpt2,
@@ -46,6 +48,7 @@ class Family:
     targets: tuple[str, ...]
     kind: str
     auto: type
+    quantization: Quantization = "none"
 
 
 FAMILIES = {
@@ -54,6 +57,14 @@ FAMILIES = {
         targets=("q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
         kind="causal-lm",
         auto=AutoModelForCausalLM,
+    ),
+    "llama in four bits": Family(
+        # On some processors bitsandbytes packs weights in blocks of 32 rows.
+        write=partial(write_tiny_llama, width=64),
+        targets=("q_proj", "v_proj", "gate_proj"),
+        kind="causal-lm",
+        auto=AutoModelForCausalLM,
+        quantization="nf4",
     ),
     "gpt2": Family(
         write=write_tiny_gpt2,
@@ -75,7 +86,7 @@ class Made:
     plan: Plan
 
     def reference(self, adapter: Adapter) -> "torch.nn.Module":
-        base = make_task(self.plan.task).load(self.model, seed=0)
+        base = load_base(self.plan, self.model)
         tuned = attach_lora(base, self.plan.lora).train()
         write_adapter(live_parameters(tuned), adapter)
         return tuned
@@ -91,14 +102,18 @@ def make(family: Family, home: Path, *, labels: tuple[str, ...] = (), **more: ob
     task = TaskSection(kind=family.kind, labels=labels)
     silent = site_plan(noise=1e-9)
     plan = make_plan(model, targets=family.targets, site=silent, task=task, **more)
+    held = plan.model.model_copy(update={"quantization": family.quantization})
+    plan = plan.model_copy(update={"model": held})
     return Made(family=family, model=model, plan=plan)
 
 
 def in_words(made: Made, record: Record, answer: str) -> tuple[list[int], list[int]]:
     """Prompt and answer as token ids, spelt out by hand for the tiny tokenizers."""
     tokenizer = AutoTokenizer.from_pretrained(made.model)
+    chat = (f"<s> user {record.text} </s> <s> assistant", f"{answer} </s>")
     prompt, said = {
-        "llama": (f"<s> user {record.text} </s> <s> assistant", f"{answer} </s>"),
+        "llama": chat,
+        "llama in four bits": chat,
         "gpt2": (record.text, f"{answer} </s>"),
         "t5": (record.text, answer),
     }[_name(made.family)]
@@ -214,7 +229,7 @@ def test_plain_peft_loads_what_was_trained(family: Family, tmp_path: Path) -> No
     made = make(family, tmp_path, labels=LABELS)
     adapter = warmed(Trainer(made.plan, made.model), made.plan, made.model)
     save_adapter(made.plan, made.model, adapter, target=tmp_path / "adapter")
-    base = family.auto.from_pretrained(made.model)
+    base = family.auto.from_pretrained(made.model, **holding(family.quantization))
     loaded = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
     tuned = made.reference(adapter).eval()
     for record in questions(3):
@@ -222,6 +237,23 @@ def test_plain_peft_loads_what_was_trained(family: Family, tmp_path: Path) -> No
             ours = token_losses(made, tuned, record, "good")
             theirs = token_losses(made, loaded, record, "good")
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_the_adapters_readme_runs_as_it_stands(family: Family, tmp_path: Path) -> None:
+    """Catches instructions that load another model than the one that was trained."""
+    made = make(family, tmp_path, labels=LABELS)
+    adapter = warmed(Trainer(made.plan, made.model), made.plan, made.model)
+    target = tmp_path / "adapter"
+    save_adapter(made.plan, made.model, adapter, target=target)
+    text = (target / "README.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0].replace("=64)", "=3)")
+    scope: dict[str, object] = {"BASE": str(made.model), "ADAPTER": str(target)}
+    exec(compile(code, "README.md", "exec"), scope)  # noqa: S102
+    ours, theirs = made.reference(adapter).eval(), scope["model"]
+    record = questions(1)[0]
+    with torch.inference_mode():
+        expected, found = (token_losses(made, each, record, "good") for each in (ours, theirs))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_prompts_too_long_lose_their_beginning_and_keep_their_answer(

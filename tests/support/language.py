@@ -47,14 +47,14 @@ def write_word_tokenizer(folder: Path, *, chat: bool, ends: bool = False) -> int
     return len(words)
 
 
-def write_tiny_llama(folder: Path, *, layers: int = 2) -> Path:
+def write_tiny_llama(folder: Path, *, layers: int = 2, width: int = 16) -> Path:
     """Grouped queries, RMS norms, tied embeddings, a chat template."""
     size = write_word_tokenizer(folder, chat=True)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=size,
-        hidden_size=16,
-        intermediate_size=32,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,

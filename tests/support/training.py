@@ -22,7 +22,7 @@ from fedloom.shared.data.records import Record, group_by_unit
 from fedloom.shared.model.base import fingerprint
 from fedloom.shared.model.lora import attach_lora, live_parameters, write_adapter
 from fedloom.shared.plan import AggregationPlan, ModelPlan, Plan, RoundsPlan, SitePlan
-from fedloom.shared.tasks.registry import make_task
+from fedloom.shared.tasks.registry import load_base, make_task
 from tests.support.tiny import sentences
 
 LABELS = ("negative", "positive")
@@ -110,7 +110,7 @@ def fixed_stream(label: str = "test") -> Stream:
 
 def warmed(trainer: Trainer, plan: Plan, model: Path) -> Adapter:
     """A starting adapter with no zero tensors, so that every gradient is alive."""
-    base = make_task(plan.task).load(model, seed=plan.lora.init_seed)
+    base = load_base(plan, model)
     live = live_parameters(attach_lora(base, plan.lora))
     generator = np.random.default_rng(5)
     state = {

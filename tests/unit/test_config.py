@@ -79,7 +79,7 @@ def test_an_unknown_key_names_place_and_nearest(
 
 def test_an_unknown_key_like_nothing_lists_the_known_ones(tmp_path: Path) -> None:
     found = problems(tmp_path, SMALLEST.replace("[model]", "[model]\nzzzzzz = 1"))
-    assert found == ("model.zzzzzz: unknown key, expected one of max_length, path",)
+    assert found == ("model.zzzzzz: unknown key, expected one of max_length, path, quantization",)
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

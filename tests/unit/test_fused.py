@@ -27,7 +27,7 @@ class Layer:
         self.towards = random(EXAMPLES, TOKENS, OUT)
 
     def fused(self, *, per_example: bool) -> torch.Tensor:
-        frozen = FrozenTerms(weight=self.weight, bias=self.bias, mask=self.mask)
+        frozen = FrozenTerms(weight=lambda: self.weight, bias=self.bias, mask=self.mask)
         terms = LoraTerms(a=self.a, b=self.b, scaling=SCALING, per_example=per_example)
         return FusedLora.apply(self.x, self.a, self.b, frozen, terms)
 

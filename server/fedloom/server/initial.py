@@ -15,7 +15,7 @@ from fedloom.shared.model.lora import (
     write_adapter,
 )
 from fedloom.shared.plan import Plan
-from fedloom.shared.tasks.registry import make_task
+from fedloom.shared.tasks.registry import load_base
 
 
 def check_model(plan: Plan, folder: Path) -> None:
@@ -41,7 +41,7 @@ def initial_adapter(plan: Plan, folder: Path, start: Path | None = None) -> Adap
         ModelError: a folder holds another model or start than the plan's.
     """
     check_model(plan, folder)
-    base = make_task(plan.task).load(folder, seed=plan.lora.init_seed)
+    base = load_base(plan, folder)
     fresh = read_adapter(live_parameters(attach_lora(base, plan.lora)))
     if plan.start_sha256 is None:
         return fresh
@@ -59,7 +59,7 @@ def save_adapter(plan: Plan, folder: Path, adapter: Adapter, *, target: Path) ->
         ModelError: the folder holds another model than the plan's.
     """
     check_model(plan, folder)
-    model = attach_lora(make_task(plan.task).load(folder, seed=plan.lora.init_seed), plan.lora)
+    model = attach_lora(load_base(plan, folder), plan.lora)
     write_adapter(live_parameters(model), adapter)
     save_peft_folder(model, target, base_name=plan.model.name)
     AdapterCard.of(plan).write(target)

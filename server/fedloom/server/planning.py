@@ -44,6 +44,7 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
             name=_model_name(config.model.path),
             sha256=fingerprint(model),
             max_length=config.model.max_length,
+            quantization=config.model.quantization,
         ),
         task=config.task,
         lora=LoraSection(**config.lora.model_dump(exclude={"start"})),

@@ -24,6 +24,7 @@ from fedloom.shared.config.sections import (
     Number,
     Positive,
     PrivacyTerms,
+    Quantization,
     Section,
     Steps,
     TaskSection,
@@ -40,6 +41,12 @@ class ModelPlan(Section):
     name: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     max_length: Annotated[Integer, Field(ge=2, le=8192)]
+    quantization: Quantization = "none"
+
+    @property
+    def described(self) -> str:
+        """The name, and how the weights are held if not as they are."""
+        return self.name if self.quantization == "none" else f"{self.name} in {self.quantization}"
 
 
 class AggregationPlan(Section):
@@ -103,6 +110,7 @@ class Plan(Section):
         if self.training.precision == "auto":
             raise ValueError("training.precision is auto, expected fp32 or bf16 in a plan")
         self.training.check_rounds(self.rounds.total)
+        self.task.check_quantization(self.model.quantization)
         if len({site.name for site in self.sites}) != len(self.sites):
             raise ValueError("two sites have the same name, expected different ones")
         if not self.privacy.private and any(site.noise_multiplier for site in self.sites):

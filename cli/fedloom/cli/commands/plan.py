@@ -39,7 +39,7 @@ def _lines(plan: "Plan", layout: "AdapterLayout") -> list[str]:
     sizes = [part.size for part in trained.values()]
     return [
         f"plan     {plan.sha256}",
-        f"model    {plan.model.name}, sha256 {plan.model.sha256}",
+        f"model    {plan.model.described}, sha256 {plan.model.sha256}",
         f"start    {plan.start_sha256 or 'fresh'}",
         f"privacy  {_promise(plan)}",
         f"batch    {plan.training.expected_batch_size} expected",

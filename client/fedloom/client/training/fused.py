@@ -6,6 +6,7 @@ its backward pass makes what clipping needs straight from rank-r products, and n
 frozen base does not need.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +21,13 @@ Gradients = tuple[torch.Tensor | None, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenTerms:
-    """What does not train: the base layer, weight of shape (out, in), and a dropout mask in the
-    shape of the layer's input, in the precision of that input."""
+    """What does not train: the base layer, and a dropout mask in the shape of the layer's input,
+    in the precision of that input.
 
-    weight: torch.Tensor
+    `weight` gives the matrix of shape (out, in) whenever it is asked, since weights held in few
+    bits are spelt out for each use and not kept between a forward and its backward pass."""
+
+    weight: Callable[[], torch.Tensor]
     bias: torch.Tensor | None
     mask: torch.Tensor | None
 
@@ -67,7 +71,7 @@ class FusedLora(torch.autograd.Function):
         # Rank comes first in all rank-r products: so laid out they take a half to a quarter of
         # the time.
         hidden = low_a @ seen.t()
-        out = linear(x, frozen.weight, frozen.bias)
+        out = linear(x, frozen.weight(), frozen.bias)
         out.view(-1, out.shape[-1]).addmm_(hidden.t(), low_b.t(), alpha=terms.scaling)
         # Without a trained A, the layer's input is needed by nobody.
         kept = seen if terms.a.requires_grad else None
@@ -102,7 +106,7 @@ class FusedLora(torch.autograd.Function):
 def _grad_of_input(
     rows: torch.Tensor, inner: torch.Tensor, low_a: torch.Tensor, frozen: FrozenTerms
 ) -> torch.Tensor:
-    through_base = rows @ frozen.weight
+    through_base = rows @ frozen.weight()
     if frozen.mask is None:
         return through_base.addmm_(inner.t(), low_a)
     through_lora = (inner.t() @ low_a).mul_(frozen.mask.view(through_base.shape))

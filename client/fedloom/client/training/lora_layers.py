@@ -5,18 +5,20 @@ from contextlib import contextmanager
 
 import torch
 from peft.tuners.lora import Linear as LoraLinear
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from fedloom.client.training.frozen_weights import frozen_weight, is_quantized
 from fedloom.client.training.fused import FrozenTerms, FusedLora, LoraTerms
 
 _ADAPTER = "default"
 
 
 class FusedForward:
-    """The forward pass of one `lora.Linear`; PEFT's module keeps the tensors and their names."""
+    """The forward pass of one LoRA layer; PEFT's module keeps the tensors and their names."""
 
-    def __init__(self, layer: LoraLinear, *, per_example: bool) -> None:
+    def __init__(self, layer: LoraLayer, *, per_example: bool) -> None:
         self._base = layer.get_base_layer()
         self._dropout = layer.lora_dropout[_ADAPTER]
         self._terms = LoraTerms(
@@ -31,13 +33,11 @@ class FusedForward:
         device = x.device.type
         autocast = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if autocast else x.dtype
-        weight, bias, terms = self._base.weight, self._base.bias, self._terms
-        if isinstance(self._base, Conv1D):
-            weight = weight.t()
+        bias, terms = self._base.bias, self._terms
         low = x.to(dtype)
         with torch.autocast(device, enabled=False):
             frozen = FrozenTerms(
-                weight=weight.to(dtype),
+                weight=frozen_weight(self._base, dtype),
                 bias=None if bias is None else bias.to(dtype),
                 mask=self._mask(low),
             )
@@ -57,14 +57,14 @@ def fuse_lora(model: nn.Module, *, per_example: bool) -> None:
     Layers of another kind (embeddings, DoRA, several adapters, a LoRA bias) stay as they are.
     """
     for layer in model.modules():
-        if isinstance(layer, LoraLinear) and _is_plain(layer):
+        if isinstance(layer, LoraLayer) and _is_plain(layer):
             layer.forward = FusedForward(layer, per_example=per_example)
 
 
 @contextmanager
 def without_dropout(model: nn.Module) -> Iterator[None]:
     """Within the block, LoRA's dropout is off, so that two passes can be compared."""
-    layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear)]
+    layers = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
     for layer in layers:
         layer.lora_dropout.eval()
     try:
@@ -86,15 +86,21 @@ def as_peft(model: nn.Module) -> Iterator[None]:
             layer.forward = forward
 
 
-def _is_plain(layer: LoraLinear) -> bool:
+def _is_plain(layer: LoraLayer) -> bool:
     base = layer.get_base_layer()
     frozen = not any(parameter.requires_grad for parameter in base.parameters())
     return (
-        type(layer) is LoraLinear
-        and type(base) in (nn.Linear, Conv1D)
+        _is_linear(layer, base)
         and frozen
         and list(layer.lora_A) == [_ADAPTER]
         and not layer.lora_variant
         and not layer.merged
         and layer.lora_B[_ADAPTER].bias is None
     )
+
+
+def _is_linear(layer: LoraLayer, base: nn.Module) -> bool:
+    if is_quantized(base):
+        # PEFT's class for it exists only where bitsandbytes does.
+        return type(layer).__name__ == "Linear4bit"
+    return type(layer) is LoraLinear and type(base) in (nn.Linear, Conv1D)

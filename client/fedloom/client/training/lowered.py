@@ -19,5 +19,6 @@ def lower_frozen(model: nn.Module, dtype: torch.dtype, *, but: Iterable[nn.Param
     for module in model.modules():
         if isinstance(module, nn.Linear | Conv1D):
             for parameter in module.parameters(recurse=False):
-                if not parameter.requires_grad and id(parameter) not in kept:
+                frozen = parameter.is_floating_point() and not parameter.requires_grad
+                if frozen and id(parameter) not in kept:
                     parameter.data = parameter.data.to(dtype)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from fedloom.shared.files import write_durably
 from fedloom.shared.phases import Phase
 from fedloom.shared.plan import Plan
 
-_LIBRARIES = ("fedloom", "torch", "transformers", "peft", "opacus")
+_LIBRARIES = ("fedloom", "torch", "transformers", "peft", "opacus", "bitsandbytes")
 _OWNER_ONLY = 0o600
 
 
@@ -49,11 +49,18 @@ def _deciding(plan: Plan, phase: Phase, device: torch.device) -> Mapping[str, ob
         "lora": plan.lora.model_dump(),
         "trains": phase.trains,
         "precision": plan.training.precision,
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "libraries": {name: _version(name) for name in _LIBRARIES},
         "processor": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "code": code_sha256(),
     }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None  # An extra that is not installed.
 
 
 @cache

@@ -32,7 +32,7 @@ from fedloom.shared.methods import is_lora
 from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
 from fedloom.shared.phases import Phase
 from fedloom.shared.plan import Plan
-from fedloom.shared.tasks.registry import make_task
+from fedloom.shared.tasks.registry import load_base, make_task
 
 logger = logging.getLogger("fedloom.site")
 
@@ -58,7 +58,7 @@ class TrainedModel:
         checks: PassedChecks | None = None,
     ) -> None:
         self.task = make_task(plan.task)
-        base = self.task.load(folder, seed=plan.lora.init_seed)
+        base = load_base(plan, folder)
         self.tokenizer = base.tokenizer
         model = attach_lora(base, plan.lora).to(choose_device(device))
         self._parameters = live_parameters(model)

@@ -15,7 +15,7 @@ from fedloom.shared.model.base import Tokenizer
 from fedloom.shared.model.lora import attach_lora, live_parameters, write_adapter
 from fedloom.shared.plan import Plan
 from fedloom.shared.tasks.base import Example, Task
-from fedloom.shared.tasks.registry import make_task
+from fedloom.shared.tasks.registry import load_base, make_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Predictor:
     def __init__(self, plan: Plan, folder: Path, *, batch_size: int) -> None:
         check_model(plan, folder)
         task = make_task(plan.task)
-        base = task.load(folder, seed=plan.lora.init_seed)
+        base = load_base(plan, folder)
         model = attach_lora(base, plan.lora).eval()
         self._parameters = live_parameters(model)
         self._scorer = Scorer(

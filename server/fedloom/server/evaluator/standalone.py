@@ -29,7 +29,7 @@ def load_scorer(adapter: Path, model: Path) -> Scorer:
             f"{card.model_name}, {card.model_sha256[:12]}…"
         )
     task = make_task(card.task)
-    base = task.load(model, seed=0)
+    base = task.load(model, seed=0, quantization=card.quantization)
     return Scorer(
         task=task,
         model=load_peft_folder(base, adapter).eval(),

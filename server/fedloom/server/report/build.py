@@ -63,7 +63,7 @@ def build_report(plan: Plan, findings: Findings) -> Report:
 
 def _model_facts(plan: Plan, adapter: Adapter) -> ModelFacts:
     return ModelFacts(
-        name=plan.model.name,
+        name=plan.model.described,
         sha256=plan.model.sha256,
         start_sha256=plan.start_sha256,
         lora_rank=plan.lora.rank,

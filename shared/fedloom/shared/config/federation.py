@@ -47,6 +47,11 @@ class FederationConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _quantization_fits_task(self) -> "FederationConfig":
+        self.task.check_quantization(self.model.quantization)
+        return self
+
+    @model_validator(mode="after")
     def _head_rounds_within_rounds(self) -> "FederationConfig":
         self.training.check_rounds(self.rounds.total)
         return self

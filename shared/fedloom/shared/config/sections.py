@@ -39,11 +39,16 @@ class FederationSection(Section):
     name: Name
 
 
+# How a base model's frozen weights are held: as they are, or in 4 bits (QLoRA).
+Quantization = Literal["none", "nf4"]
+
+
 class ModelSection(Section):
     """`[model]`: the base model, a folder or a hub id; weights must be safetensors."""
 
     path: str = Field(min_length=1)
     max_length: Annotated[Integer, Field(ge=2, le=8192)] = 128
+    quantization: Quantization = "none"
 
 
 class TaskSection(Section):
@@ -57,6 +62,18 @@ class TaskSection(Section):
     kind: Literal["classification", "causal-lm", "seq2seq"] = "classification"
     labels: tuple[str, ...] = Field(default=(), max_length=1000)
     pooling: Literal["model", "mean"] = "model"
+
+    def check_quantization(self, wanted: Quantization) -> None:
+        """Refuse a fresh head on quantised weights: it would be quantised with them.
+
+        Raises:
+            ValueError: a classifier is to be held in few bits.
+        """
+        if wanted != "none" and self.kind == "classification":
+            raise ValueError(
+                f'model.quantization "{wanted}" contradicts task.kind "{self.kind}", '
+                "expected a task that answers"
+            )
 
     @model_validator(mode="after")
     def _only_texts_are_pooled(self) -> Self:

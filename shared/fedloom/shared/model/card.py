@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from fedloom.shared.config.problems import explain
-from fedloom.shared.config.sections import Section, TaskSection
+from fedloom.shared.config.sections import Quantization, Section, TaskSection
 from fedloom.shared.errors import ModelError
 from fedloom.shared.files import write_durably
 from fedloom.shared.model.usage import how_to_use
@@ -23,6 +23,7 @@ class AdapterCard(Section):
     model_name: str
     model_sha256: str
     max_length: Annotated[int, Field(ge=2)]
+    quantization: Quantization = "none"
     task: TaskSection
     privacy: str
 
@@ -34,6 +35,7 @@ class AdapterCard(Section):
             model_name=plan.model.name,
             model_sha256=plan.model.sha256,
             max_length=plan.model.max_length,
+            quantization=plan.model.quantization,
             task=plan.task,
             privacy=privacy_in_words(plan),
         )
@@ -66,7 +68,7 @@ class AdapterCard(Section):
             f"- base model: {self.model_name}, fingerprint `{self.model_sha256}`\n"
             f"- task: {self.task.kind}, labels {', '.join(self.task.labels) or 'none, free text'}\n"
             f"- privacy: {self.privacy}\n\n"
-            f"{how_to_use(self.task)}"
+            f"{how_to_use(self.task, self.quantization)}"
         )
 
 

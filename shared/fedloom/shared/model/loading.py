@@ -19,8 +19,10 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from fedloom.shared.config.sections import Quantization
 from fedloom.shared.errors import ModelError
 from fedloom.shared.model.base import BaseModel
+from fedloom.shared.model.quantization import holding
 
 _DROPOUT_KEYS = (
     "hidden_dropout_prob",
@@ -68,26 +70,28 @@ def load_classifier(folder: Path, *, head: Head, labels: tuple[str, ...], seed: 
         return _load(folder, *_HEADS[head], options)
 
 
-def load_causal(folder: Path) -> BaseModel:
+def load_causal(folder: Path, quantization: Quantization) -> BaseModel:
     """Load a causal language model; all dropout is off.
 
     Raises:
         ModelError: the folder holds no such model, or one without its head.
     """
-    return _whole(_load(folder, AutoModelForCausalLM, TaskType.CAUSAL_LM, {}), folder)
+    held = holding(quantization)
+    return _whole(_load(folder, AutoModelForCausalLM, TaskType.CAUSAL_LM, held), folder)
 
 
-def load_seq2seq(folder: Path) -> BaseModel:
+def load_seq2seq(folder: Path, quantization: Quantization) -> BaseModel:
     """Load an encoder with its decoder; all dropout is off.
 
     Raises:
         ModelError: the folder holds no such model, or one without its head.
     """
-    return _whole(_load(folder, AutoModelForSeq2SeqLM, TaskType.SEQ_2_SEQ_LM, {}), folder)
+    held = holding(quantization)
+    return _whole(_load(folder, AutoModelForSeq2SeqLM, TaskType.SEQ_2_SEQ_LM, held), folder)
 
 
 def _load(
-    folder: Path, kind: type[object], peft_task: TaskType, options: dict[str, object]
+    folder: Path, kind: type[object], peft_task: TaskType, options: Mapping[str, object]
 ) -> BaseModel:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

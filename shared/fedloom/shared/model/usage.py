@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from fedloom.shared.config.sections import TaskSection
+from fedloom.shared.config.sections import Quantization, TaskSection
 
 _FRAME = """## Use
 
@@ -11,7 +11,7 @@ _FRAME = """## Use
 
 ```python
 from peft import PeftModel
-from transformers import {auto}, AutoTokenizer
+from transformers import {auto}, AutoTokenizer{held}
 
 base = {auto}.from_pretrained(BASE{options})
 model = PeftModel.from_pretrained(base, ADAPTER).eval()
@@ -37,6 +37,17 @@ print(tokenizer.decode(model.generate(**tokens, max_new_tokens=64)[0], skip_spec
 _FRESH_HEAD = """
 The base model is loaded with a fresh head, and says so; the adapter brings the trained one.
 """
+# What is imported besides, and how the base is loaded, so that it is as it was in training.
+_HELD: Mapping[Quantization, tuple[str, str]] = MappingProxyType(
+    {
+        "none": ("", ""),
+        "nf4": (
+            ", BitsAndBytesConfig",
+            ', quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")'
+            ', dtype="float32"',
+        ),
+    }
+)
 # By task and pooling: the class of transformers that loads its model, and what to do with it.
 _USES: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType(
     {
@@ -48,10 +59,14 @@ _USES: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType(
 )
 
 
-def how_to_use(task: TaskSection) -> str:
+def how_to_use(task: TaskSection, quantization: Quantization) -> str:
     """A section of Markdown with code that runs as it stands."""
     auto, code = _USES[task.kind, task.pooling]
     classifies = task.kind == "classification"
-    options = f", num_labels={len(task.labels)}" if classifies else ""
-    text = _FRAME.format(auto=auto, options=options, code=code.format(labels=list(task.labels)))
+    held, options = _HELD[quantization]
+    if classifies:
+        options += f", num_labels={len(task.labels)}"
+    text = _FRAME.format(
+        auto=auto, held=held, options=options, code=code.format(labels=list(task.labels))
+    )
     return text + _FRESH_HEAD if classifies else text

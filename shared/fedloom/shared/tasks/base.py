@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 
+from fedloom.shared.config.sections import Quantization
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import BaseModel, Tokenizer
 
@@ -78,7 +79,7 @@ class Answers:
 class Task(Protocol):
     """What training and evaluation need to know of a task."""
 
-    def load(self, folder: Path, *, seed: int) -> BaseModel:
+    def load(self, folder: Path, *, seed: int, quantization: Quantization = "none") -> BaseModel:
         """The base model with the head that this task needs, from `seed` where it is fresh."""
 
     def encode(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from fedloom.shared.config.sections import Quantization
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import BaseModel, Tokenizer
 from fedloom.shared.model.loading import load_causal
@@ -17,9 +18,9 @@ class CausalForm:
     """The answer follows the prompt in one row. Padded on the left, so that all answers end
     together and the head computes logits at their places alone."""
 
-    def load(self, folder: Path) -> BaseModel:
+    def load(self, folder: Path, quantization: Quantization) -> BaseModel:
         """With its own language-model head, tied or not."""
-        return load_causal(folder)
+        return load_causal(folder, quantization)
 
     def rendered(self, records: Sequence[Record], tokenizer: Tokenizer) -> list[Rendered]:
         """In the model's chat template, if it has one."""

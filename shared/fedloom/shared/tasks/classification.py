@@ -7,8 +7,9 @@ from types import MappingProxyType
 import torch
 from torch.nn.functional import cross_entropy
 
-from fedloom.shared.config.sections import TaskSection
+from fedloom.shared.config.sections import Quantization, TaskSection
 from fedloom.shared.data.records import Record
+from fedloom.shared.errors import ModelError
 from fedloom.shared.model.base import BaseModel, Tokenizer
 from fedloom.shared.model.loading import Head, load_classifier
 from fedloom.shared.tasks.base import PADDED_TO, Answers, Batch, Example
@@ -27,8 +28,14 @@ class Classification:
         self._labels = section.labels
         self._read, self._head = _POOLINGS[section.pooling]
 
-    def load(self, folder: Path, *, seed: int) -> BaseModel:
-        """The base model with one output a label."""
+    def load(self, folder: Path, *, seed: int, quantization: Quantization = "none") -> BaseModel:
+        """The base model with one output a label; its weights as they are.
+
+        Raises:
+            ModelError: other weights are asked for.
+        """
+        if quantization != "none":
+            raise ModelError(f"model {folder}: {quantization} does not suit a classifier's head")
         return load_classifier(folder, head=self._head, labels=self._labels, seed=seed)
 
     def encode(

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch.nn.functional import cross_entropy
 
-from fedloom.shared.config.sections import TaskSection
+from fedloom.shared.config.sections import Quantization, TaskSection
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import BaseModel, Tokenizer
 from fedloom.shared.tasks.base import Answers, Batch, Example
@@ -20,7 +20,7 @@ NO_TOKEN = -100
 class Form(Protocol):
     """How prompt and answer reach one kind of language model."""
 
-    def load(self, folder: Path) -> BaseModel:
+    def load(self, folder: Path, quantization: Quantization) -> BaseModel:
         """The base model."""
 
     def rendered(self, records: Sequence[Record], tokenizer: Tokenizer) -> list[Rendered]:
@@ -51,9 +51,9 @@ class Generation:
         self._labels = section.labels
         self._form = form
 
-    def load(self, folder: Path, *, seed: int) -> BaseModel:
+    def load(self, folder: Path, *, seed: int, quantization: Quantization = "none") -> BaseModel:
         """The base model as it is; nothing of it starts at random."""
-        return self._form.load(folder)
+        return self._form.load(folder, quantization)
 
     def encode(
         self, records: Sequence[Record], tokenizer: Tokenizer, *, max_length: int

@@ -1,9 +1,12 @@
 """Tasks by the name that a plan gives them."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from fedloom.shared.config.sections import TaskSection
+from fedloom.shared.model.base import BaseModel
+from fedloom.shared.plan import Plan
 from fedloom.shared.tasks.base import Task
 from fedloom.shared.tasks.causal import CausalForm
 from fedloom.shared.tasks.classification import Classification
@@ -22,3 +25,13 @@ TASKS: Mapping[str, Callable[[TaskSection], Task]] = MappingProxyType(
 def make_task(section: TaskSection) -> Task:
     """The task that a plan's `[task]` asks for."""
     return TASKS[section.kind](section)
+
+
+def load_base(plan: Plan, folder: Path) -> BaseModel:
+    """The plan's base model with its task's head, as every side of a federation loads it.
+
+    Raises:
+        ModelError: the folder holds no such model.
+    """
+    task = make_task(plan.task)
+    return task.load(folder, seed=plan.lora.init_seed, quantization=plan.model.quantization)

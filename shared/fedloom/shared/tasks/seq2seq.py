@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from fedloom.shared.config.sections import Quantization
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import BaseModel, Tokenizer
 from fedloom.shared.model.loading import load_seq2seq
@@ -19,9 +20,9 @@ _START = 0
 class Seq2SeqForm:
     """The encoder reads the prompt, the decoder says the answer."""
 
-    def load(self, folder: Path) -> BaseModel:
+    def load(self, folder: Path, quantization: Quantization) -> BaseModel:
         """With its own language-model head."""
-        return load_seq2seq(folder)
+        return load_seq2seq(folder, quantization)
 
     def rendered(self, records: Sequence[Record], tokenizer: Tokenizer) -> list[Rendered]:
         """As the tokenizer writes a text: these models have no chat template."""
