@@ -27,9 +27,11 @@ tokens = tokenizer("Some text.", return_tensors="pt")
 # A text's scores are the mean over its tokens.
 print(labels[model(**tokens).logits.mean(dim=1).argmax().item()])"""
 _CHAT = """turns = [{{"role": "user", "content": "Some question."}}]
-tokens = tokenizer.apply_chat_template(
-    turns, add_generation_prompt=True, return_dict=True, return_tensors="pt"
-)
+asked, templated = turns[0]["content"], bool(tokenizer.chat_template)
+if templated:
+    asked = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+# What a template writes holds the special tokens already.
+tokens = tokenizer(asked, add_special_tokens=not templated, return_tensors="pt")
 answer = model.generate(**tokens, max_new_tokens=64)[0, tokens["input_ids"].shape[1] :]
 print(tokenizer.decode(answer, skip_special_tokens=True))"""
 _ANSWER = """tokens = tokenizer("Some question.", return_tensors="pt")
