@@ -10,8 +10,9 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from fedloom.client.app import make_client_app
+from fedloom.client.ledger.ledger import Ledger
+from fedloom.client.ledger.spending import Spent
 from fedloom.client.site.directory import SiteDirectory
-from fedloom.client.site.ledger import Ledger, Spent
 from fedloom.client.training.trainer import Trainer
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
@@ -159,7 +160,7 @@ def test_a_resume_from_any_round_gives_the_same_adapter_and_charges_once(
         assert [entry.round for entry in Journal(folder.rounds).entries()] == [1, 2, 3]
         for site in prepared.plan.sites:
             entries = Ledger(path / "sites" / site.name / "state").entries()
-            charged = [entry.round for entry in entries if entry.event == "reserved"]
+            charged = [entry.charge.round for entry in entries if entry.event == "reserved"]
             assert charged == [1, 2, 3], "each round is charged once, whatever was repeated"
 
 
