@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fedloom.client.site.ledger import Ledger
+from fedloom.client.ledger.ledger import Ledger
 from fedloom.server.run.journal import Journal
 from tests.support.tiny import write_federation
 
@@ -61,19 +61,20 @@ def adapter_bytes(run: Path) -> bytes:
     return (run / "adapter" / "adapter_model.safetensors").read_bytes()
 
 
+def events(run: Path, number: int) -> set[str]:
+    """What has happened at any site in this round."""
+    states = [path.parent for path in run.glob("sites/*/state/ledger.sqlite")]
+    entries = [entry for state in states for entry in Ledger(state).entries()]
+    return {entry.event for entry in entries if entry.charge.round == number}
+
+
 def reserved(run: Path, number: int) -> bool:
     """Some site has charged this round, and no checkpoint of it exists yet."""
-    ledgers = run.glob("sites/*/state/ledger.jsonl")
-    return any(f'"round":{number}' in path.read_text() for path in ledgers)
+    return "reserved" in events(run, number)
 
 
 def released(run: Path, number: int) -> bool:
-    ledgers = run.glob("sites/*/state/ledger.jsonl")
-    return any(
-        f'"round":{number}' in line and '"released"' in line
-        for path in ledgers
-        for line in path.read_text().splitlines()
-    )
+    return "released" in events(run, number)
 
 
 def durable(run: Path, number: int) -> bool:
@@ -109,5 +110,5 @@ def test_killed_and_resumed_gives_the_same_adapter_and_spends_nothing_twice(
     assert [entry.accepted for entry in Journal(run / "rounds.jsonl").entries()] == [SITES] * ROUNDS
     for site in range(SITES):
         entries = Ledger(run / "sites" / f"site{site}" / "state").entries()
-        charged = [entry.round for entry in entries if entry.event == "reserved"]
+        charged = [entry.charge.round for entry in entries if entry.event == "reserved"]
         assert charged == list(range(1, ROUNDS + 1))

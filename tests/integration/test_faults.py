@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedloom.client.site.ledger import Ledger
+from fedloom.client.ledger.ledger import Ledger
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import Journal, RoundEntry
 from fedloom.shared.config.federation import read_federation

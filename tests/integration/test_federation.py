@@ -10,8 +10,9 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from fedloom.client.app import make_client_app
+from fedloom.client.ledger.ledger import Ledger
+from fedloom.client.ledger.spending import Spent
 from fedloom.client.site.directory import SiteDirectory
-from fedloom.client.site.ledger import Ledger, Spent
 from fedloom.client.training.trainer import Trainer
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
@@ -24,6 +25,7 @@ from fedloom.simulation.executors.serial import SerialExecutor
 from fedloom.simulation.federation import RunOptions, run_federation, worker_pool
 from fedloom.simulation.prepare import Prepared, prepare
 from tests.statistical.test_accounting import pld_epsilon
+from tests.support.ledgers import sealed_updates
 from tests.support.tiny import write_federation
 
 # Steps enough, in either phase, for hidden states to be worth keeping.
@@ -159,7 +161,7 @@ def test_a_resume_from_any_round_gives_the_same_adapter_and_charges_once(
         assert [entry.round for entry in Journal(folder.rounds).entries()] == [1, 2, 3]
         for site in prepared.plan.sites:
             entries = Ledger(path / "sites" / site.name / "state").entries()
-            charged = [entry.round for entry in entries if entry.event == "reserved"]
+            charged = [entry.charge.round for entry in entries if entry.event == "reserved"]
             assert charged == [1, 2, 3], "each round is charged once, whatever was repeated"
 
 
@@ -227,9 +229,7 @@ def test_the_adapter_is_the_weighted_mean_of_what_the_sites_sealed(
     part = trained_layout(plan.aggregation.method, start.layout)
     updates, sizes = [], []
     for site in plan.sites:
-        (sealed,) = (tmp_path / "run/sites" / site.name / "state/sealed").glob("*.update")
-        payload = sealed.read_bytes().partition(b"\n")[2]
-        updates.append(np.frombuffer(payload, dtype="<f4").astype(np.float64))
+        updates.append(sealed_updates(tmp_path / "run/sites" / site.name / "state")[1])
         sizes.append(site.declared_units)
     assert len(set(sizes)) > 1
     mean = np.average(updates, axis=0, weights=sizes if weights == "declared" else None)
@@ -299,9 +299,9 @@ def test_the_server_moves_on_by_a_part_of_its_last_movement(tmp_path: Path) -> N
     part = trained_layout(plan.aggregation.method, start.layout)
     start, first, second = (adapter.select(part) for adapter in (start, first, second))
     means = {1: np.zeros(part.size), 2: np.zeros(part.size)}
-    for sealed in (tmp_path / "run/sites").glob("*/state/sealed/*.update"):
-        header, _, payload = sealed.read_bytes().partition(b"\n")
-        number = json.loads(json.loads(header)["header"])["round"]
-        means[number] += np.frombuffer(payload, dtype="<f4") / 3
+    for state in (tmp_path / "run/sites").glob("*/state"):
+        sealed = sealed_updates(state)
+        for number in means:
+            means[number] += sealed[number] / 3
     np.testing.assert_allclose(first - start, means[1], atol=1e-6)
     np.testing.assert_allclose(second - first, means[2] + 0.5 * means[1], atol=1e-6)

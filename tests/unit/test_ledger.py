@@ -1,7 +1,8 @@
-"""The site's ledger: durable, charged once, answered once, held by one process."""
+"""The site's ledger: durable, charged once, answered once, signed, held by one process."""
 
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedloom.client.site.ledger import Entry, Ledger, charge_of
-from fedloom.shared.errors import SiteRefusal, TrainingError
+from fedloom.client.ledger.entries import Charge, charge_of
+from fedloom.client.ledger.keys import make_key, read_key
+from fedloom.client.ledger.ledger import Ledger
+from fedloom.shared.errors import LedgerError, SiteRefusal
 from fedloom.shared.privacy.accounting import Mechanism, merge
 from fedloom.shared.wire.frame import Frame, to_payload
 from fedloom.shared.wire.messages import TrainTask
@@ -26,14 +29,10 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "state")
 
 
-def file_of(ledger: Ledger, tmp_path: Path) -> Path:
-    return tmp_path / "state" / "ledger.jsonl"
-
-
-def reserve(ledger: Ledger, task: TrainTask) -> Entry:
+def reserve(ledger: Ledger, task: TrainTask) -> Charge:
     charge = charge_of(task)
     with ledger.held():
-        ledger.reserve(task, charge)
+        ledger.reserve(charge)
     return charge
 
 
@@ -43,26 +42,30 @@ def reserve_and_seal(ledger: Ledger, task: TrainTask, frame: Frame = UPDATE) -> 
         ledger.seal(charge, frame)
 
 
+def events(ledger: Ledger) -> list[tuple[str, int]]:
+    return [(entry.event, entry.charge.round) for entry in ledger.entries()]
+
+
+def file_of(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "ledger.sqlite"
+
+
+def change(tmp_path: Path, *statements: str) -> None:
+    """What an administrator of the machine can do: the triggers stop accidents, not people."""
+    with sqlite3.connect(file_of(tmp_path)) as connection:
+        connection.execute("DROP TRIGGER entries_stay")
+        connection.execute("DROP TRIGGER entries_remain")
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
 def test_a_charge_is_the_plans_mechanism_for_one_round() -> None:
     task = a_task(plan=a_plan(sites=(a_site(noise_multiplier=1.25),)), round_number=2)
     charge = charge_of(task)
-    assert (charge.event, charge.round) == ("reserved", 2)
+    assert charge.round == 2
     assert (charge.task, charge.plan) == (task.sha256, task.plan.sha256)
     assert (charge.noise_multiplier, charge.sample_rate, charge.steps) == (1.25, 0.05, STEPS)
-
-
-def test_each_task_has_a_key_of_its_own_kept_until_its_update_is_sealed(
-    ledger: Ledger, tmp_path: Path
-) -> None:
-    charges = [charge_of(a_task(round_number=number)) for number in (1, 2)]
-    first, second = (ledger.draw_key(charge) for charge in charges)
-    assert len(first) == len(second) == 32 and first != second
-    assert Ledger(tmp_path / "state").draw_key(charges[0]) == first
-    [one, two] = (tmp_path / "state" / "keys").iterdir()
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (one, two)} == {0o600}
-    ledger.seal(charges[0], UPDATE)
-    assert len(list((tmp_path / "state" / "keys").iterdir())) == 1
-    assert Ledger(tmp_path / "other").draw_key(charges[0]) != first
 
 
 def test_an_empty_ledger_has_spent_nothing(ledger: Ledger) -> None:
@@ -70,6 +73,23 @@ def test_an_empty_ledger_has_spent_nothing(ledger: Ledger) -> None:
     assert ledger.spent().history == ()
     assert ledger.spent().steps == 0
     assert ledger.sealed(a_task()) is None
+    assert ledger.head() is None
+
+
+def test_each_task_has_a_key_of_its_own_kept_until_its_update_is_sealed(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    charges = [reserve(ledger, a_task(round_number=number)) for number in (1, 2)]
+    first, second = (ledger.draw_key(charge) for charge in charges)
+    assert len(first) == len(second) == 32 and first != second
+    assert Ledger(tmp_path / "state").draw_key(charges[0]) == first
+    ledger.seal(charges[0], UPDATE)
+    with pytest.raises(LedgerError, match="no key"):
+        ledger.draw_key(charges[0])
+    assert ledger.draw_key(charges[1]) == second
+    # Deleted rows stay readable in a SQLite file unless they are overwritten.
+    left = b"".join(path.read_bytes() for path in (tmp_path / "state").iterdir())
+    assert second in left and first not in left
 
 
 def test_a_sealed_update_comes_back_bit_by_bit_in_a_new_process_too(
@@ -78,7 +98,7 @@ def test_a_sealed_update_comes_back_bit_by_bit_in_a_new_process_too(
     reserve_and_seal(ledger, a_task())
     again = Ledger(tmp_path / "state")
     assert again.sealed(a_task()) == UPDATE
-    assert [entry.event for entry in again.entries()] == ["reserved", "released"]
+    assert events(again) == [("reserved", 1), ("released", 1)]
 
 
 def test_a_reservation_counts_before_anything_is_sealed(ledger: Ledger) -> None:
@@ -88,9 +108,9 @@ def test_a_reservation_counts_before_anything_is_sealed(ledger: Ledger) -> None:
     assert ledger.sealed(a_task()) is None
 
 
-def test_the_same_task_is_charged_once(ledger: Ledger) -> None:
-    for _ in range(3):
-        reserve(ledger, a_task())
+def test_the_same_task_is_charged_once_and_keeps_its_key(ledger: Ledger) -> None:
+    keys = {ledger.draw_key(reserve(ledger, a_task())) for _ in range(3)}
+    assert len(keys) == 1
     assert ledger.spent().steps == STEPS
     reserve_and_seal(ledger, a_task())
     assert ledger.spent().steps == STEPS
@@ -119,48 +139,108 @@ def test_each_round_has_its_own_sealed_update(ledger: Ledger) -> None:
         assert ledger.sealed(a_task(round_number=number)) == frame
 
 
-@pytest.mark.parametrize("kept", [1, 40, -2, -1])
-def test_a_last_line_cut_by_a_crash_is_dropped(ledger: Ledger, tmp_path: Path, kept: int) -> None:
+def test_a_voided_reservation_is_not_spent_and_comes_back_with_another_key(
+    ledger: Ledger,
+) -> None:
+    charge = reserve(ledger, a_task())
+    before = ledger.draw_key(charge)
+    assert ledger.void(charge.task) == charge
+    assert ledger.spent().steps == 0
+    assert ledger.sealed(a_task(seed=1)) is None
+    assert ledger.draw_key(reserve(ledger, a_task())) != before
+    assert events(ledger) == [("reserved", 1), ("voided", 1), ("reserved", 1)]
+    assert ledger.spent().steps == STEPS
+
+
+def test_what_was_released_or_never_reserved_is_not_voided(ledger: Ledger) -> None:
+    """Catches a budget that is given back although the update has left."""
+    reserve_and_seal(ledger, a_task())
+    for task in (a_task(), a_task(round_number=2)):
+        with pytest.raises(LedgerError, match="not reserved and unreleased"):
+            ledger.void(task.sha256)
+    assert ledger.spent().steps == STEPS
+
+
+def test_entries_cannot_be_changed_or_deleted_by_accident(ledger: Ledger, tmp_path: Path) -> None:
     reserve(ledger, a_task())
-    path = file_of(ledger, tmp_path)
-    whole = path.read_bytes()
-    reserve(ledger, a_task(round_number=2))
-    path.write_bytes(whole + path.read_bytes()[len(whole) :][:kept])
-    assert len(ledger.entries()) == 1
-    # The next charge starts on a line of its own instead of joining the cut one.
-    reserve(ledger, a_task(round_number=3))
-    assert [entry.round for entry in ledger.entries()] == [1, 3]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for statement in ("UPDATE entries SET number = 2", "DELETE FROM entries"):
+        connection = sqlite3.connect(file_of(tmp_path))
+        with pytest.raises(sqlite3.IntegrityError, match="only appended to"):
+            connection.execute(statement)
+        connection.close()
+    assert events(ledger) == [("reserved", 1)]
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("statement", "named"),
     [
-        lambda line: line[:-10] + b"\n",
-        lambda line: line.replace(b'"steps":2', b'"steps":-2'),
-        lambda line: line.replace(b'"steps":2', b'"steps":2,"x":1'),
-        lambda line: line.replace(b'"noise_multiplier":1.0', b'"noise_multiplier":NaN'),
-        lambda line: b"\n",
-        lambda line: b"\xff\n",
-        lambda line: b"\0" * len(line) + b"\n",
+        ("UPDATE entries SET body = replace(body, '\"steps\":2', '\"steps\":1') WHERE number=2", 2),
+        ("UPDATE entries SET signature = (SELECT signature FROM entries WHERE number=1)", 2),
+        ("UPDATE entries SET signature = 'ff' WHERE number = 3", 3),
+        ("UPDATE entries SET body = x'00ff' WHERE number = 1", 1),
+        ("UPDATE entries SET body = CAST(body || ' ' AS BLOB) WHERE number = 2", 2),
+        ("DELETE FROM entries WHERE number = 2", 2),
+        ("DELETE FROM entries WHERE number = 1", 1),
+        ("INSERT INTO entries SELECT 4, body, signature FROM entries WHERE number = 3", 4),
     ],
-    ids=["cut", "negative", "extra", "nan", "blank", "bytes", "zeros"],
+    ids=["steps", "signature", "hex", "bytes", "space", "gap", "first", "twice"],
 )
-@pytest.mark.parametrize("at", [0, 1, 2])
-def test_a_damaged_whole_line_stops_the_site(
-    ledger: Ledger, tmp_path: Path, damage, at: int
+def test_tampering_stops_the_site_and_names_the_entry(
+    ledger: Ledger, tmp_path: Path, statement: str, named: int
 ) -> None:
-    # Skipping it would forget spending.
     for number in (1, 2, 3):
         reserve(ledger, a_task(round_number=number))
-    path = file_of(ledger, tmp_path)
-    lines = path.read_bytes().splitlines(keepends=True)
-    assert damage(lines[at]) != lines[at]
-    lines[at] = damage(lines[at])
-    path.write_bytes(b"".join(lines))
-    for ask in (ledger.entries, ledger.spent, lambda: ledger.sealed(a_task())):
-        with pytest.raises(TrainingError, match="damaged"):
+    change(tmp_path, statement)
+    again = Ledger(tmp_path / "state")
+    with pytest.raises(LedgerError, match=f"entry {named} "):
+        again.entries()
+    for ask in (again.spent, lambda: again.sealed(a_task()), lambda: reserve(again, a_task())):
+        with pytest.raises(LedgerError):
             ask()
+
+
+def test_a_ledger_signed_by_another_key_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+    reserve(ledger, a_task())
+    key = tmp_path / "state" / "site.key"
+    key.unlink()
+    with pytest.raises(LedgerError, match="no such file"):
+        Ledger(tmp_path / "state").entries()
+    make_key(key)
+    with pytest.raises(LedgerError, match="entry 1 is not signed by the site's key"):
+        Ledger(tmp_path / "state").entries()
+
+
+def test_a_sealed_update_that_was_changed_is_not_sent(ledger: Ledger, tmp_path: Path) -> None:
+    reserve_and_seal(ledger, a_task())
+    change(tmp_path, "UPDATE sealed SET payload = x'00000000'")
+    with pytest.raises(LedgerError, match="not as it was sealed"):
+        ledger.sealed(a_task())
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" * 9])
+def test_a_file_that_is_no_ledger_stops_the_site(
+    ledger: Ledger, tmp_path: Path, content: bytes
+) -> None:
+    reserve(ledger, a_task())
+    file_of(tmp_path).write_bytes(content)
+    with pytest.raises(LedgerError, match="damaged, expected a FedLoom ledger"):
+        ledger.spent()
+
+
+def test_the_key_is_the_owners_alone_and_may_be_locked(tmp_path: Path) -> None:
+    path = tmp_path / "site.key"
+    key = make_key(path, passphrase=b"open")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert read_key(path, passphrase=b"open").public == key.public
+    for wrong in (None, b"shut"):
+        with pytest.raises(LedgerError, match="passphrase"):
+            read_key(path, passphrase=wrong)
+    with pytest.raises(LedgerError, match="exists already"):
+        make_key(path)
+    for mode in (0o644, 0o640, 0o602):
+        path.chmod(mode)
+        with pytest.raises(LedgerError, match="owner only"):
+            read_key(path, passphrase=b"open")
 
 
 def test_two_tasks_at_once_in_one_process_are_refused(ledger: Ledger, tmp_path: Path) -> None:
@@ -181,7 +261,7 @@ def test_the_lock_is_freed_when_a_task_fails(ledger: Ledger) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from fedloom.client.site.ledger import Ledger
+from fedloom.client.ledger.ledger import Ledger
 with Ledger(Path(sys.argv[1])).held():
     print("held", flush=True)
     sys.stdin.read()
@@ -210,7 +290,7 @@ def test_a_second_process_is_refused_until_the_first_is_killed(
         pass
 
 
-def test_only_the_owner_may_read_ledger_and_updates(ledger: Ledger, tmp_path: Path) -> None:
+def test_only_the_owner_may_read_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         reserve_and_seal(ledger, a_task())
@@ -219,7 +299,7 @@ def test_only_the_owner_may_read_ledger_and_updates(ledger: Ledger, tmp_path: Pa
     state = tmp_path / "state"
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     files = [path for path in state.rglob("*") if path.is_file()]
-    assert {path.name for path in files} >= {"ledger.jsonl", "lock", f"{a_task().sha256}.update"}
+    assert {path.name for path in files} >= {"ledger.sqlite", "site.key", "lock"}
     for path in files:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 

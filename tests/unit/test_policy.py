@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from fedloom.client.ledger.entries import charge_of
+from fedloom.client.ledger.spending import Spent
 from fedloom.client.site.config import (
     PolicySettings,
     SiteConfig,
@@ -12,7 +14,6 @@ from fedloom.client.site.config import (
     SplitSettings,
     read_site_config,
 )
-from fedloom.client.site.ledger import Spent, charge_of
 from fedloom.client.site.policy import Facts, check_task
 from fedloom.shared.config.sections import PrivacyTerms, TaskSection
 from fedloom.shared.errors import ConfigError, SiteRefusal

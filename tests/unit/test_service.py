@@ -11,6 +11,8 @@ from flwr.app import Context, Message, RecordDict
 from numpy.typing import NDArray
 
 from fedloom.client.app import make_client_app
+from fedloom.client.ledger.entries import charge_of
+from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.config import (
     SITE_SETTINGS,
     PolicySettings,
@@ -19,13 +21,12 @@ from fedloom.client.site.config import (
     SplitSettings,
 )
 from fedloom.client.site.directory import SiteDirectory
-from fedloom.client.site.ledger import Ledger
 from fedloom.client.site.service import SiteService
 from fedloom.client.training.pool import TrainerPool
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.trainer import Trainer
 from fedloom.client.training.units import DrawnUnit, TrainingUnits
-from fedloom.shared.errors import ModelError, SiteRefusal
+from fedloom.shared.errors import LedgerError, ModelError, SiteRefusal
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.flower import from_records, to_records
 from fedloom.shared.wire.messages import HELLO_QUERY, AdapterUpdate, TrainTask
@@ -84,19 +85,6 @@ def test_the_same_task_is_answered_by_the_same_bytes_and_charged_once(
     assert events == ["reserved", "released"]
 
 
-def test_a_key_that_outlived_a_crash_goes_with_the_next_question(
-    service: SiteService, config: SiteConfig, tiny_model: Path
-) -> None:
-    """With the key of a round, whoever has its update could take the noise off again."""
-    task = a_task(a_plan(tiny_model), tiny_model)
-    first = service.train(task)
-    left = config.state / "keys" / f"{task.sha256}.key"
-    left.parent.mkdir(exist_ok=True)
-    left.write_bytes(bytes(32))
-    assert service.train(task) == first
-    assert not left.exists()
-
-
 def test_records_are_not_touched_before_the_charge(
     service: SiteService, config: SiteConfig, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,8 +114,7 @@ def test_the_charge_is_on_disk_before_training_begins(
     seen: list[str] = []
 
     def spy(self: Trainer, *args: object, **more: object) -> NDArray[np.float32]:
-        lines = (config.state / "ledger.jsonl").read_text().splitlines()
-        seen.extend(json.loads(line)["event"] for line in lines)
+        seen.extend(entry.event for entry in Ledger(config.state).entries())
         return np.zeros(self.trained.size, np.float32)
 
     monkeypatch.setattr(Trainer, "train", spy)
@@ -156,7 +143,8 @@ def test_a_failed_training_stays_charged_and_tries_again_with_the_same_draws(
     assert Ledger(config.state).spent().steps == 1
     released = np.frombuffer(frame.payload, dtype="<f4")
     np.testing.assert_array_equal([released] * 2, drawn)
-    assert not list((config.state / "keys").iterdir()), "the key of what left is forgotten"
+    with pytest.raises(LedgerError, match="no key"):
+        Ledger(config.state).draw_key(charge_of(task))
 
 
 def test_an_overflow_is_released_as_no_change_and_not_told_as_a_failure(

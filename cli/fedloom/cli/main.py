@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "simulate": ("simulate", "Run a federation on this machine."),
         "plan": ("plan", "Show what a federation would do and cost, before it does."),
         "evaluate": ("evaluate", "Score an adapter on labelled records."),
+        "ledger": ("ledger", "Show, verify or export what a site has spent."),
         "config": ("config", "Begin or check a federation.toml."),
         "fetch": ("fetch", "Fetch the demo's models and data by pinned hash."),
     }

@@ -10,6 +10,7 @@
     ├── UpdateRejected     an update broke the server's checks
     ├── SiteRefusal        the site's own policy says no; the server learns the rule's name alone
     ├── TrainingError      local training cannot go on
+    ├── LedgerError        a ledger or its key is damaged, tampered with or missing
     ├── RunFolderError     a run folder exists already, or is not one
     ├── CheckpointError    a checkpoint is truncated or belongs to another plan
     └── QuorumError        too few sites answered
@@ -71,6 +72,10 @@ class SiteRefusal(FedLoomError):
 
 class TrainingError(FedLoomError):
     """Local training cannot go on; the message never depends on a record's content."""
+
+
+class LedgerError(FedLoomError):
+    """A site's ledger cannot be trusted or written; a person must look before it trains on."""
 
 
 class RunFolderError(FedLoomError):

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from fedloom.client.ledger.spending import Spent
 from fedloom.client.site.config import SiteConfig
-from fedloom.client.site.ledger import Spent
 from fedloom.shared.config.sections import LEAST_NOISE
 from fedloom.shared.errors import SiteRefusal
 from fedloom.shared.plan import Plan, SitePlan

@@ -1,8 +1,9 @@
 """The site's service: check, charge, train, seal, release, in that order."""
 
+from fedloom.client.ledger.entries import charge_of
+from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.config import SiteConfig
 from fedloom.client.site.examples import SiteExamples
-from fedloom.client.site.ledger import Ledger, charge_of
 from fedloom.client.site.policy import Facts, check_task
 from fedloom.client.training.passed_checks import PassedChecks
 from fedloom.client.training.pool import TrainerPool
@@ -48,6 +49,7 @@ class SiteService:
         Raises:
             SiteRefusal: policy, budget, a busy dataset, or a round that was answered already.
             TrainingError, DataError, ModelError: the site cannot train; nothing left it.
+            LedgerError: the ledger is not whole.
         """
         with self._ledger.held():
             sealed = self._ledger.sealed(task)
@@ -70,7 +72,7 @@ class SiteService:
         trainer.load(task.adapter)
         charge = charge_of(task)
         # Before a record is read: whether that fails may depend on what they hold.
-        self._ledger.reserve(task, charge)
+        self._ledger.reserve(charge)
         units = self._examples.units(task.plan, trainer)
         hidden = self._examples.hidden(task.plan, trainer)
         stream = task_stream(task, self._ledger.draw_key(charge))

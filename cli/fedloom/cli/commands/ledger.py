@@ -1,0 +1,124 @@
+"""`fedloom ledger`: what a site has spent, for its steward and for an auditor."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from fedloom.client.ledger.entries import Entry
+    from fedloom.client.ledger.ledger import Ledger
+    from fedloom.client.ledger.spending import Spent
+    from fedloom.client.site.config import SiteConfig
+
+_SITE = click.argument("site", type=click.Path(path_type=Path))
+
+
+@click.group("ledger")
+def command() -> None:
+    """Show, verify or export what a site has spent."""
+
+
+@command.command("show")
+@_SITE
+def show(site: Path) -> None:
+    """Verify the ledger of the site file SITE, and show what it adds up to."""
+    config, ledger = _open(site)
+    entries = ledger.entries()
+    click.echo(f"site     {config.name}")
+    click.echo(f"key      {ledger.public_key}")
+    head = ledger.head()
+    click.echo(f"head     {'none' if head is None else f'{head.number} {head.digest}'}")
+    for line in _spending(entries, config.policy.max_delta):
+        click.echo(line)
+    click.echo(f"allowed  epsilon {config.policy.max_epsilon:g}")
+
+
+@command.command("export")
+@_SITE
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write.")
+def export(site: Path, out: Path) -> None:
+    """Write the ledger of the site file SITE as JSON that its public key verifies."""
+    from fedloom.client.ledger.audit import LedgerExport
+    from fedloom.shared.errors import LedgerError
+    from fedloom.shared.files import write_durably
+
+    config, ledger = _open(site)
+    if out.exists():
+        raise LedgerError(f"{out}: exists already, expected a new file")
+    found = LedgerExport.of(ledger, config.name)
+    write_durably(out, found.model_dump_json(indent=1).encode(), mode=0o600)
+    click.echo(f"wrote {out}: {len(found.entries)} entries; public key {found.public_key}")
+
+
+@command.command("verify")
+@click.argument("exported", type=click.Path(path_type=Path))
+@click.option("--key", required=True, help="The site's public key, as the site told it.")
+@click.option("--delta", default=1e-5, show_default=True, help="At which epsilon is shown.")
+def verify(exported: Path, key: str, delta: float) -> None:
+    """Verify a file that `export` wrote, with the public key alone."""
+    from fedloom.client.ledger.audit import verify_export
+
+    audit = verify_export(exported, public_key=key)
+    click.echo(f"site     {audit.site}: {len(audit.entries)} entries, whole and signed")
+    click.echo(f"head     {audit.head or 'none'}")
+    for line in _spending(audit.entries, delta):
+        click.echo(line)
+
+
+@command.command("void")
+@_SITE
+@click.argument("task")
+def void(site: Path, task: str) -> None:
+    """Take back the reservation TASK, from which nothing can have left.
+
+    For a steward who knows that training broke off for good. It stays in the ledger.
+    """
+    _, ledger = _open(site)
+    with ledger.held():
+        charge = ledger.void(task)
+    click.echo(f"voided round {charge.round} of plan {charge.plan[:12]}: {charge.steps} steps")
+
+
+def _open(path: Path) -> "tuple[SiteConfig, Ledger]":
+    from fedloom.client.ledger.ledger import Ledger
+    from fedloom.client.site.config import read_site_config
+    from fedloom.shared.errors import LedgerError
+
+    config = read_site_config(path)
+    # To look must not make a ledger where there is none.
+    if not config.state.is_dir():
+        raise LedgerError(f"{config.state}: no such folder, expected the state of a site that ran")
+    return config, Ledger(config.state)
+
+
+def _spending(entries: "Sequence[Entry]", delta: float) -> list[str]:
+    from fedloom.client.ledger.spending import spent_of, standing
+
+    spent = spent_of(entries)
+    lines = [f"spent    {_in_words(spent, delta)}"]
+    plans = dict.fromkeys(entry.charge.plan for entry in standing(entries))
+    for plan in plans:
+        of_plan = [entry for entry in standing(entries) if entry.charge.plan == plan]
+        steps = sum(entry.charge.steps for entry in of_plan)
+        waiting = [entry for entry in of_plan if entry.event == "reserved"]
+        tasks = "".join(f"; reserved, not released: {entry.charge.task}" for entry in waiting)
+        lines.append(f"  plan {plan[:12]}  {len(of_plan)} rounds, {steps} steps{tasks}")
+    return lines
+
+
+def _in_words(spent: "Spent", delta: float) -> str:
+    from fedloom.shared.privacy.accounting import ACCOUNTANTS
+
+    if not spent.steps:
+        return "nothing"
+    units = ", ".join(sorted(spent.units))
+    if spent.without_privacy:
+        return f"{spent.steps} steps, some without privacy: no epsilon covers them"
+    epsilon = ACCOUNTANTS["prv"](spent.history, delta)
+    seeded = "; SEEDED: NOT PRIVATE" if spent.seeded else ""
+    return (
+        f"epsilon {epsilon:.4g}, delta {delta:g} for each {units}, add-or-remove-one-unit, "
+        f"accountant prv, {spent.steps} steps{seeded}"
+    )

@@ -1,0 +1,75 @@
+"""What a ledger says, entry by entry, and the bytes that its hashes and signatures cover."""
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedloom.shared.wire.messages import Digest, TrainTask
+
+# What the first entry follows.
+BEGINNING = "0" * 64
+_DOMAIN = b"fedloom-ledger-1\n"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Charge(_Part):
+    """What one round costs. `noise_multiplier` 0 marks a run without privacy, which no epsilon
+    covers; neither does any cover `seeded` noise, which whoever knows the seed can take off again.
+    """
+
+    task: Digest
+    plan: Digest
+    round: Annotated[int, Field(ge=1)]
+    unit: str
+    seeded: bool
+    noise_multiplier: Annotated[float, Field(ge=0)]
+    sample_rate: Annotated[float, Field(gt=0, le=1)]
+    steps: Annotated[int, Field(ge=1)]
+
+
+class Entry(_Part):
+    """One event of one charge.
+
+    `reserved` before training; then `released` once the update with SHA-256 `sealed` is kept, or
+    `voided` by a steward when nothing can have left. `at` is the site's clock, UTC. `previous` is
+    the digest of the entry before.
+    """
+
+    format: Literal[1] = 1
+    number: Annotated[int, Field(ge=1)]
+    event: Literal["reserved", "released", "voided"]
+    at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    previous: Digest
+    sealed: Digest | None = None
+    charge: Charge
+
+    def canonical(self) -> bytes:
+        """The one byte form: JSON, keys sorted, no spaces."""
+        tree = self.model_dump(mode="json")
+        return json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()
+
+
+def digest_of(body: bytes) -> str:
+    """What the next entry names, and what is signed: SHA-256 over a prefix and the body."""
+    return hashlib.sha256(_DOMAIN + body).hexdigest()
+
+
+def charge_of(task: TrainTask) -> Charge:
+    """What one round of the task's plan costs at the task's site."""
+    site = task.plan.site(task.site)
+    return Charge(
+        task=task.sha256,
+        plan=task.plan.sha256,
+        round=task.round,
+        unit=task.plan.privacy.unit,
+        seeded=task.plan.privacy.seeded,
+        # A plan's word on noise means nothing when it trains without any.
+        noise_multiplier=site.noise_multiplier if task.plan.privacy.private else 0.0,
+        sample_rate=site.sample_rate,
+        steps=task.plan.training.steps_in(task.round),
+    )

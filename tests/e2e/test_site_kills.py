@@ -1,0 +1,243 @@
+"""A site's process, killed for real at every stage of a task and at any moment.
+
+Each child process is a fork that has its models loaded, answers tasks through the site's own
+service, and dies by SIGKILL. Noise is unseeded: that a task is answered by the same bytes can
+come from the ledger alone.
+"""
+
+import os
+import random
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from fedloom.client.ledger.entries import Charge
+from fedloom.client.ledger.ledger import Ledger
+from fedloom.client.site.config import PolicySettings, SiteConfig, SourceSettings, SplitSettings
+from fedloom.client.site.service import SiteService
+from fedloom.client.training.pool import TrainerPool
+from fedloom.client.training.trainer import Trainer
+from fedloom.shared.errors import LedgerError
+from fedloom.shared.plan import Plan
+from fedloom.shared.wire.frame import Frame
+from fedloom.shared.wire.messages import TrainTask
+from tests.support.tiny import sentences, write_csv
+from tests.support.training import LABELS, make_plan, site_plan
+
+ROUNDS, ROWS, BATCH = 4, 60, 20
+STAGES = ("before reserve", "after reserve", "mid-training", "before sealing", "after sealing")
+
+
+class Killed:
+    """The site of one test: its service, and all that its processes ever sent, by round."""
+
+    def __init__(self, home: Path, model: Path) -> None:
+        path = write_csv(home / "records.csv", sentences(ROWS, seed=1))
+        self.config = SiteConfig(
+            name="north",
+            model=model,
+            state=home / "state",
+            declared_units=ROWS,
+            labels=LABELS,
+            source=SourceSettings(path=path, text="text", label="label", unit="record"),
+            split=SplitSettings(holdout="test", test_fraction=0.2, validation_fraction=0.1),
+            policy=PolicySettings(min_units=10, max_epsilon=50.0),
+        )
+        site = site_plan(noise=1.0, rate=BATCH / ROWS, units=ROWS)
+        plan = make_plan(model, batch=BATCH, site=site, seed=None)
+        rounds = plan.rounds.model_copy(update={"total": ROUNDS})
+        sites = (site.model_copy(update={"steps": ROUNDS}),)
+        self.plan: Plan = plan.model_copy(update={"rounds": rounds, "sites": sites})
+        self._start = Trainer(self.plan, model).start
+        self._pool = TrainerPool()
+        self._outbox = home / "sent"
+        self._outbox.mkdir()
+        # The children inherit a loaded model, a checked one, and the encoded records.
+        self._warm(home)
+
+    def _warm(self, home: Path) -> None:
+        aside = self.config.model_copy(update={"state": home / "aside"})
+        SiteService(aside, self._pool).train(self.task(1))
+        (home / "aside" / "checks").rename(home / "checks")
+        self.config.state.mkdir()
+        (home / "checks").rename(self.config.state / "checks")
+
+    def task(self, number: int) -> TrainTask:
+        return TrainTask(plan=self.plan, site="north", round=number, adapter=self._start)
+
+    def answer(self, first: int, prepare: Callable[[], None]) -> int:
+        """In a child: answer all rounds from `first`; returns its process id."""
+        child = os.fork()
+        if child:
+            return child
+        status = 1
+        try:
+            prepare()
+            service = SiteService(self.config, self._pool)
+            for number in range(first, ROUNDS + 1):
+                self._send(number, service.train(self.task(number)))
+            status = 0
+        except Exception:  # noqa: BLE001 - a fork must not run on as a second pytest
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    def _send(self, number: int, frame: Frame) -> None:
+        path = self._outbox / f"{number}-{os.getpid()}-{time.monotonic_ns()}"
+        part = path.with_suffix(".part")
+        part.write_bytes(frame.header.encode() + b"\n" + frame.payload)
+        part.rename(path)
+
+    def sent(self) -> dict[int, list[bytes]]:
+        found: dict[int, list[bytes]] = {}
+        for path in self._outbox.iterdir():
+            if path.suffix != ".part":
+                found.setdefault(int(path.name.split("-")[0]), []).append(path.read_bytes())
+        return found
+
+    def check(self) -> None:
+        """The ledger is whole, no round is charged twice, and nothing left without an entry."""
+        entries = Ledger(self.config.state).entries()
+        reserved = [entry.charge.round for entry in entries if entry.event == "reserved"]
+        released = [entry.charge.round for entry in entries if entry.event == "released"]
+        assert len(reserved) == len(set(reserved))
+        assert len(released) == len(set(released))
+        assert set(released) <= set(reserved), "charged before it is released"
+        for number, frames in self.sent().items():
+            assert number in released, f"round {number} left without an entry"
+            assert len(set(frames)) == 1, f"round {number} left in two versions"
+
+
+def die_at(stage: str, countdown: int) -> Callable[[], None]:
+    """Arms a child: SIGKILL at the stage's occurrence number `countdown`."""
+    places = {
+        "before reserve": (Ledger, "reserve", True),
+        "after reserve": (Ledger, "reserve", False),
+        "mid-training": (Trainer, "train", False),
+        "before sealing": (Ledger, "seal", True),
+        "after sealing": (Ledger, "seal", False),
+    }
+    owner, name, before = places[stage]
+
+    def arm() -> None:
+        honest, left = getattr(owner, name), [countdown]
+
+        def fatal(*given: object, **more: object) -> object:
+            left[0] -= 1
+            if before and not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            found = honest(*given, **more)
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return found
+
+        setattr(owner, name, fatal)
+
+    return arm
+
+
+def nothing() -> None:
+    """A child that nobody kills from inside."""
+
+
+def run_and_kill(site: Killed, generator: random.Random) -> bool:
+    """One child and its end; whether it was killed, not done."""
+    stage = generator.choice((*STAGES, "any moment"))
+    first = generator.randint(1, ROUNDS)
+    # A round is charged in order, as a coordinator asks; repeats of older ones come too.
+    done = len({entry.charge.round for entry in Ledger(site.config.state).entries()})
+    first = min(first, done + 1)
+    if stage == "any moment":
+        child = site.answer(first, nothing)
+        time.sleep(generator.uniform(0, 0.06))
+        os.kill(child, signal.SIGKILL)
+    else:
+        child = site.answer(first, die_at(stage, generator.randint(1, 2)))
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or status == 0
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize(
+    "wanted", [pytest.param(20, id="20 kills"), pytest.param(200, id="200", marks=pytest.mark.slow)]
+)
+def test_no_kill_spends_twice_or_lets_anything_out_uncharged(
+    tmp_path: Path, tiny_model: Path, wanted: int
+) -> None:
+    generator = random.Random(20)
+    kills = homes = 0
+    while kills < wanted:
+        home = tmp_path / str(homes)
+        home.mkdir()
+        site = Killed(home, tiny_model)
+        for _ in range(25):
+            kills += run_and_kill(site, generator)
+            site.check()
+        finish(site)
+        homes += 1
+
+
+def finish(site: Killed) -> None:
+    """Nobody is killed any more: every round is answered, as it was before."""
+    _, status = os.waitpid(site.answer(1, nothing), 0)
+    assert status == 0
+    site.check()
+    assert set(site.sent()) == set(range(1, ROUNDS + 1))
+    assert Ledger(site.config.state).spent().steps == ROUNDS
+
+
+def no_charge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first round is charged."""
+    honest = Ledger.reserve
+
+    def reserve_first(self: Ledger, charge: Charge) -> None:
+        if charge.round == 1:
+            honest(self, charge)
+
+    monkeypatch.setattr(Ledger, "reserve", reserve_first)
+    monkeypatch.setattr(Ledger, "draw_key", lambda *_: os.urandom(32))
+
+
+def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt draws afresh, whatever was sealed."""
+    honest = Ledger.seal
+
+    def seal_once(self: Ledger, charge: Charge, frame: Frame) -> None:
+        with suppress(LedgerError):
+            honest(self, charge, frame)
+
+    monkeypatch.setattr(Ledger, "sealed", lambda *_: None)
+    monkeypatch.setattr(Ledger, "draw_key", lambda *_: os.urandom(32))
+    monkeypatch.setattr(Ledger, "seal", seal_once)
+
+
+def no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ledger, "seal", lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("broken", "caught_by"),
+    [
+        (no_charge, "charged before it is released"),
+        (no_memory, "left in two versions"),
+        (no_entry, "left without an entry"),
+    ],
+)
+def test_control_a_site_without_charge_memory_or_entry_is_caught(
+    tmp_path: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: Callable[[pytest.MonkeyPatch], None],
+    caught_by: str,
+) -> None:
+    site = Killed(tmp_path, tiny_model)
+    broken(monkeypatch)
+    for _ in range(2):
+        os.waitpid(site.answer(1, nothing), 0)
+    with pytest.raises(AssertionError, match=caught_by):
+        site.check()
