@@ -2,13 +2,13 @@
 
 import importlib
 import sys
-import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import click
 
 from fedloom.shared.errors import FedLoomError
+from fedloom.shared.quiet import quiet_libraries
 
 # Module and attribute of each command; a module is imported only when its command runs.
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -55,8 +55,7 @@ def cli(context: click.Context, debug: bool) -> None:
     """Fine-tune one language model together; records stay where they are."""
     context.obj = debug
     if not debug:
-        # The libraries below warn about themselves; users cannot act on it.
-        warnings.simplefilter("ignore")
+        quiet_libraries()
 
 
 def main() -> None:

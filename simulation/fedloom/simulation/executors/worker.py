@@ -8,7 +8,6 @@ import importlib
 import os
 import sys
 import threading
-import warnings
 from multiprocessing.connection import Connection
 
 from flwr.app import Context, Error, Message
@@ -18,13 +17,14 @@ from flwr.common.serde import context_from_proto, message_from_proto, message_to
 from flwr.proto.message_pb2 import Context as ProtoContext
 from flwr.proto.message_pb2 import Message as ProtoMessage
 
+from fedloom.shared.quiet import quiet_libraries
+
 _ORPHANED = 70
 
 
 def main(jobs_fd: str, lifeline_fd: str, component: str) -> None:
     """Serve jobs until the pipe closes."""
-    # The libraries below warn about themselves, on every worker's standard error.
-    warnings.simplefilter("ignore")
+    quiet_libraries()
     threading.Thread(target=_die_with_parent, args=(int(lifeline_fd),), daemon=True).start()
     app = load_client_app(component)
     jobs = Connection(int(jobs_fd))
