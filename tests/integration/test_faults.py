@@ -1,6 +1,7 @@
 """Sites that fail, lag, lie or die: each is named and left out, and the others go on."""
 
 import logging
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def rounds_with(prepared: Prepared, path: Path) -> list[RoundEntry]:
         ("norm", "update norm"),
         ("round", "another round"),
         ("header", "rejected: UpdateHeader"),
+        ("headless", "no head of the site's ledger"),
     ],
 )
 def test_a_bad_site_is_named_and_left_out(
@@ -49,6 +51,33 @@ def test_a_bad_site_is_named_and_left_out(
     assert [site.fault is None for site in entry.sites] == [True, False, True]
     assert told in (entry.sites[1].fault or "")
     assert PRIVATE_WORDS not in (tmp_path / "run" / "rounds.jsonl").read_text()
+
+
+def test_a_site_whose_ledger_is_an_older_copy_refuses_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A backup that is put back would forget what it has spent."""
+    prepared = prepare(read_federation(write_federation(tmp_path, rounds=2)))
+    path, backup = tmp_path / "run", tmp_path / "backup"
+    state = path / "sites/site1/state"
+
+    def back_up(number: int, *_: object) -> None:
+        if number == 1:
+            shutil.copytree(state, backup)
+
+    options = RunOptions(observers=(back_up,))
+    run_federation(prepared, RunFolder(path), SerialExecutor(FaultyApp()), options)
+    shutil.rmtree(state)
+    shutil.copytree(backup, state)
+    (path / "checkpoints/round-0002.ckpt").unlink()
+    with caplog.at_level(logging.WARNING, logger="fedloom.site"):
+        run_federation(
+            prepared, RunFolder(path), SerialExecutor(FaultyApp()), RunOptions(resume=True)
+        )
+    last = Journal(path / "rounds.jsonl").entries()[-1]
+    assert [site.fault for site in last.sites] == [None, "refused: ledger-behind", None]
+    assert "asked entry 4, allowed this copy has 2" in caplog.text
+    assert len(Ledger(state).entries()) == 2, "nothing was charged or trained"
 
 
 def test_a_left_out_site_does_not_count_in_the_mean(

@@ -15,7 +15,7 @@ from flwr.clientapp import ClientApp
 from fedloom.client.app import make_client_app
 from fedloom.client.site.config import SITE_SETTINGS
 from fedloom.client.site.directory import SiteDirectory
-from fedloom.shared.wire.flower import from_records, to_records
+from fedloom.shared.wire.flower import from_records, head_in, to_records
 from fedloom.shared.wire.frame import Frame
 
 VARIABLE = "FEDLOOM_TEST_FAULT"
@@ -45,6 +45,7 @@ LIES: Mapping[str, Change] = {
     "round": lambda frame: Frame(
         header=frame.header.replace('"round":1', '"round":2'), payload=frame.payload
     ),
+    "headless": lambda frame: frame,
     "header": lambda frame: Frame(header="{not json", payload=frame.payload),
 }
 
@@ -68,7 +69,8 @@ class FaultyApp(ClientApp):
             os.kill(os.getpid(), signal.SIGKILL)
         reply = self._honest(message, context)
         frame = LIES[fault](from_records(reply.content))
-        return Message(to_records(frame), reply_to=message)
+        head = None if fault == "headless" else head_in(reply.content)
+        return Message(to_records(frame, head), reply_to=message)
 
     def _fault(self, settings: str) -> str | None:
         for entry in filter(None, os.environ.get(VARIABLE, "").split(",")):

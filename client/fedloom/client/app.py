@@ -13,7 +13,7 @@ from flwr.clientapp import ClientApp
 from fedloom.client.site.config import SITE_SETTINGS
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.shared.errors import FedLoomError, SiteRefusal
-from fedloom.shared.wire.flower import from_records, to_records
+from fedloom.shared.wire.flower import from_records, head_in, to_records
 from fedloom.shared.wire.messages import HelloHeader, RefusalHeader, TrainTask
 
 logger = logging.getLogger("fedloom.site")
@@ -55,7 +55,9 @@ def _answer(directory: SiteDirectory, settings: Path, content: RecordDict) -> Re
     try:
         task = TrainTask.unpack(from_records(content))
         name = task.site
-        return to_records(directory.service(settings).train(task))
+        service = directory.service(settings)
+        frame = service.train(task, remembered=head_in(content))
+        return to_records(frame, service.head)
     except SiteRefusal as refusal:
         logger.warning("%s: %s", name, refusal)
         return _refusal(name, refusal.rule)

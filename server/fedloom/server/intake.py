@@ -5,12 +5,13 @@ from flwr.common.constant import ErrorCode
 
 from fedloom.server.aggregation.base import Aggregator
 from fedloom.server.exchange import Reply
+from fedloom.server.run.heads import HeadBook
 from fedloom.server.run.journal import SiteRound
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import UpdateRejected, WireError
 from fedloom.shared.phases import phase_in
 from fedloom.shared.plan import Plan, SitePlan
-from fedloom.shared.wire.flower import from_records
+from fedloom.shared.wire.flower import from_records, head_in
 from fedloom.shared.wire.messages import AdapterUpdate, RefusalHeader
 
 NOT_CONNECTED = "not connected"
@@ -28,12 +29,16 @@ class Intake:
     """Takes one round's replies into an aggregator, one at a time.
 
     Guarantee: an update counts only if it names this plan, round, site and layout, has the
-    right length, holds finite numbers, and its L2 norm is at most the plan's bound. Whatever a
+    right length, holds finite numbers, its L2 norm is at most the plan's bound, and the site's
+    ledger goes on from where it was. Whatever a
     site sends, the worst is that it is left out of the round, by name.
     """
 
-    def __init__(self, plan: Plan, number: int, current: Adapter, aggregator: Aggregator) -> None:
+    def __init__(
+        self, plan: Plan, number: int, current: Adapter, aggregator: Aggregator, heads: HeadBook
+    ) -> None:
         self._plan, self._number, self._aggregator = plan, number, aggregator
+        self._heads = heads
         self._trained = phase_in(plan, number).layout(current.layout)
         self._bytes_down = current.layout.nbytes
         self._outcomes = {site.name: _outcome(site.name, NOT_CONNECTED) for site in plan.sites}
@@ -90,7 +95,14 @@ class Intake:
         if norm > self._plan.aggregation.max_update_norm:
             bound = self._plan.aggregation.max_update_norm
             raise UpdateRejected(f"rejected: update norm {norm:.3g}, expected at most {bound:g}")
+        self._remember(reply)
         return update
+
+    def _remember(self, reply: Reply) -> None:
+        head = None if reply.message is None else head_in(reply.message.content)
+        if head is None:
+            raise UpdateRejected("rejected: no head of the site's ledger")
+        self._heads.remember(reply.site, head)
 
     def _check_identity(self, update: AdapterUpdate, site: str) -> None:
         found = (update.plan_sha256, update.round, update.site, update.layout_sha256)

@@ -14,6 +14,7 @@ from fedloom.server.exchange import Reply, replies
 from fedloom.server.intake import Intake
 from fedloom.server.run.checkpoint import latest_checkpoint, read_checkpoint, write_checkpoint
 from fedloom.server.run.folder import RunFolder
+from fedloom.server.run.heads import HeadBook
 from fedloom.server.run.journal import Journal, RoundEntry
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import QuorumError
@@ -52,6 +53,7 @@ class FedLoomStrategy(Strategy):
         self._initial = initial
         self._observers = tuple(observers)
         self._journal = Journal(folder.rounds)
+        self._heads = HeadBook(folder.heads)
         self._aggregator = AGGREGATORS[plan.aggregation.method]()
         # The velocity of the server's momentum is the difference of the two.
         self._previous = self._current = initial
@@ -153,7 +155,7 @@ class FedLoomStrategy(Strategy):
     def _message(self, number: int, site: str) -> Message:
         task = TrainTask(plan=self._plan, site=site, round=number, adapter=self._current)
         return Message(
-            to_records(task.pack()),
+            to_records(task.pack(), self._heads.of(site)),
             dst_node_id=self._nodes[site],
             message_type="train",
             ttl=self._plan.rounds.deadline_seconds,
@@ -161,7 +163,7 @@ class FedLoomStrategy(Strategy):
         )
 
     def _aggregate(self, number: int, stream: Iterable[Reply]) -> tuple[Intake, Adapter]:
-        intake = Intake(self._plan, number, self._current, self._aggregator)
+        intake = Intake(self._plan, number, self._current, self._aggregator, self._heads)
         for reply in stream:
             intake.take(reply)
         quorum = self._plan.rounds.quorum

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from fedloom.client.ledger.entries import BEGINNING, Entry, digest_of
-from fedloom.client.ledger.keys import is_signed
 from fedloom.shared.errors import LedgerError
+from fedloom.shared.signing import is_signed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,15 +21,6 @@ class Signed:
     def digest(self) -> str:
         """What the signature covers, and what the next entry names."""
         return digest_of(self.body)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """The last entry of a ledger: whoever remembers it can tell an older copy."""
-
-    number: int
-    digest: str
-    signature: str
 
 
 def read_chain(kept: Iterable[Signed], public: str) -> list[Entry]:

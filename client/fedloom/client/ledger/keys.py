@@ -3,8 +3,7 @@
 import stat
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -73,13 +72,3 @@ def read_key(path: Path, *, passphrase: bytes | None = None) -> SiteKey:
     if not isinstance(private, Ed25519PrivateKey):
         raise LedgerError(f"key {path}: expected an Ed25519 key")
     return SiteKey(private)
-
-
-def is_signed(digest: str, signature: str, public: str) -> bool:
-    """Whether `signature` is that of `digest` by the holder of the key `public`; all in hex."""
-    try:
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
-        key.verify(bytes.fromhex(signature), bytes.fromhex(digest))
-    except (InvalidSignature, ValueError):
-        return False
-    return True

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from fedloom.client.ledger.chain import Head, Signed, read_chain
+from fedloom.client.ledger.chain import Signed, read_chain
 from fedloom.client.ledger.entries import BEGINNING, Charge, Entry, digest_of
 from fedloom.client.ledger.keys import SiteKey, make_key, read_key
 from fedloom.client.ledger.spending import Spent, spent_of, standing
@@ -23,6 +23,7 @@ from fedloom.client.ledger.store import LedgerStore, Transaction
 from fedloom.client.training.randomness import KEY_BYTES
 from fedloom.shared.errors import LedgerError, SiteRefusal
 from fedloom.shared.wire.frame import Frame
+from fedloom.shared.wire.heads import LedgerHead
 from fedloom.shared.wire.messages import TrainTask
 
 _OWNER_ONLY = 0o600
@@ -80,12 +81,29 @@ class Ledger:
         """
         return read_chain(self.signed(), self.public_key)
 
-    def head(self) -> Head | None:
+    def head(self) -> LedgerHead | None:
         """The last entry; None of an empty ledger."""
         kept = self.signed()
         if not kept:
             return None
-        return Head(number=len(kept), digest=kept[-1].digest, signature=kept[-1].signature)
+        last, key = kept[-1], self.public_key
+        return LedgerHead(
+            public_key=key, number=len(kept), digest=last.digest, signature=last.signature
+        )
+
+    def check_remembered(self, head: LedgerHead) -> None:
+        """Make sure that the ledger goes on from a head that a coordinator remembers.
+
+        Raises:
+            SiteRefusal: the head is not this ledger's own, or the ledger is an older copy;
+                training on from it would spend again what its lost entries have spent.
+        """
+        if head.public_key != self.public_key or not head.is_signed:
+            raise SiteRefusal("ledger-head", asked="a head of another key", allowed="our own")
+        kept = self.signed()
+        if len(kept) < head.number or kept[head.number - 1].digest != head.digest:
+            allowed = f"this copy has {len(kept)}; expected the newest copy"
+            raise SiteRefusal("ledger-behind", asked=f"entry {head.number}", allowed=allowed)
 
     def spent(self, *, except_plan: str | None = None) -> Spent:
         """Everything reserved so far, optionally without one plan's charges."""

@@ -10,6 +10,7 @@ from fedloom.client.training.pool import TrainerPool
 from fedloom.client.training.randomness import task_stream
 from fedloom.shared.privacy.accounting import ACCOUNTANTS
 from fedloom.shared.wire.frame import Frame
+from fedloom.shared.wire.heads import LedgerHead
 from fedloom.shared.wire.messages import AdapterUpdate, TrainTask
 
 
@@ -43,15 +44,25 @@ class SiteService:
         """The site's public name."""
         return self._config.name
 
-    def train(self, task: TrainTask) -> Frame:
+    @property
+    def head(self) -> LedgerHead | None:
+        """The head of the ledger, for the coordinator to remember."""
+        return self._ledger.head()
+
+    def train(self, task: TrainTask, *, remembered: LedgerHead | None = None) -> Frame:
         """The update for `task`, as a sealed frame.
 
+        `remembered` is the head of this site's ledger that the coordinator saw last.
+
         Raises:
-            SiteRefusal: policy, budget, a busy dataset, or a round that was answered already.
+            SiteRefusal: policy, budget, a busy dataset, a round that was answered already, or a
+                ledger that is older than `remembered`.
             TrainingError, DataError, ModelError: the site cannot train; nothing left it.
             LedgerError: the ledger is not whole.
         """
         with self._ledger.held():
+            if remembered is not None:
+                self._ledger.check_remembered(remembered)
             sealed = self._ledger.sealed(task)
             frame = sealed if sealed is not None else self._train_new(task)
             if task.round == task.plan.rounds.total:

@@ -34,6 +34,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def heads(self) -> Path:
+        """The newest head of each site's ledger that came with an update."""
+        return self.path / "heads.json"
+
+    @property
     def adapter(self) -> Path:
         """The result, a PEFT folder."""
         return self.path / "adapter"

@@ -1,0 +1,54 @@
+"""What the coordinator remembers of each site's ledger, so that an older copy is found out."""
+
+import json
+from pathlib import Path
+
+from fedloom.shared.errors import CheckpointError, UpdateRejected, WireError
+from fedloom.shared.files import write_durably
+from fedloom.shared.wire.heads import LedgerHead
+
+
+class HeadBook:
+    """The newest head of each site, in one file.
+
+    Guarantee: a head is remembered only if its own key signed it, the key is the one that the
+    site had before, and its ledger did not become shorter or another; durable before `remember`
+    returns. The first head of a site is taken as it comes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._heads = _read(path)
+
+    def of(self, site: str) -> LedgerHead | None:
+        """What was remembered last."""
+        return self._heads.get(site)
+
+    def remember(self, site: str, head: LedgerHead) -> None:
+        """Take note of a head that came with an update.
+
+        Raises:
+            UpdateRejected: it is not signed, of another key, or of an older or other ledger.
+        """
+        known = self._heads.get(site)
+        if known is not None and known.public_key != head.public_key:
+            raise UpdateRejected("rejected: the site's ledger is signed by another key")
+        if not head.is_signed:
+            raise UpdateRejected("rejected: the head of the site's ledger is not signed")
+        if known is not None and head != known and head.number <= known.number:
+            raise UpdateRejected("rejected: the site's ledger is older than it was")
+        self._heads[site] = head
+        content = {name: each.model_dump_json() for name, each in sorted(self._heads.items())}
+        write_durably(self._path, json.dumps(content, indent=1).encode())
+
+
+def _read(path: Path) -> dict[str, LedgerHead]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_bytes())
+        return {str(name): LedgerHead.parse(text) for name, text in content.items()}
+    except (ValueError, AttributeError, TypeError, WireError) as error:
+        raise CheckpointError(
+            f"{path}: damaged, expected the heads of the sites' ledgers"
+        ) from error

@@ -1,0 +1,30 @@
+"""The head of a site's ledger: who remembers it can tell an older copy from the newest."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fedloom.shared.signing import is_signed
+from fedloom.shared.wire.frame import Header
+from fedloom.shared.wire.messages import Digest
+
+Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
+
+
+class LedgerHead(Header):
+    """The last entry of a ledger: its number, its digest, and the site's signature of that.
+
+    Public: it says how often a site was charged, which follows from the plans it answered.
+    """
+
+    kind: Literal["ledger-head"] = "ledger-head"
+    format: Literal[1] = 1
+    public_key: Digest
+    number: Annotated[int, Field(ge=1)]
+    digest: Digest
+    signature: Signature
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the holder of `public_key` signed it."""
+        return is_signed(self.digest, self.signature, self.public_key)

@@ -1,0 +1,125 @@
+"""Heads of ledgers: an older or other copy is found out on both sides."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from flwr.app import ConfigRecord, RecordDict
+
+from fedloom.client.ledger.entries import charge_of
+from fedloom.client.ledger.ledger import Ledger
+from fedloom.server.run.heads import HeadBook
+from fedloom.shared.errors import CheckpointError, SiteRefusal, UpdateRejected, WireError
+from fedloom.shared.wire.flower import HEAD, head_in, to_records
+from fedloom.shared.wire.frame import Frame
+from fedloom.shared.wire.heads import LedgerHead
+from tests.support.plans import a_task
+
+
+def head_of(ledger: Ledger) -> LedgerHead:
+    head = ledger.head()
+    assert head is not None
+    return head
+
+
+def charge(ledger: Ledger, number: int) -> LedgerHead:
+    ledger.reserve(charge_of(a_task(round_number=number)))
+    return head_of(ledger)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "north")
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> HeadBook:
+    return HeadBook(tmp_path / "heads.json")
+
+
+def test_heads_are_remembered_over_processes(
+    ledger: Ledger, book: HeadBook, tmp_path: Path
+) -> None:
+    heads = [charge(ledger, number) for number in (1, 2)]
+    for head in (heads[0], heads[1], heads[1]):
+        book.remember("north", head)
+    again = HeadBook(tmp_path / "heads.json")
+    assert again.of("north") == heads[1]
+    assert again.of("south") is None
+    with pytest.raises(UpdateRejected, match="older than it was"):
+        again.remember("north", heads[0])
+
+
+def test_a_ledger_that_went_another_way_is_refused_by_both(
+    ledger: Ledger, book: HeadBook, tmp_path: Path
+) -> None:
+    """Two copies of one ledger, each charged on: as many entries, not the same."""
+    charge(ledger, 1)
+    shutil.copytree(tmp_path / "north", tmp_path / "copy")
+    other = Ledger(tmp_path / "copy")
+    here, there = charge(ledger, 2), charge(other, 3)
+    book.remember("north", here)
+    with pytest.raises(UpdateRejected, match="older than it was"):
+        book.remember("north", there)
+    with pytest.raises(SiteRefusal) as caught:
+        other.check_remembered(here)
+    assert caught.value.rule == "ledger-behind"
+    ledger.check_remembered(here)
+
+
+def test_an_older_copy_refuses_and_the_newest_goes_on(ledger: Ledger, tmp_path: Path) -> None:
+    first = charge(ledger, 1)
+    shutil.copytree(tmp_path / "north", tmp_path / "copy")
+    second = charge(ledger, 2)
+    ledger.check_remembered(first)
+    ledger.check_remembered(second)
+    older = Ledger(tmp_path / "copy")
+    older.check_remembered(first)
+    with pytest.raises(SiteRefusal, match="asked entry 2, allowed this copy has 1"):
+        older.check_remembered(second)
+
+
+def test_a_lost_ledger_begun_anew_is_refused_by_both(
+    ledger: Ledger, book: HeadBook, tmp_path: Path
+) -> None:
+    """A site that deletes its state must not have a whole budget again."""
+    before = charge(ledger, 1)
+    book.remember("north", before)
+    shutil.rmtree(tmp_path / "north")
+    anew = Ledger(tmp_path / "north")
+    with pytest.raises(SiteRefusal) as caught:
+        anew.check_remembered(before)
+    assert caught.value.rule == "ledger-head"
+    with pytest.raises(UpdateRejected, match="another key"):
+        book.remember("north", charge(anew, 1))
+
+
+def test_a_head_that_nobody_signed_is_refused_by_both(ledger: Ledger, book: HeadBook) -> None:
+    true = charge(ledger, 1)
+    forged = true.model_copy(update={"number": 7})
+    false = true.model_copy(update={"digest": "1" * 64})
+    with pytest.raises(UpdateRejected, match="not signed"):
+        book.remember("north", false)
+    with pytest.raises(SiteRefusal) as caught:
+        ledger.check_remembered(false)
+    assert caught.value.rule == "ledger-head"
+    # The signature covers the digest, and that the entry with its number.
+    with pytest.raises(SiteRefusal) as caught:
+        ledger.check_remembered(forged)
+    assert caught.value.rule == "ledger-behind"
+
+
+def test_a_damaged_book_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "heads.json"
+    for content in (b"{", b"[]", b'{"north": 1}', b'{"north": "{}"}'):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match="heads of the sites' ledgers"):
+            HeadBook(path)
+
+
+def test_a_head_travels_beside_a_frame(ledger: Ledger) -> None:
+    head = charge(ledger, 1)
+    assert head_in(to_records(Frame(header="{}"), head)) == head
+    assert head_in(to_records(Frame(header="{}"))) is None
+    with pytest.raises(WireError, match="LedgerHead"):
+        head_in(RecordDict({HEAD: ConfigRecord({"json": '{"number": 0}'})}))
