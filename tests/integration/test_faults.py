@@ -76,7 +76,7 @@ def test_a_site_whose_ledger_is_an_older_copy_refuses_and_the_others_go_on(
         )
     last = Journal(path / "rounds.jsonl").entries()[-1]
     assert [site.fault for site in last.sites] == [None, "refused: ledger-behind", None]
-    assert "asked entry 4, allowed this copy has 2" in caplog.text
+    assert "asked entry 5, allowed this copy has 3" in caplog.text
     assert len(Ledger(state).entries()) == 2, "nothing was charged or trained"
 
 

@@ -13,23 +13,18 @@ from fedloom.shared.errors import CheckpointError, SiteRefusal, UpdateRejected, 
 from fedloom.shared.wire.flower import HEAD, head_in, to_records
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.heads import LedgerHead
+from tests.support.ledgers import begun
 from tests.support.plans import a_task
-
-
-def head_of(ledger: Ledger) -> LedgerHead:
-    head = ledger.head()
-    assert head is not None
-    return head
 
 
 def charge(ledger: Ledger, number: int) -> LedgerHead:
     ledger.reserve(charge_of(a_task(round_number=number)))
-    return head_of(ledger)
+    return ledger.head()
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "north")
+    return begun(tmp_path / "north")
 
 
 @pytest.fixture
@@ -75,7 +70,7 @@ def test_an_older_copy_refuses_and_the_newest_goes_on(ledger: Ledger, tmp_path: 
     ledger.check_remembered(second)
     older = Ledger(tmp_path / "copy")
     older.check_remembered(first)
-    with pytest.raises(SiteRefusal, match="asked entry 2, allowed this copy has 1"):
+    with pytest.raises(SiteRefusal, match="asked entry 3, allowed this copy has 2"):
         older.check_remembered(second)
 
 
@@ -86,7 +81,7 @@ def test_a_lost_ledger_begun_anew_is_refused_by_both(
     before = charge(ledger, 1)
     book.remember("north", before)
     shutil.rmtree(tmp_path / "north")
-    anew = Ledger(tmp_path / "north")
+    anew = begun(tmp_path / "north")
     with pytest.raises(SiteRefusal) as caught:
         anew.check_remembered(before)
     assert caught.value.rule == "ledger-head"

@@ -11,13 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedloom.client.ledger.entries import Charge, charge_of
-from fedloom.client.ledger.keys import make_key, read_key
+from fedloom.client.ledger import store
+from fedloom.client.ledger.chain import Signed, read_chain
+from fedloom.client.ledger.entries import Charge, Entry, Opening, charge_of, digest_of
+from fedloom.client.ledger.keys import SiteKey, read_key
 from fedloom.client.ledger.ledger import Ledger
+from fedloom.client.ledger.writing import opening_of
 from fedloom.shared.errors import LedgerError, SiteRefusal
 from fedloom.shared.privacy.accounting import Mechanism, merge
 from fedloom.shared.wire.frame import Frame, to_payload
 from fedloom.shared.wire.messages import TrainTask
+from tests.support.ledgers import begun
 from tests.support.plans import STEPS, a_plan, a_site, a_task
 
 # A payload whose raw bytes hold line ends, as any array's may.
@@ -26,7 +30,7 @@ UPDATE = Frame(header='{"a":"1\\n2"}', payload=b"\n\n{" + to_payload(np.ones(3, 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "state")
+    return begun(tmp_path / "state")
 
 
 def reserve(ledger: Ledger, task: TrainTask) -> Charge:
@@ -53,10 +57,18 @@ def file_of(tmp_path: Path) -> Path:
 def change(tmp_path: Path, *statements: str) -> None:
     """What an administrator of the machine can do: the triggers stop accidents, not people."""
     with sqlite3.connect(file_of(tmp_path)) as connection:
-        connection.execute("DROP TRIGGER entries_stay")
-        connection.execute("DROP TRIGGER entries_remain")
-        for statement in statements:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        triggers = dict(rows.fetchall())
+        for name in triggers:
+            connection.execute(f"DROP TRIGGER {name}")
+        for statement in (*statements, *triggers.values()):
             connection.execute(statement)
+    connection.close()
+
+
+def plainly(tmp_path: Path, statement: str) -> None:
+    with sqlite3.connect(file_of(tmp_path)) as connection:
+        connection.execute(statement)
     connection.close()
 
 
@@ -69,11 +81,12 @@ def test_a_charge_is_the_plans_mechanism_for_one_round() -> None:
 
 
 def test_an_empty_ledger_has_spent_nothing(ledger: Ledger) -> None:
-    assert ledger.entries() == []
+    assert ledger.entries() == ()
     assert ledger.spent().history == ()
     assert ledger.spent().steps == 0
     assert ledger.sealed(a_task()) is None
-    assert ledger.head() is None
+    assert ledger.head().number == 1
+    assert ledger.chain().opening.site == "north"
 
 
 def test_each_task_has_a_key_of_its_own_kept_until_its_update_is_sealed(
@@ -139,15 +152,18 @@ def test_each_round_has_its_own_sealed_update(ledger: Ledger) -> None:
         assert ledger.sealed(a_task(round_number=number)) == frame
 
 
-def test_a_voided_reservation_is_not_spent_and_comes_back_with_another_key(
+def test_a_voided_reservation_is_not_spent_and_comes_back_with_the_same_draws(
     ledger: Ledger,
 ) -> None:
     charge = reserve(ledger, a_task())
     before = ledger.draw_key(charge)
+    # With fresh draws, a server that makes attempts fail would choose among many for nothing.
     assert ledger.void(charge.task) == charge
     assert ledger.spent().steps == 0
     assert ledger.sealed(a_task(seed=1)) is None
-    assert ledger.draw_key(reserve(ledger, a_task())) != before
+    with pytest.raises(LedgerError, match="no key"):
+        ledger.draw_key(charge)
+    assert ledger.draw_key(reserve(ledger, a_task())) == before
     assert events(ledger) == [("reserved", 1), ("voided", 1), ("reserved", 1)]
     assert ledger.spent().steps == STEPS
 
@@ -163,7 +179,13 @@ def test_what_was_released_or_never_reserved_is_not_voided(ledger: Ledger) -> No
 
 def test_entries_cannot_be_changed_or_deleted_by_accident(ledger: Ledger, tmp_path: Path) -> None:
     reserve(ledger, a_task())
-    for statement in ("UPDATE entries SET number = 2", "DELETE FROM entries"):
+    again = "SELECT number, body, signature FROM entries WHERE number = 1"
+    for statement in (
+        "UPDATE entries SET number = 2",
+        "DELETE FROM entries",
+        f"INSERT OR REPLACE INTO entries {again}",
+        "INSERT INTO entries VALUES (7, x'00', '')",
+    ):
         connection = sqlite3.connect(file_of(tmp_path))
         with pytest.raises(sqlite3.IntegrityError, match="only appended to"):
             connection.execute(statement)
@@ -181,9 +203,10 @@ def test_entries_cannot_be_changed_or_deleted_by_accident(ledger: Ledger, tmp_pa
         ("UPDATE entries SET body = CAST(body || ' ' AS BLOB) WHERE number = 2", 2),
         ("DELETE FROM entries WHERE number = 2", 2),
         ("DELETE FROM entries WHERE number = 1", 1),
-        ("INSERT INTO entries SELECT 4, body, signature FROM entries WHERE number = 3", 4),
+        ("UPDATE entries SET number = -5 WHERE number = 1", 1),
+        ("INSERT INTO entries SELECT 5, body, signature FROM entries WHERE number = 3", 5),
     ],
-    ids=["steps", "signature", "hex", "bytes", "space", "gap", "first", "twice"],
+    ids=["steps", "signature", "hex", "bytes", "space", "gap", "first", "number", "twice"],
 )
 def test_tampering_stops_the_site_and_names_the_entry(
     ledger: Ledger, tmp_path: Path, statement: str, named: int
@@ -199,20 +222,169 @@ def test_tampering_stops_the_site_and_names_the_entry(
             ask()
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER quiet BEFORE INSERT ON entries BEGIN SELECT RAISE(IGNORE); END",
+        "DROP TRIGGER entries_stay",
+        "ALTER TABLE entries ADD COLUMN more",
+        "DROP TABLE sealed",
+    ],
+)
+def test_another_schema_stops_the_site(ledger: Ledger, tmp_path: Path, statement: str) -> None:
+    """A trigger that swallows charges would release rounds that nobody paid for."""
+    reserve(ledger, a_task())
+    plainly(tmp_path, statement)
+    with pytest.raises(LedgerError, match="another schema"):
+        reserve(ledger, a_task(round_number=2))
+
+
+@pytest.mark.parametrize("what", ["ledger.sqlite", "site.key", "emptied"])
+def test_a_lost_ledger_or_key_is_not_begun_anew(ledger: Ledger, tmp_path: Path, what: str) -> None:
+    """A site that lost its memory must not have its whole budget again."""
+    reserve(ledger, a_task())
+    if what == "emptied":
+        file_of(tmp_path).write_bytes(b"")
+    else:
+        (tmp_path / "state" / what).unlink()
+    again = Ledger(tmp_path / "state")
+    with pytest.raises(LedgerError), again.held(site="north"):
+        again.spent()
+    with pytest.raises(LedgerError), again.held():
+        again.reserve(charge_of(a_task()))
+
+
+def test_a_beginning_that_broke_off_is_begun_again(ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "state" / "site.key").unlink()
+    (tmp_path / "state" / "ledger.draft").write_bytes(b"half")
+    again = begun(tmp_path / "state")
+    reserve(again, a_task())
+    assert events(again) == [("reserved", 1)]
+
+
+def test_looking_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    with pytest.raises(LedgerError, match="no such file"):
+        Ledger(tmp_path / "state").chain()
+    assert not list((tmp_path / "state").iterdir())
+
+
 def test_a_ledger_signed_by_another_key_is_refused(ledger: Ledger, tmp_path: Path) -> None:
     reserve(ledger, a_task())
     key = tmp_path / "state" / "site.key"
     key.unlink()
-    with pytest.raises(LedgerError, match="no such file"):
-        Ledger(tmp_path / "state").entries()
-    make_key(key)
+    SiteKey.generate().keep(key)
     with pytest.raises(LedgerError, match="entry 1 is not signed by the site's key"):
         Ledger(tmp_path / "state").entries()
 
 
+def signed_story(*events: dict[str, object]) -> tuple[list[Signed], str]:
+    """Entries that the site's own key signs, whatever they say."""
+    signer = SiteKey.generate()
+    kept: list[Signed] = []
+    for number, fields in enumerate([{}, *events], start=1):
+        part: Opening | Entry = opening_of("north", signer.public)
+        if number > 1:
+            common = {"number": number, "at": "2026-01-01T00:00:00Z", "previous": kept[-1].digest}
+            part = Entry.model_validate(common | fields)
+        body = part.canonical()
+        kept.append(Signed(body=body, signature=signer.sign(digest_of(body))))
+    return kept, signer.public
+
+
+CHARGE, OTHER = charge_of(a_task()), charge_of(a_task(seed=1))
+CHEAP = CHARGE.model_copy(update={"steps": 1})
+RESERVED = {"event": "reserved", "charge": CHARGE, "draws": "1" * 64}
+RELEASED = {"event": "released", "charge": CHARGE, "sealed": "2" * 64}
+VOIDED = {"event": "voided", "charge": CHARGE}
+
+
+@pytest.mark.parametrize(
+    "events",
+    [(RESERVED, RELEASED), (RESERVED, VOIDED, RESERVED, RELEASED), (RESERVED, VOIDED)],
+    ids=["released", "voided first", "voided"],
+)
+def test_a_story_that_makes_sense_is_read(events: tuple[dict[str, object], ...]) -> None:
+    kept, public = signed_story(*events)
+    assert read_chain(kept, public).length == 1 + len(events)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (RESERVED, RELEASED, VOIDED),
+        (RESERVED, RELEASED, RELEASED),
+        (RESERVED, RESERVED),
+        (RESERVED, RESERVED | {"charge": OTHER}),
+        (RESERVED, RELEASED, RESERVED),
+        (RELEASED,),
+        (VOIDED,),
+        (RESERVED, RELEASED | {"charge": CHEAP}),
+        (RESERVED, RELEASED | {"sealed": None}),
+        (RESERVED | {"draws": None},),
+        (RESERVED | {"sealed": "2" * 64},),
+        (RESERVED, VOIDED, RELEASED),
+    ],
+    ids=[
+        "void after release", "two versions", "charged twice", "two starts", "released again",
+        "uncharged", "void of nothing", "cheaper", "nothing sealed", "no draws", "sealed early",
+        "released after void",
+    ],
+)  # fmt: skip
+def test_a_story_that_makes_no_sense_is_refused_whoever_signed_it(
+    events: tuple[dict[str, object], ...],
+) -> None:
+    kept, public = signed_story(*events)
+    with pytest.raises(LedgerError, match=f"entry {1 + len(events)} is out of order"):
+        read_chain(kept, public)
+
+
+def test_nothing_is_sealed_that_is_not_reserved(ledger: Ledger) -> None:
+    charge = charge_of(a_task())
+    with pytest.raises(LedgerError, match="out of order"):
+        ledger.seal(charge, UPDATE)
+    reserve(ledger, a_task())
+    ledger.void(charge.task)
+    with pytest.raises(LedgerError, match="out of order"):
+        ledger.seal(charge, UPDATE)
+    assert ledger.sealed(a_task()) is None
+
+
+def test_a_key_of_draws_that_was_changed_is_not_used(ledger: Ledger, tmp_path: Path) -> None:
+    """Whoever chose the key would know the noise."""
+    charge = reserve(ledger, a_task())
+    plainly(tmp_path, "UPDATE draw_keys SET key = zeroblob(32)")
+    with pytest.raises(LedgerError, match="not as it was reserved"):
+        ledger.draw_key(charge)
+
+
+def test_a_busy_file_is_not_called_damaged(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A steward who believes in damage may delete the ledger."""
+    honest = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: honest(*a, **k, timeout=0.05))
+    other = honest(file_of(tmp_path), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerError, match=r"cannot be used now.*locked"):
+        ledger.spent()
+    other.close()
+
+
+@pytest.mark.parametrize("setting", ["synchronous", "secure_delete", "journal_mode"])
+def test_settings_that_do_not_take_stop_the_site(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    wrong = {"synchronous": "OFF", "secure_delete": "OFF", "journal_mode": "DELETE"}
+    settings = tuple((n, wrong[n] if n == setting else w, t) for n, w, t in store._SETTINGS)
+    monkeypatch.setattr(store, "_SETTINGS", settings)
+    with pytest.raises(LedgerError, match=f"{setting} cannot be"):
+        ledger.spent()
+
+
 def test_a_sealed_update_that_was_changed_is_not_sent(ledger: Ledger, tmp_path: Path) -> None:
     reserve_and_seal(ledger, a_task())
-    change(tmp_path, "UPDATE sealed SET payload = x'00000000'")
+    plainly(tmp_path, "UPDATE sealed SET payload = x'00000000'")
     with pytest.raises(LedgerError, match="not as it was sealed"):
         ledger.sealed(a_task())
 
@@ -223,24 +395,28 @@ def test_a_file_that_is_no_ledger_stops_the_site(
 ) -> None:
     reserve(ledger, a_task())
     file_of(tmp_path).write_bytes(content)
-    with pytest.raises(LedgerError, match="damaged, expected a FedLoom ledger"):
+    with pytest.raises(LedgerError, match="expected a FedLoom ledger"):
         ledger.spent()
 
 
-def test_the_key_is_the_owners_alone_and_may_be_locked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["site.key", "ledger.sqlite"])
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+def test_what_others_may_read_is_refused(
+    ledger: Ledger, tmp_path: Path, name: str, mode: int
+) -> None:
+    reserve(ledger, a_task())
+    (tmp_path / "state" / name).chmod(mode)
+    with pytest.raises(LedgerError, match="owner only"):
+        ledger.spent()
+
+
+def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "site.key"
-    key = make_key(path, passphrase=b"open")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert read_key(path, passphrase=b"open").public == key.public
-    for wrong in (None, b"shut"):
-        with pytest.raises(LedgerError, match="passphrase"):
-            read_key(path, passphrase=wrong)
+    key = SiteKey.generate()
+    key.keep(path)
+    assert read_key(path).public == key.public
     with pytest.raises(LedgerError, match="exists already"):
-        make_key(path)
-    for mode in (0o644, 0o640, 0o602):
-        path.chmod(mode)
-        with pytest.raises(LedgerError, match="owner only"):
-            read_key(path, passphrase=b"open")
+        SiteKey.generate().keep(path)
 
 
 def test_two_tasks_at_once_in_one_process_are_refused(ledger: Ledger, tmp_path: Path) -> None:

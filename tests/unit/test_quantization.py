@@ -3,6 +3,7 @@
 Gradients, likelihoods and the saved adapter: tests/contract/test_language_models.py.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from fedloom.client.training.frozen_weights import frozen_weight
+from fedloom.client.training.passed_checks import PassedChecks
 from fedloom.client.training.trainer import Trainer
 from fedloom.shared.config.sections import TaskSection
-from fedloom.shared.errors import ModelError
+from fedloom.shared.errors import ModelError, TrainingError
 from fedloom.shared.model import quantization
 from fedloom.shared.plan import Plan
 from fedloom.shared.tasks.registry import load_base
@@ -85,3 +88,34 @@ def test_without_the_extra_the_error_says_how_to_get_it(
     monkeypatch.setattr(quantization, "find_spec", lambda _: None)
     with pytest.raises(ModelError, match=r"not installed; expected pip install 'fedloom\[four-bit"):
         load_base(plan, model)
+
+
+def test_what_is_kept_for_one_holding_is_not_used_for_another(tmp_path: Path) -> None:
+    """Hidden states, and the memory of a passed self-check."""
+    names, held = set(), []
+    checks = PassedChecks(tmp_path / "checks")
+    for wanted in ("none", "nf4"):
+        plan, model = make(tmp_path / wanted, wanted)
+        trainer = Trainer(plan, model, checks=checks)
+        names.add(trainer.prefix_name)
+        held.append(len(list((tmp_path / "checks").iterdir())))
+    assert len(names) == 2 and None not in names
+    assert held == [1, 2]
+
+
+def test_a_folder_that_is_quantised_already_is_refused(tmp_path: Path) -> None:
+    """The plan would say "none", and the adapter's card too."""
+    plan, model = make(tmp_path, "none")
+    config = json.loads((model / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (model / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="quantised already, expected plain ones"):
+        load_base(plan, model)
+
+
+def test_weights_packed_for_inference_are_not_trained_on(tmp_path: Path) -> None:
+    layer = load_base(*make(tmp_path)).model.model.layers[0].self_attn.q_proj
+    assert frozen_weight(layer, torch.float32)().shape == (64, 64)
+    layer.weight.quant_state.packing_format_for_cpu = True
+    with pytest.raises(TrainingError, match="packed for inference"):
+        frozen_weight(layer, torch.float32)

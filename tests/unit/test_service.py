@@ -216,7 +216,7 @@ def test_what_the_policy_does_not_cover_is_refused_and_nothing_is_charged(
     with pytest.raises(SiteRefusal) as caught:
         service.train(task)
     assert caught.value.rule == rule
-    assert Ledger(config.state).entries() == []
+    assert Ledger(config.state).entries() == ()
 
 
 def test_the_update_states_the_epsilon_of_the_whole_ledger(

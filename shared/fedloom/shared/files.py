@@ -2,7 +2,10 @@
 
 import hashlib
 import os
+import stat
 from pathlib import Path
+
+from fedloom.shared.errors import LedgerError
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -48,6 +51,26 @@ def drop_cut_line(path: Path) -> None:
     whole = content.rfind(b"\n") + 1
     if whole != len(content):
         write_durably(path, content[:whole], mode=path.stat().st_mode & 0o777)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder of the owner's alone, with the folders above it, all durable."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o700)
+    for folder in missing:
+        sync_folder(folder.parent)
+
+
+def check_owner_only(path: Path) -> None:
+    """Make sure that nobody but a file's owner may read or write it.
+
+    Raises:
+        LedgerError: others may.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise LedgerError(f"{path}: mode {mode:o}, expected 600, owner only")
 
 
 def is_folder(path: Path) -> bool:

@@ -1,13 +1,12 @@
 """`fedloom ledger`: what a site has spent, for its steward and for an auditor."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from fedloom.client.ledger.entries import Entry
+    from fedloom.client.ledger.chain import Chain
     from fedloom.client.ledger.ledger import Ledger
     from fedloom.client.ledger.spending import Spent
     from fedloom.client.site.config import SiteConfig
@@ -25,12 +24,7 @@ def command() -> None:
 def show(site: Path) -> None:
     """Verify the ledger of the site file SITE, and show what it adds up to."""
     config, ledger = _open(site)
-    entries = ledger.entries()
-    click.echo(f"site     {config.name}")
-    click.echo(f"key      {ledger.public_key}")
-    head = ledger.head()
-    click.echo(f"head     {'none' if head is None else f'{head.number} {head.digest}'}")
-    for line in _spending(entries, config.policy.max_delta):
+    for line in _lines(ledger.chain(), config.policy.max_delta):
         click.echo(line)
     click.echo(f"allowed  epsilon {config.policy.max_epsilon:g}")
 
@@ -44,10 +38,10 @@ def export(site: Path, out: Path) -> None:
     from fedloom.shared.errors import LedgerError
     from fedloom.shared.files import write_durably
 
-    config, ledger = _open(site)
+    _, ledger = _open(site)
     if out.exists():
         raise LedgerError(f"{out}: exists already, expected a new file")
-    found = LedgerExport.of(ledger, config.name)
+    found = LedgerExport.of(ledger)
     write_durably(out, found.model_dump_json(indent=1).encode(), mode=0o600)
     click.echo(f"wrote {out}: {len(found.entries)} entries; public key {found.public_key}")
 
@@ -60,10 +54,9 @@ def verify(exported: Path, key: str, delta: float) -> None:
     """Verify a file that `export` wrote, with the public key alone."""
     from fedloom.client.ledger.audit import verify_export
 
-    audit = verify_export(exported, public_key=key)
-    click.echo(f"site     {audit.site}: {len(audit.entries)} entries, whole and signed")
-    click.echo(f"head     {audit.head or 'none'}")
-    for line in _spending(audit.entries, delta):
+    chain = verify_export(exported, public_key=key.lower())
+    click.echo("whole, and signed by that key; compare the head with the coordinator's")
+    for line in _lines(chain, delta):
         click.echo(line)
 
 
@@ -73,7 +66,8 @@ def verify(exported: Path, key: str, delta: float) -> None:
 def void(site: Path, task: str) -> None:
     """Take back the reservation TASK, from which nothing can have left.
 
-    For a steward who knows that training broke off for good. It stays in the ledger.
+    For a steward who knows that training broke off for good. It stays in the ledger, and so
+    does the key of its draws: if the task comes again, it is charged anew and draws the same.
     """
     _, ledger = _open(site)
     with ledger.held():
@@ -84,23 +78,23 @@ def void(site: Path, task: str) -> None:
 def _open(path: Path) -> "tuple[SiteConfig, Ledger]":
     from fedloom.client.ledger.ledger import Ledger
     from fedloom.client.site.config import read_site_config
-    from fedloom.shared.errors import LedgerError
 
     config = read_site_config(path)
-    # To look must not make a ledger where there is none.
-    if not config.state.is_dir():
-        raise LedgerError(f"{config.state}: no such folder, expected the state of a site that ran")
     return config, Ledger(config.state)
 
 
-def _spending(entries: "Sequence[Entry]", delta: float) -> list[str]:
-    from fedloom.client.ledger.spending import spent_of, standing
+def _lines(chain: "Chain", delta: float) -> list[str]:
+    from fedloom.client.ledger.spending import spent_of
 
-    spent = spent_of(entries)
-    lines = [f"spent    {_in_words(spent, delta)}"]
-    plans = dict.fromkeys(entry.charge.plan for entry in standing(entries))
-    for plan in plans:
-        of_plan = [entry for entry in standing(entries) if entry.charge.plan == plan]
+    lines = [
+        f"site     {chain.opening.site}",
+        f"key      {chain.opening.public_key}",
+        f"head     {chain.length} {chain.head.digest}",
+        f"spent    {_in_words(spent_of(chain.story), delta)}",
+    ]
+    standing = chain.story.standing
+    for plan in dict.fromkeys(entry.charge.plan for entry in standing):
+        of_plan = [entry for entry in standing if entry.charge.plan == plan]
         steps = sum(entry.charge.steps for entry in of_plan)
         waiting = [entry for entry in of_plan if entry.event == "reserved"]
         tasks = "".join(f"; reserved, not released: {entry.charge.task}" for entry in waiting)
@@ -114,6 +108,8 @@ def _in_words(spent: "Spent", delta: float) -> str:
     if not spent.steps:
         return "nothing"
     units = ", ".join(sorted(spent.units))
+    if len(spent.units) > 1:
+        return f"{spent.steps} steps by {units}: no one epsilon covers them"
     if spent.without_privacy:
         return f"{spent.steps} steps, some without privacy: no epsilon covers them"
     epsilon = ACCOUNTANTS["prv"](spent.history, delta)

@@ -1,15 +1,13 @@
 """A ledger for an auditor: one JSON file that the site's public key alone verifies."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedloom.client.ledger.chain import Signed, read_chain
-from fedloom.client.ledger.entries import Entry
+from fedloom.client.ledger.chain import Chain, Signed, read_chain
+from fedloom.client.ledger.entries import Opening
 from fedloom.client.ledger.ledger import Ledger
-from fedloom.client.ledger.spending import Spent, spent_of
 from fedloom.shared.config.problems import explain
 from fedloom.shared.errors import LedgerError
 from fedloom.shared.wire.messages import Digest
@@ -31,40 +29,29 @@ class LedgerExport(_Part):
 
     kind: Literal["fedloom-ledger"] = "fedloom-ledger"
     format: Literal[1] = 1
-    site: str
     public_key: Digest
     entries: tuple[ExportedEntry, ...]
 
     @classmethod
-    def of(cls, ledger: Ledger, site: str) -> "LedgerExport":
+    def of(cls, ledger: Ledger) -> "LedgerExport":
         """The whole ledger, after it was verified.
 
         Raises:
             LedgerError: it is not whole.
         """
-        ledger.entries()
+        kept = ledger.signed()
         entries = [
-            ExportedEntry(body=signed.body.decode(), signature=signed.signature)
-            for signed in ledger.signed()
+            ExportedEntry(body=signed.body.decode(), signature=signed.signature) for signed in kept
         ]
-        return cls(site=site, public_key=ledger.public_key, entries=tuple(entries))
+        public_key = Opening.model_validate_json(kept[0].body).public_key
+        return cls(public_key=public_key, entries=tuple(entries))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Audit:
-    """What a verified export says. `head` is the digest of its last entry."""
-
-    site: str
-    entries: tuple[Entry, ...]
-    head: str | None
-    spent: Spent
-
-
-def verify_export(path: Path, *, public_key: str) -> Audit:
+def verify_export(path: Path, *, public_key: str) -> Chain:
     """Check an export against the key that the site gave the auditor by another way.
 
-    Guarantee: as `read_chain`. An export without its last entries looks whole: compare `head`
-    with what the coordinator remembers.
+    Guarantee: as `read_chain`. An export without its last entries looks whole: compare its head
+    with the one that the coordinator remembers.
 
     Raises:
         LedgerError: no export, of another site's key, or not whole.
@@ -78,10 +65,4 @@ def verify_export(path: Path, *, public_key: str) -> Audit:
             f"{path}: signed by key {export.public_key[:12]}…, expected {public_key[:12]}…"
         )
     kept = [Signed(body=each.body.encode(), signature=each.signature) for each in export.entries]
-    entries = read_chain(kept, public_key)
-    return Audit(
-        site=export.site,
-        entries=tuple(entries),
-        head=kept[-1].digest if kept else None,
-        spent=spent_of(entries),
-    )
+    return read_chain(kept, public_key)

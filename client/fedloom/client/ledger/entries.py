@@ -6,15 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fedloom.shared.config.sections import Name
 from fedloom.shared.wire.messages import Digest, TrainTask
 
 # What the first entry follows.
 BEGINNING = "0" * 64
 _DOMAIN = b"fedloom-ledger-1\n"
+_Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def canonical(self) -> bytes:
+        """The one byte form: JSON, keys sorted, no spaces."""
+        tree = self.model_dump(mode="json")
+        return json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()
 
 
 class Charge(_Part):
@@ -32,26 +39,34 @@ class Charge(_Part):
     steps: Annotated[int, Field(ge=1)]
 
 
+class Opening(_Part):
+    """The first entry: whose ledger it is. A ledger without it was lost, not begun."""
+
+    format: Literal[1] = 1
+    number: Literal[1] = 1
+    event: Literal["opened"] = "opened"
+    at: _Time
+    previous: Annotated[str, Field(pattern=r"^0{64}$")] = BEGINNING
+    site: Name
+    public_key: Digest
+
+
 class Entry(_Part):
     """One event of one charge.
 
-    `reserved` before training; then `released` once the update with SHA-256 `sealed` is kept, or
-    `voided` by a steward when nothing can have left. `at` is the site's clock, UTC. `previous` is
-    the digest of the entry before.
+    `reserved` before training, with the SHA-256 of the key that all its `draws` come from; then
+    `released` once the update with SHA-256 `sealed` is kept, or `voided` by a steward. `at` is
+    the site's clock, UTC. `previous` is the digest of the entry before.
     """
 
     format: Literal[1] = 1
-    number: Annotated[int, Field(ge=1)]
+    number: Annotated[int, Field(ge=2)]
     event: Literal["reserved", "released", "voided"]
-    at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    at: _Time
     previous: Digest
+    draws: Digest | None = None
     sealed: Digest | None = None
     charge: Charge
-
-    def canonical(self) -> bytes:
-        """The one byte form: JSON, keys sorted, no spaces."""
-        tree = self.model_dump(mode="json")
-        return json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()
 
 
 def digest_of(body: bytes) -> str:

@@ -1,13 +1,10 @@
 """The site's signing key: Ed25519, in a file that only its owner can read."""
 
-import stat
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
@@ -15,10 +12,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fedloom.shared.errors import LedgerError
-from fedloom.shared.files import write_durably
+from fedloom.shared.files import check_owner_only, write_durably
 
 _OWNER_ONLY = 0o600
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class SiteKey:
@@ -26,6 +22,11 @@ class SiteKey:
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
+
+    @classmethod
+    def generate(cls) -> "SiteKey":
+        """A new key, in memory alone."""
+        return cls(Ed25519PrivateKey.generate())
 
     @property
     def public(self) -> str:
@@ -36,39 +37,31 @@ class SiteKey:
         """The signature of a hex digest, 64 bytes in hex."""
         return self._private.sign(bytes.fromhex(digest)).hex()
 
+    def keep(self, path: Path) -> None:
+        """Write the key to a file of the owner's alone.
 
-def make_key(path: Path, *, passphrase: bytes | None = None) -> SiteKey:
-    """A new key in a new file, encrypted if there is a passphrase.
-
-    Raises:
-        LedgerError: there is a key already; a new one could not vouch for the old ledger.
-    """
-    if path.exists():
-        raise LedgerError(f"key {path}: exists already, expected none")
-    private = Ed25519PrivateKey.generate()
-    locked: KeySerializationEncryption = NoEncryption()
-    if passphrase is not None:
-        locked = BestAvailableEncryption(passphrase)
-    content = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked)
-    write_durably(path, content, mode=_OWNER_ONLY)
-    return SiteKey(private)
+        Raises:
+            LedgerError: there is a key already; a new one could not vouch for the old ledger.
+        """
+        if path.exists():
+            raise LedgerError(f"key {path}: exists already, expected none")
+        content = self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        write_durably(path, content, mode=_OWNER_ONLY)
 
 
-def read_key(path: Path, *, passphrase: bytes | None = None) -> SiteKey:
+def read_key(path: Path) -> SiteKey:
     """The key in a file.
 
     Raises:
-        LedgerError: no file, one that others can read, no Ed25519 key, or a wrong passphrase.
+        LedgerError: no file, one that others can read, or no Ed25519 key.
     """
     if not path.is_file():
         raise LedgerError(f"key {path}: no such file, expected the site's signing key")
-    mode = path.stat().st_mode
-    if mode & _OTHERS:
-        raise LedgerError(f"key {path}: mode {stat.S_IMODE(mode):o}, expected 600, owner only")
+    check_owner_only(path)
     try:
-        private = load_pem_private_key(path.read_bytes(), passphrase)
+        private = load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError) as error:
-        raise LedgerError(f"key {path}: damaged, or a wrong or missing passphrase") from error
+        raise LedgerError(f"key {path}: damaged, expected an Ed25519 key") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise LedgerError(f"key {path}: expected an Ed25519 key")
     return SiteKey(private)

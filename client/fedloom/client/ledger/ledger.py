@@ -2,8 +2,8 @@
 
 What was reserved counts as spent until a steward voids it. A reservation without a release means
 that training broke off; nothing left, so the same task trains again under the same reservation,
-with the same key: it draws what the first attempt drew. With fresh draws, a server that makes
-attempts fail would choose among many for the price of one.
+with the same key: it draws what the first attempt drew, also after it was voided. With fresh
+draws, a server that makes attempts fail would choose among many for the price of one.
 """
 
 import fcntl
@@ -11,17 +11,17 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-from fedloom.client.ledger.chain import Signed, read_chain
-from fedloom.client.ledger.entries import BEGINNING, Charge, Entry, digest_of
-from fedloom.client.ledger.keys import SiteKey, make_key, read_key
-from fedloom.client.ledger.spending import Spent, spent_of, standing
+from fedloom.client.ledger.chain import Chain, Signed, read_chain
+from fedloom.client.ledger.entries import Charge, Entry, Opening, digest_of
+from fedloom.client.ledger.keys import SiteKey, read_key
+from fedloom.client.ledger.spending import Spent, spent_of
 from fedloom.client.ledger.store import LedgerStore, Transaction
+from fedloom.client.ledger.writing import entry_after, opening_of
 from fedloom.client.training.randomness import KEY_BYTES
 from fedloom.shared.errors import LedgerError, SiteRefusal
+from fedloom.shared.files import make_folder
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.heads import LedgerHead
 from fedloom.shared.wire.messages import TrainTask
@@ -33,25 +33,28 @@ _FILE, _KEY, _LOCK = "ledger.sqlite", "site.key", "lock"
 class Ledger:
     """The ledger of one dataset in one folder; only one process at a time may hold it.
 
-    Guarantee: every method that reads has checked the whole chain and all signatures first;
-    what a method has written is on disk, signed, when it returns, and whole or not at all
-    whatever dies meanwhile. Assumes that the folder and the key are kept.
+    Guarantee: no method returns or writes anything before the whole chain, its signatures and
+    the order of its events were checked; what a method has written is on disk, signed, when it
+    returns, and whole or not at all whatever dies meanwhile. A ledger is begun once, together
+    with its key; if either is gone it is lost, not begun anew. Assumes that who can write the
+    key's file is trusted.
     """
 
-    def __init__(self, folder: Path, *, passphrase: bytes | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._store = LedgerStore(folder / _FILE)
-        self._passphrase = passphrase
-        self._signer: SiteKey | None = None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, *, site: str | None = None) -> Iterator[None]:
         """Hold the dataset for the length of one task.
+
+        With `site`, a folder that never had a ledger gets one of that name.
 
         Raises:
             SiteRefusal: another process holds it.
+            LedgerError: the ledger or its key is lost.
         """
-        self._make_folder()
+        make_folder(self._folder)
         descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, _OWNER_ONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,37 +62,39 @@ class Ledger:
             os.close(descriptor)
             raise SiteRefusal("busy", asked="a second task", allowed="one at a time") from error
         try:
+            if site is not None and not (self._folder / _KEY).exists():
+                self._begin(site)
             yield
         finally:
             os.close(descriptor)
 
-    @property
-    def public_key(self) -> str:
-        """What the ledger is verified by, in hex."""
-        return self._key().public
-
-    def signed(self) -> list[Signed]:
-        """All entries as they are kept, unchecked."""
-        with self._transaction() as now:
-            return now.entries()
-
-    def entries(self) -> list[Entry]:
-        """All entries.
+    def chain(self) -> Chain:
+        """The whole ledger.
 
         Raises:
-            LedgerError: damaged or tampered with; a person must look before training.
+            LedgerError: lost, damaged or tampered with; a person must look before training.
         """
-        return read_chain(self.signed(), self.public_key)
+        with self._checked() as (_, chain, _key):
+            return chain
 
-    def head(self) -> LedgerHead | None:
-        """The last entry; None of an empty ledger."""
-        kept = self.signed()
-        if not kept:
-            return None
-        last, key = kept[-1], self.public_key
+    def entries(self) -> tuple[Entry, ...]:
+        """All events of charges."""
+        return self.chain().entries
+
+    def head(self) -> LedgerHead:
+        """The last entry."""
+        chain = self.chain()
         return LedgerHead(
-            public_key=key, number=len(kept), digest=last.digest, signature=last.signature
+            public_key=chain.opening.public_key,
+            number=chain.length,
+            digest=chain.head.digest,
+            signature=chain.head.signature,
         )
+
+    def signed(self) -> list[Signed]:
+        """All entries as they are kept."""
+        with self._checked() as (now, _, _key):
+            return now.entries()
 
     def check_remembered(self, head: LedgerHead) -> None:
         """Make sure that the ledger goes on from a head that a coordinator remembers.
@@ -98,16 +103,16 @@ class Ledger:
             SiteRefusal: the head is not this ledger's own, or the ledger is an older copy;
                 training on from it would spend again what its lost entries have spent.
         """
-        if head.public_key != self.public_key or not head.is_signed:
+        chain, kept = self.chain(), self.signed()
+        if head.public_key != chain.opening.public_key or not head.is_signed:
             raise SiteRefusal("ledger-head", asked="a head of another key", allowed="our own")
-        kept = self.signed()
         if len(kept) < head.number or kept[head.number - 1].digest != head.digest:
             allowed = f"this copy has {len(kept)}; expected the newest copy"
             raise SiteRefusal("ledger-behind", asked=f"entry {head.number}", allowed=allowed)
 
     def spent(self, *, except_plan: str | None = None) -> Spent:
         """Everything reserved so far, optionally without one plan's charges."""
-        return spent_of(self.entries(), except_plan=except_plan)
+        return spent_of(self.chain().story, except_plan=except_plan)
 
     def sealed(self, task: TrainTask) -> Frame | None:
         """The update that this very task was answered with, or None.
@@ -117,109 +122,110 @@ class Ledger:
                 second answer would be a second release.
             LedgerError: the kept update is not the one that the ledger names.
         """
-        for entry in standing(self.entries()):
-            if (entry.charge.plan, entry.charge.round) != (task.plan.sha256, task.round):
-                continue
-            if entry.charge.task != task.sha256:
+        with self._checked() as (now, chain, _):
+            found = chain.story.task_of(task.plan.sha256, task.round)
+            if found not in (None, task.sha256):
                 raise SiteRefusal("round-answered", asked=task.round, allowed="once")
-            return None if entry.event == "reserved" else self._kept(entry)
-        return None
+            last = chain.story.last(task.sha256)
+            return _kept(now, last) if last is not None and last.event == "released" else None
 
     def reserve(self, charge: Charge) -> None:
-        """Charge a round and make the key of its draws, unless the same task is charged."""
-        with self._transaction() as now:
-            held = standing(read_chain(now.entries(), self.public_key))
-            if all(entry.charge.task != charge.task for entry in held):
-                self._append(now, "reserved", charge)
-                now.keep_draw_key(charge.task, os.urandom(KEY_BYTES))
+        """Charge a round and make the key of its draws, unless this very task is charged.
+
+        Raises:
+            LedgerError: the round is charged for another task.
+        """
+        with self._checked() as (now, chain, signer):
+            found = chain.story.task_of(charge.plan, charge.round)
+            if found == charge.task:
+                return
+            if found is not None:
+                raise LedgerError(f"ledger: round {charge.round} is charged for another task")
+            key = now.draw_key(charge.task)
+            if key is None:
+                key = os.urandom(KEY_BYTES)
+                now.keep_draw_key(charge.task, key)
+            draws = hashlib.sha256(key).hexdigest()
+            _append(now, chain, signer, entry_after(chain, "reserved", charge, draws=draws))
 
     def draw_key(self, charge: Charge) -> bytes:
         """The key of all that a reserved task draws.
 
         Raises:
-            LedgerError: the task is not reserved.
+            LedgerError: the task is not reserved, or the key is not the one it was reserved with.
         """
-        with self._transaction() as now:
-            key = now.draw_key(charge.task)
-        if key is None:
+        with self._checked() as (now, chain, _):
+            last, key = chain.story.last(charge.task), now.draw_key(charge.task)
+        if last is None or last.event != "reserved" or key is None:
             raise LedgerError(f"ledger: task {charge.task[:12]} has no key, expected a reservation")
+        if hashlib.sha256(key).hexdigest() != last.draws:
+            raise LedgerError(f"ledger: the key of entry {last.number} is not as it was reserved")
         return key
 
     def seal(self, charge: Charge, frame: Frame) -> None:
         """Keep the update, mark the charge as released, and forget its key, all at once.
 
         With the key, whoever has the update could take its noise off again.
+
+        Raises:
+            LedgerError: the charge is not reserved.
         """
-        with self._transaction() as now:
-            self._append(now, "released", charge, sealed=_digest(frame))
+        with self._checked() as (now, chain, signer):
+            entry = entry_after(chain, "released", charge, sealed=_digest(frame))
+            _append(now, chain, signer, entry)
             now.seal(charge.task, frame.header, frame.payload)
             now.forget_draw_key(charge.task)
 
     def void(self, task_sha256: str) -> Charge:
-        """Take back a reservation from which nothing can have left: a steward's decision.
+        """Take back a reservation whose update was not released: a steward's decision.
 
-        Its draws are forgotten; the task, should it come again, is charged anew.
+        The key of its draws stays: the task, should it come again, is charged anew and draws
+        the same.
 
         Raises:
             LedgerError: there is no such reservation, or its update was released.
         """
-        with self._transaction() as now:
-            held = standing(read_chain(now.entries(), self.public_key))
-            found = [entry for entry in held if entry.charge.task == task_sha256]
-            if not found or found[0].event != "reserved":
+        with self._checked() as (now, chain, signer):
+            charge = chain.story.open_charge(task_sha256)
+            if charge is None:
                 raise LedgerError(f"ledger: task {task_sha256[:12]} is not reserved and unreleased")
-            self._append(now, "voided", found[0].charge)
-            now.forget_draw_key(task_sha256)
-            return found[0].charge
-
-    def _append(
-        self,
-        now: Transaction,
-        event: Literal["reserved", "released", "voided"],
-        charge: Charge,
-        *,
-        sealed: str | None = None,
-    ) -> None:
-        kept = now.entries()
-        entry = Entry(
-            number=len(kept) + 1,
-            event=event,
-            at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            previous=kept[-1].digest if kept else BEGINNING,
-            sealed=sealed,
-            charge=charge,
-        )
-        body = entry.canonical()
-        now.append(entry.number, Signed(body=body, signature=self._key().sign(digest_of(body))))
-
-    def _kept(self, entry: Entry) -> Frame:
-        with self._transaction() as now:
-            found = now.sealed(entry.charge.task)
-        frame = None if found is None else Frame(header=found[0], payload=found[1])
-        if frame is None or _digest(frame) != entry.sealed:
-            raise LedgerError(f"ledger: the update of entry {entry.number} is not as it was sealed")
-        return frame
+            _append(now, chain, signer, entry_after(chain, "voided", charge))
+            return charge
 
     @contextmanager
-    def _transaction(self) -> Iterator[Transaction]:
-        # First of all: a folder that has a ledger and no key has lost it.
-        self._key()
+    def _checked(self) -> Iterator[tuple[Transaction, Chain, SiteKey]]:
+        signer = read_key(self._folder / _KEY)
         with self._store.transaction() as now:
-            yield now
+            yield now, read_chain(now.entries(), signer.public), signer
 
-    def _key(self) -> SiteKey:
-        """The site's key; a site that has no ledger yet gets one of its own."""
-        if self._signer is None:
-            self._make_folder()
-            path = self._folder / _KEY
-            fresh = not path.exists() and not (self._folder / _FILE).exists()
-            make = make_key if fresh else read_key
-            self._signer = make(path, passphrase=self._passphrase)
-        return self._signer
+    def _begin(self, site: str) -> None:
+        signer, path = SiteKey.generate(), self._folder / _FILE
+        # The key comes last: with a ledger and no key, nothing was charged yet, or it is lost.
+        if path.exists():
+            with self._store.transaction() as now:
+                if len(now.entries()) > 1:
+                    raise LedgerError(f"key {self._folder / _KEY}: lost, expected the ledger's own")
+            path.unlink()
+        self._store.create(_signed(signer, opening_of(site, signer.public)))
+        signer.keep(self._folder / _KEY)
 
-    def _make_folder(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._folder.chmod(0o700)
+
+def _append(now: Transaction, chain: Chain, signer: SiteKey, entry: Entry) -> None:
+    chain.story.add(entry)
+    now.append(entry.number, _signed(signer, entry))
+
+
+def _signed(signer: SiteKey, entry: Entry | Opening) -> Signed:
+    body = entry.canonical()
+    return Signed(body=body, signature=signer.sign(digest_of(body)))
+
+
+def _kept(now: Transaction, entry: Entry) -> Frame:
+    found = now.sealed(entry.charge.task)
+    frame = None if found is None else Frame(header=found[0], payload=found[1])
+    if frame is None or _digest(frame) != entry.sealed:
+        raise LedgerError(f"ledger: the update of entry {entry.number} is not as it was sealed")
+    return frame
 
 
 def _digest(frame: Frame) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedloom.client.ledger.entries import Entry
+from fedloom.client.ledger.entries import Charge
+from fedloom.client.ledger.story import Story
 from fedloom.shared.privacy.accounting import Mechanism
 
 
@@ -22,20 +23,12 @@ class Spent:
     seeded: bool
 
 
-def standing(entries: Sequence[Entry]) -> list[Entry]:
-    """For each task that is charged and not voided its last entry, in the order of charging."""
-    last: dict[str, Entry] = {}
-    for entry in entries:
-        if entry.event == "voided":
-            last.pop(entry.charge.task, None)
-        else:
-            last[entry.charge.task] = entry
-    return list(last.values())
-
-
-def spent_of(entries: Sequence[Entry], *, except_plan: str | None = None) -> Spent:
+def spent_of(story: Story, *, except_plan: str | None = None) -> Spent:
     """All standing charges together, optionally without one plan's."""
-    charges = [entry.charge for entry in standing(entries) if entry.charge.plan != except_plan]
+    return _sum([entry.charge for entry in story.standing if entry.charge.plan != except_plan])
+
+
+def _sum(charges: Sequence[Charge]) -> Spent:
     history = tuple(
         Mechanism(
             noise_multiplier=charge.noise_multiplier,

@@ -1,35 +1,41 @@
-"""A ledger's file: SQLite, synced at every transaction, with nothing in it that can be changed."""
+"""A ledger's file: SQLite, on disk at the end of every transaction, in a schema that is checked."""
 
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 from fedloom.client.ledger.chain import Signed
 from fedloom.shared.errors import LedgerError
+from fedloom.shared.files import check_owner_only, sync_folder
 
 _OWNER_ONLY = 0o600
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    number INTEGER PRIMARY KEY, body BLOB NOT NULL, signature TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS sealed (task TEXT PRIMARY KEY, header TEXT NOT NULL, payload BLOB);
-CREATE TABLE IF NOT EXISTS draw_keys (task TEXT PRIMARY KEY, key BLOB NOT NULL);
-CREATE TRIGGER IF NOT EXISTS entries_stay BEFORE UPDATE ON entries
+CREATE TABLE entries (number INTEGER PRIMARY KEY, body BLOB NOT NULL, signature TEXT NOT NULL);
+CREATE TABLE sealed (task TEXT PRIMARY KEY, header TEXT NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE draw_keys (task TEXT PRIMARY KEY, key BLOB NOT NULL);
+CREATE TRIGGER entries_stay BEFORE UPDATE ON entries
     BEGIN SELECT RAISE(ABORT, 'a ledger is only appended to'); END;
-CREATE TRIGGER IF NOT EXISTS entries_remain BEFORE DELETE ON entries
+CREATE TRIGGER entries_remain BEFORE DELETE ON entries
+    BEGIN SELECT RAISE(ABORT, 'a ledger is only appended to'); END;
+CREATE TRIGGER entries_follow BEFORE INSERT ON entries
+    WHEN NEW.number != (SELECT coalesce(max(number), 0) + 1 FROM entries)
     BEGIN SELECT RAISE(ABORT, 'a ledger is only appended to'); END;
 """
 # Whatever an altered file holds comes as bytes and text, for the checks to refuse.
 _ALL = """
-SELECT coalesce(CAST(body AS BLOB), x''), coalesce(CAST(signature AS TEXT), '')
+SELECT number, coalesce(CAST(body AS BLOB), x''), coalesce(CAST(signature AS TEXT), '')
 FROM entries ORDER BY number
 """
 _UPDATE = """
 SELECT coalesce(CAST(header AS TEXT), ''), coalesce(CAST(payload AS BLOB), x'')
 FROM sealed WHERE task = ?
 """
+_KEY = "SELECT coalesce(CAST(key AS BLOB), x'') FROM draw_keys WHERE task = ?"
+# Durable at each commit, and what is deleted is overwritten.
+_SETTINGS = (("journal_mode", "WAL", "wal"), ("synchronous", "FULL", 2), ("secure_delete", "ON", 1))
 
 
 class Transaction:
@@ -39,14 +45,27 @@ class Transaction:
         self._connection = connection
 
     def entries(self) -> list[Signed]:
-        """All entries, the oldest first."""
-        rows = self._connection.execute(_ALL)
-        return [Signed(body=body, signature=signature) for body, signature in rows]
+        """All entries, the oldest first.
+
+        Raises:
+            LedgerError: they are not numbered one after the other.
+        """
+        rows = self._connection.execute(_ALL).fetchall()
+        for wanted, (number, *_) in enumerate(rows, start=1):
+            if number != wanted:
+                raise LedgerError(f"ledger: entry {wanted} does not follow the one before")
+        return [Signed(body=body, signature=signature) for _, body, signature in rows]
 
     def append(self, number: int, signed: Signed) -> None:
-        """Put an entry at the end."""
+        """Put an entry at the end, and see it there.
+
+        Raises:
+            LedgerError: it is not there.
+        """
         row = (number, signed.body, signed.signature)
         self._connection.execute("INSERT INTO entries VALUES (?, ?, ?)", row)
+        if self.entries()[-1:] != [signed]:
+            raise LedgerError(f"ledger: entry {number} was not written")
 
     def sealed(self, task: str) -> tuple[str, bytes] | None:
         """Header and payload of the update that a task was answered with."""
@@ -59,16 +78,15 @@ class Transaction:
 
     def draw_key(self, task: str) -> bytes | None:
         """The key of all that a reserved task draws."""
-        found = self._connection.execute("SELECT key FROM draw_keys WHERE task = ?", (task,))
-        row = found.fetchone()
-        return None if row is None else bytes(row[0])
+        row: tuple[bytes] | None = self._connection.execute(_KEY, (task,)).fetchone()
+        return None if row is None else row[0]
 
     def keep_draw_key(self, task: str, key: bytes) -> None:
         """Keep the key until the task's update is sealed."""
         self._connection.execute("INSERT INTO draw_keys VALUES (?, ?)", (task, key))
 
     def forget_draw_key(self, task: str) -> None:
-        """Overwrite it with zeros in the file."""
+        """Delete it, and overwrite it in the file."""
         self._connection.execute("DELETE FROM draw_keys WHERE task = ?", (task,))
 
 
@@ -78,28 +96,70 @@ class LedgerStore:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    def create(self, opening: Signed) -> None:
+        """Make the file, with its first entry: there whole or not at all."""
+        draft = self._path.with_suffix(".draft")
+        for left in self._path.parent.glob(f"{draft.name}*"):
+            left.unlink()
+        # SQLite gives the files beside it the mode of this one.
+        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
+        with _connected(draft) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in _statements():
+                connection.execute(statement)
+            Transaction(connection).append(1, opening)
+            connection.execute("COMMIT")
+        draft.rename(self._path)
+        sync_folder(self._path.parent)
+
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Everything in the block is on disk when it ends, or nothing is if it fails.
 
         Raises:
-            LedgerError: the file is damaged, or no ledger.
+            LedgerError: the file is not there, damaged, no ledger, or cannot be written now.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        # SQLite gives the files beside it the mode of this one.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, _OWNER_ONLY))
-        try:
-            with closing(sqlite3.connect(self._path, isolation_level=None)) as connection:
-                _prepare(connection)
-                connection.execute("BEGIN IMMEDIATE")
-                yield Transaction(connection)
-                connection.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            raise LedgerError(f"{self._path}: damaged, expected a FedLoom ledger") from error
+        if not self._path.is_file():
+            raise LedgerError(f"{self._path}: no such file, expected the site's ledger")
+        check_owner_only(self._path)
+        with _connected(self._path) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if connection.execute("SELECT sql FROM sqlite_master").fetchall() != _schema():
+                raise LedgerError(f"{self._path}: another schema, expected a FedLoom ledger's")
+            yield Transaction(connection)
+            connection.execute("COMMIT")
+            # Pages that were overwritten must not live on in the log beside the file.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA secure_delete = ON")
-    connection.executescript(_SCHEMA)
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            for name, wanted, told in _SETTINGS:
+                connection.execute(f"PRAGMA {name} = {wanted}")
+                if connection.execute(f"PRAGMA {name}").fetchone() != (told,):
+                    raise LedgerError(f"{path}: {name} cannot be {wanted} here")
+            yield connection
+    except sqlite3.OperationalError as error:
+        raise LedgerError(f"{path}: cannot be used now ({error}); try again") from error
+    except sqlite3.DatabaseError as error:
+        raise LedgerError(f"{path}: damaged ({error}), expected a FedLoom ledger") from error
+
+
+def _statements() -> list[str]:
+    statements, held = [], ""
+    for line in _SCHEMA.strip().splitlines():
+        held += line + "\n"
+        if sqlite3.complete_statement(held):
+            statements.append(held.strip().removesuffix(";"))
+            held = ""
+    return statements
+
+
+@cache
+def _schema() -> list[tuple[str | None]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statement in _statements():
+            connection.execute(statement)
+        return connection.execute("SELECT sql FROM sqlite_master").fetchall()

@@ -45,7 +45,7 @@ class SiteService:
         return self._config.name
 
     @property
-    def head(self) -> LedgerHead | None:
+    def head(self) -> LedgerHead:
         """The head of the ledger, for the coordinator to remember."""
         return self._ledger.head()
 
@@ -60,7 +60,7 @@ class SiteService:
             TrainingError, DataError, ModelError: the site cannot train; nothing left it.
             LedgerError: the ledger is not whole.
         """
-        with self._ledger.held():
+        with self._ledger.held(site=self.site):
             if remembered is not None:
                 self._ledger.check_remembered(remembered)
             sealed = self._ledger.sealed(task)

@@ -7,6 +7,8 @@ from peft.utils.integrations import dequantize_bnb_weight
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from fedloom.shared.errors import TrainingError
+
 
 def is_quantized(layer: nn.Module) -> bool:
     """Whether bitsandbytes holds the layer's weights in four bits."""
@@ -18,6 +20,10 @@ def frozen_weight(layer: nn.Module, dtype: torch.dtype) -> Callable[[], torch.Te
     """Gives the matrix, shape (out, in), in `dtype`."""
     weight = layer.get_parameter("weight")
     if is_quantized(layer):
+        state = getattr(weight, "quant_state", None)
+        if getattr(state, "packing_format_for_cpu", False):
+            # What a forward pass without gradients makes of it on some processors.
+            raise TrainingError("layer: weights are packed for inference, expected as loaded")
         return lambda: dequantize_bnb_weight(weight).to(dtype)
     plain = (weight.t() if isinstance(layer, Conv1D) else weight).to(dtype)
     return lambda: plain

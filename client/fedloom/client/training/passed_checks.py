@@ -49,6 +49,13 @@ def _deciding(plan: Plan, phase: Phase, device: torch.device) -> Mapping[str, ob
         "lora": plan.lora.model_dump(),
         "trains": phase.trains,
         "precision": plan.training.precision,
+        **surroundings(device),
+    }
+
+
+def surroundings(device: torch.device) -> Mapping[str, object]:
+    """What a model's results depend on beside the plan: libraries, hardware, FedLoom's own code."""
+    return {
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "processor": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.cuda.get_device_name(device) if device.type == "cuda" else None,

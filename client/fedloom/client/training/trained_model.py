@@ -108,6 +108,11 @@ class TrainedModel:
         return np.nan_to_num(delta, nan=0.0, posinf=0.0, neginf=0.0)
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self._model.parameters()).device
+
+    @property
     def frozen(self) -> Adapter:
         """What was loaded of the adapter and does not train."""
         whole = self.start.layout

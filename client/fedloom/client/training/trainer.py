@@ -1,6 +1,7 @@
 """Local training of one plan's adapter on one site's units."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedloom.client.training.device import DeviceChoice
 from fedloom.client.training.hidden_states import Hidden, HiddenStates
-from fedloom.client.training.passed_checks import PassedChecks, code_sha256
+from fedloom.client.training.passed_checks import PassedChecks, surroundings
 from fedloom.client.training.pieces import ClipGroup, MicroBatch, clip_groups
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.schedules import rate_factor
@@ -84,7 +85,8 @@ class Trainer:
         plan = self._plan
         sections = (part.model_dump_json() for part in (plan.model, plan.task, plan.lora))
         own = (prefix.place, self._model.passes.precision, self._model.frozen.sha256)
-        return hashlib.sha256("\n".join((*sections, *own, code_sha256())).encode()).hexdigest()
+        around = json.dumps(surroundings(self._model.device), sort_keys=True)
+        return hashlib.sha256("\n".join((*sections, *own, around)).encode()).hexdigest()
 
     def hidden_states(
         self, examples: Sequence[Example], folder: Path, *, expected: int, max_bytes: int

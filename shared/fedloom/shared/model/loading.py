@@ -93,6 +93,7 @@ def load_seq2seq(folder: Path, quantization: Quantization) -> BaseModel:
 def _load(
     folder: Path, kind: type[object], peft_task: TaskType, options: Mapping[str, object]
 ) -> BaseModel:
+    _refuse_own_quantization(folder)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
@@ -138,6 +139,19 @@ def _positions(model: PreTrainedModel) -> int:
             offset = 0 if module.padding_idx is None else module.padding_idx + 1
             found.append(module.num_embeddings - offset)
     return min((limit for limit in found if isinstance(limit, int)), default=sys.maxsize)
+
+
+def _refuse_own_quantization(folder: Path) -> None:
+    """The plan says how weights are held; a folder that decides it itself would contradict it."""
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"model {folder}: its config.json cannot be read") from error
+    if getattr(config, "quantization_config", None) is not None:
+        raise ModelError(
+            f"model {folder}: its weights are quantised already, expected plain ones "
+            "(model.quantization holds them in few bits)"
+        )
 
 
 def _no_dropout(folder: Path) -> dict[str, float]:

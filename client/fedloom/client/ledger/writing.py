@@ -1,0 +1,36 @@
+"""The next entry of a ledger."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from fedloom.client.ledger.chain import Chain
+from fedloom.client.ledger.entries import Charge, Entry, Opening
+
+
+def opening_of(site: str, public_key: str) -> Opening:
+    """The first entry."""
+    return Opening(at=_now(), site=site, public_key=public_key)
+
+
+def entry_after(
+    chain: Chain,
+    event: Literal["reserved", "released", "voided"],
+    charge: Charge,
+    *,
+    draws: str | None = None,
+    sealed: str | None = None,
+) -> Entry:
+    """What follows the last entry of `chain`."""
+    return Entry(
+        number=chain.length + 1,
+        event=event,
+        at=_now(),
+        previous=chain.head.digest,
+        draws=draws,
+        sealed=sealed,
+        charge=charge,
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
