@@ -63,7 +63,7 @@ def test_a_steward_voids_what_broke_off_and_nothing_else(site: Path, fedloom: Ru
     code, out, _ = fedloom("void", site, a_task(round_number=2).sha256)
     assert (code, out.count("\n")) == (0, 1) and "voided round 2" in out
     code, _, err = fedloom("void", site, a_task().sha256)
-    assert code == 1 and "not reserved and unreleased" in err
+    assert code == 1 and "released already, expected a reserved one" in err
     assert "2 steps" in fedloom("show", site)[1]
 
 

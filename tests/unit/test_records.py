@@ -101,7 +101,7 @@ def test_a_missing_column_names_file_and_known_columns(tmp_path: Path, missing: 
     path = written(tmp_path / "r.csv", f"{','.join(columns)}\n{PERSON},positive\n")
     message = refusal(path, unit="who")
     assert str(path) in message
-    assert f"no column {missing}, expected one of {', '.join(columns)}" in message
+    assert f"no column {missing}, expected it; there is {', '.join(columns)}" in message
     assert PERSON not in message
 
 

@@ -343,8 +343,8 @@ def test_arms_that_were_not_run_are_named() -> None:
         omitted=("non-private: not run, --compare all runs it",),
     )
     text = said(alone)
-    assert "not measured accuracy is 75.0 %; the arm without privacy was not run" in text
-    assert "not measured the sites alone were not trained in this run" in text
+    assert "– accuracy is 75.0 %; not measured: the arm without privacy was not run" in text
+    assert "– not measured: the sites alone were not trained" in text
     assert "non-private: not run, --compare all runs it" in text
     assert "non-private: not run, --compare all runs it" in render_markdown(alone)
 

@@ -36,7 +36,7 @@ def simulate(
     workers: int | None,
     compare: str,
     online: bool = False,
-    how_to_run_all: str = "--compare all",
+    how_to_run_all: str = "fedloom simulate --compare all",
 ) -> "Report":
     """Prepare, run, score and report; prints the outcome.
 

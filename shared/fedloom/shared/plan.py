@@ -8,6 +8,7 @@ alone; nothing outside the plan can change what a run releases.
 import hashlib
 import json
 import tomllib
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
 
 import tomli_w
@@ -176,3 +177,19 @@ class Plan(Section):
             raise PlanError(f"plan.toml: {explain(error, cls)[0]}") from error
         except (ValueError, RecursionError) as error:
             raise PlanError("plan.toml: not TOML, expected what FedLoom wrote") from error
+
+
+def differences(one: Plan, other: Plan) -> list[str]:
+    """The keys in which two plans differ, such as `privacy.epsilon`; sites by `sites`."""
+    return list(_different(one.model_dump(mode="json"), other.model_dump(mode="json"), ""))
+
+
+def _different(
+    one: Mapping[str, object], other: Mapping[str, object], prefix: str
+) -> Iterator[str]:
+    for key in one:
+        here, there = one[key], other[key]
+        if isinstance(here, dict) and isinstance(there, dict):
+            yield from _different(here, there, f"{prefix}{key}.")
+        elif here != there:
+            yield f"{prefix}{key}"

@@ -26,6 +26,7 @@ from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import SiteSection
 from fedloom.shared.errors import PlanError
 from fedloom.shared.files import write_durably
+from fedloom.shared.plan import differences
 from fedloom.shared.privacy.accounting import ARITHMETIC_SLACK
 from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.executors.pool import PoolExecutor
@@ -94,9 +95,10 @@ def _open_folder(prepared: Prepared, folder: RunFolder, *, resume: bool) -> None
         return
     found = folder.read_plan()
     if found.sha256 != prepared.plan.sha256:
+        changed = ", ".join(differences(found, prepared.plan))
         raise PlanError(
-            f"run folder {folder.path}: made by plan {found.sha256[:12]}…, the config now gives "
-            f"{prepared.plan.sha256[:12]}…; expected the same config"
+            f"run folder {folder.path}: made by another plan, {changed} changed; expected the "
+            "same config, model and records"
         )
 
 

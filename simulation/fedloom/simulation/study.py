@@ -36,7 +36,7 @@ class StudyOptions:
 
     arms: Sequence[ArmKind] = ()
     resume: bool = False
-    how_to_run_all: str = "--compare all"
+    how_to_run_all: str = "fedloom simulate --compare all"
 
 
 def run_study(

@@ -1,6 +1,7 @@
 """`fedloom ledger`: what a site has spent, for its steward and for an auditor."""
 
 from pathlib import Path
+from re import fullmatch
 from typing import TYPE_CHECKING
 
 import click
@@ -53,7 +54,10 @@ def export(site: Path, out: Path) -> None:
 def verify(exported: Path, key: str, delta: float) -> None:
     """Verify a file that `export` wrote, with the public key alone."""
     from fedloom.client.ledger.audit import verify_export
+    from fedloom.shared.errors import LedgerError
 
+    if not fullmatch("[0-9a-fA-F]{64}", key):
+        raise LedgerError(f"--key: {len(key)} characters, expected the 64 hex digits of a key")
     chain = verify_export(exported, public_key=key.lower())
     click.echo("whole, and signed by that key; compare the head with the coordinator's")
     for line in _lines(chain, delta):

@@ -67,8 +67,8 @@ def _hint(plan: "Plan", sizes: Sequence[int]) -> list[str]:
         return []
     return [
         "",
-        f"note: at {', '.join(loud)} a step holds more noise than the gradients can say; expect "
-        "little to be learned without more records, a larger batch or fewer trained numbers",
+        f"note: at {', '.join(loud)} a step holds more noise than the gradients can say; it may "
+        "learn little without more records, a larger batch or fewer trained numbers",
     ]
 
 

@@ -188,7 +188,9 @@ class Ledger:
         with self._checked() as (now, chain, signer):
             charge = chain.story.open_charge(task_sha256)
             if charge is None:
-                raise LedgerError(f"ledger: task {task_sha256[:12]} is not reserved and unreleased")
+                last = chain.story.last(task_sha256)
+                found = "not in it" if last is None else f"{last.event} already"
+                raise LedgerError(f"ledger: task {task_sha256}: {found}, expected a reserved one")
             _append(now, chain, signer, entry_after(chain, "voided", charge))
             return charge
 

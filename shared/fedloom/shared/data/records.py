@@ -72,8 +72,8 @@ def read_rows(source: RecordSource, *, labels: tuple[str, ...]) -> list[Record |
     table = read_table(source.path)
     for column in wanted if table.columns else ():
         if column not in table.columns:
-            known = ", ".join(filter(_COLUMN_NAME.match, table.columns))
-            raise DataError(f"{source.path}: no column {column}, expected one of {known}")
+            known = ", ".join(filter(_COLUMN_NAME.match, table.columns)) or "none with a plain name"
+            raise DataError(f"{source.path}: no column {column}, expected it; there is {known}")
     numbers = {label: number for number, label in enumerate(labels)}
     return [_record(source, at, row, numbers) for at, row in enumerate(table.rows, start=1)]
 

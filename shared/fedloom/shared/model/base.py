@@ -4,11 +4,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
 from peft import TaskType
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
 from fedloom.shared.errors import ModelError
@@ -25,6 +27,7 @@ _PARTS = (
     "*.model",
     "chat_template*",
 )
+_VOCABULARIES = ("tokenizer.json", "vocab*", "spiece*", "*.model")
 
 
 class Tokenizer(Protocol):
@@ -94,8 +97,22 @@ def resolve_model(reference: str, *, offline: bool = True) -> Path:
         place = "the local hub cache" if offline else "the hub"
         raise ModelError(
             f"model {reference}: no such folder, and not in {place}; expected a model folder"
+            + (" (or --online, to fetch a hub id)" if offline else "")
         ) from error
     return Path(found)
+
+
+def check_weights(path: Path) -> None:
+    """Make sure that a file of weights is whole; its header tells how long it must be.
+
+    Raises:
+        ModelError: it is cut short or no safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt"):
+            return
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: damaged, expected a whole safetensors file") from error
 
 
 def deciding_files(folder: Path) -> list[Path]:
@@ -107,11 +124,18 @@ def fingerprint(folder: Path) -> str:
     """SHA-256 over names and contents of the files that decide the model's function.
 
     Raises:
-        ModelError: no config.json or no safetensors weights (pickled weights are never read).
+        ModelError: no config.json, vocabulary or safetensors weights (pickled weights are never
+            read), or weights that are cut short.
     """
     files = deciding_files(folder)
     names = {path.name for path in files}
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
         raise ModelError(f"model {folder}: expected config.json and *.safetensors in the folder")
+    # Without one, transformers makes a tokenizer that knows no word.
+    if not any(fnmatch(name, part) for name in names for part in _VOCABULARIES):
+        raise ModelError(f"model {folder}: no vocabulary, expected tokenizer.json or vocab.*")
+    for path in files:
+        if path.suffix == ".safetensors":
+            check_weights(path)
     lines = [f"{path.name} {sha256_file(path)}\n" for path in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

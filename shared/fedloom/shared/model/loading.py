@@ -44,6 +44,14 @@ _HEADS: Mapping[Head, tuple[type[object], TaskType]] = MappingProxyType(
         "token": (AutoModelForTokenClassification, TaskType.TOKEN_CLS),
     }
 )
+_IN_WORDS: Mapping[TaskType, str] = MappingProxyType(
+    {
+        TaskType.SEQ_CLS: "a model that can classify texts",
+        TaskType.TOKEN_CLS: "a model that can classify tokens",
+        TaskType.CAUSAL_LM: "a causal language model",
+        TaskType.SEQ_2_SEQ_LM: "a sequence-to-sequence model",
+    }
+)
 # A head that starts at random, as large as the vocabulary: nothing to train under privacy.
 _LANGUAGE_HEAD = "a language model with all its weights"
 
@@ -111,8 +119,8 @@ def _load(
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        wanted = peft_task.value.lower().replace("_", " ")
-        raise ModelError(f"model {folder}: cannot be loaded as {wanted}") from error
+        wanted = _IN_WORDS[peft_task]
+        raise ModelError(f"model {folder}: cannot be loaded, expected {wanted}") from error
     model.config.use_cache = False
     tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(model))
     fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}

@@ -11,7 +11,7 @@ from peft.utils import get_peft_model_state_dict
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import LoraSection
 from fedloom.shared.errors import ModelError, WireError
-from fedloom.shared.model.base import BaseModel
+from fedloom.shared.model.base import BaseModel, check_weights
 
 _LIVE_PARTS = (".lora_A.default.", ".lora_B.default.", ".modules_to_save.default.")
 
@@ -99,6 +99,7 @@ def load_peft_folder(base: BaseModel, folder: Path) -> PeftModel:
     """
     if not (folder / "adapter_model.safetensors").is_file():
         raise ModelError(f"adapter {folder}: no adapter_model.safetensors, expected a PEFT folder")
+    check_weights(folder / "adapter_model.safetensors")
     try:
         return PeftModel.from_pretrained(base.model, str(folder), local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
