@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from safetensors.numpy import save_file
 
 from fedloom.server.planning import epsilon_by_round, make_plan
 from fedloom.shared.adapter import Adapter
@@ -28,7 +29,8 @@ def model(tmp_path: Path) -> Path:
     folder = tmp_path / "deep" / "base-model"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"weights")
+    save_file({"weights": np.zeros(2, np.float32)}, folder / "model.safetensors")
+    (folder / "vocab.txt").write_text("word\n")
     return folder
 
 
