@@ -63,7 +63,7 @@ def adapter_bytes(run: Path) -> bytes:
 
 def events(run: Path, number: int) -> set[str]:
     """What has happened at any site in this round."""
-    states = [path.parent for path in run.glob("sites/*/state/ledger.sqlite")]
+    states = [path.parent for path in run.glob("sites/*/state/site.key")]
     entries = [entry for state in states for entry in Ledger(state).entries()]
     return {entry.event for entry in entries if entry.charge.round == number}
 
