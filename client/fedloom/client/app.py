@@ -1,7 +1,8 @@
 """The Flower ClientApp: unpacks a task, hands it to the site's service, relays the answer.
 
-What goes back to the server is the sealed update, or the name of a rule. Never an exception's
-text, a loss or a count: those depend on records. They go to the site's own log.
+What goes back to the server is the sealed update with the head of the site's ledger, or the name
+of a rule. Never an exception's text, a loss or a count: those depend on records. They go to the
+site's own log.
 """
 
 import logging

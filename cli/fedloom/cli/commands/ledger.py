@@ -68,7 +68,7 @@ def verify(exported: Path, key: str, delta: float) -> None:
 @_SITE
 @click.argument("task")
 def void(site: Path, task: str) -> None:
-    """Take back the reservation TASK, from which nothing can have left.
+    """Take back the reservation TASK, whose update was not released.
 
     For a steward who knows that training broke off for good. It stays in the ledger, and so
     does the key of its draws: if the task comes again, it is charged anew and draws the same.

@@ -103,7 +103,8 @@ class Ledger:
             SiteRefusal: the head is not this ledger's own, or the ledger is an older copy;
                 training on from it would spend again what its lost entries have spent.
         """
-        chain, kept = self.chain(), self.signed()
+        with self._checked() as (now, chain, _):
+            kept = now.entries()
         if head.public_key != chain.opening.public_key or not head.is_signed:
             raise SiteRefusal("ledger-head", asked="a head of another key", allowed="our own")
         if len(kept) < head.number or kept[head.number - 1].digest != head.digest:

@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
 )
 from transformers.utils import logging as transformers_logging
@@ -101,7 +102,7 @@ def load_seq2seq(folder: Path, quantization: Quantization) -> BaseModel:
 def _load(
     folder: Path, kind: type[object], peft_task: TaskType, options: Mapping[str, object]
 ) -> BaseModel:
-    _refuse_own_quantization(folder)
+    config = _config_of(folder)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
@@ -114,7 +115,7 @@ def _load(
             # On a processor the fused attention's backward pass takes most of a step at
             # these lengths; spelt out, a bf16 step is 1.7 times as fast.
             attn_implementation="eager",
-            **_no_dropout(folder),
+            **_no_dropout(config),
             **options,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -149,21 +150,21 @@ def _positions(model: PreTrainedModel) -> int:
     return min((limit for limit in found if isinstance(limit, int)), default=sys.maxsize)
 
 
-def _refuse_own_quantization(folder: Path) -> None:
-    """The plan says how weights are held; a folder that decides it itself would contradict it."""
+def _config_of(folder: Path) -> PretrainedConfig:
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"model {folder}: its config.json cannot be read") from error
+    # The plan says how weights are held; a folder that decides it itself would contradict it.
     if getattr(config, "quantization_config", None) is not None:
         raise ModelError(
             f"model {folder}: its weights are quantised already, expected plain ones "
             "(model.quantization holds them in few bits)"
         )
+    return config
 
 
-def _no_dropout(folder: Path) -> dict[str, float]:
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+def _no_dropout(config: PretrainedConfig) -> dict[str, float]:
     return {key: 0.0 for key in _DROPOUT_KEYS if hasattr(config, key)}
 
 

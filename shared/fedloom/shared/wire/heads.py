@@ -14,7 +14,9 @@ Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 class LedgerHead(Header):
     """The last entry of a ledger: its number, its digest, and the site's signature of that.
 
-    Public: it says how often a site was charged, which follows from the plans it answered.
+    It says how many events a site's ledger has, which follows from the plans it answered and
+    from what its steward voided. The digest covers the second of the last event, which whoever
+    gets the update can guess and confirm: no more than when the update came.
     """
 
     kind: Literal["ledger-head"] = "ledger-head"
