@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo demo-full medmcqa test test-slow lint types imports check env clean
+.PHONY: demo demo-full medmcqa test test-slow proto lint types imports check env clean
 .PHONY: benchmark benchmark-grid benchmark-peak benchmark-steps benchmark-site-round
 
 env: $(READY)
@@ -30,6 +30,11 @@ test: $(READY)
 # Minutes long: the demo cut short on real records, and real processes killed.
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 1200
+
+# The generated code is in the repository: only who changes site.proto needs this.
+proto: $(READY)
+	$(BIN)/python -m grpc_tools.protoc -I client --python_out=client --pyi_out=client \
+	  --grpc_python_out=client client/fedloom/client/rpc/site.proto
 
 lint: $(READY)
 	$(BIN)/ruff check .

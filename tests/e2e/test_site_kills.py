@@ -22,8 +22,6 @@ from fedloom.client.ledger.entries import Charge
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.ledger.store import Transaction
 from fedloom.client.ledger.story import Story
-from fedloom.client.site.config import PolicySettings, SiteConfig, SourceSettings, SplitSettings
-from fedloom.client.site.service import SiteService
 from fedloom.client.training.pool import TrainerPool
 from fedloom.client.training.steps import PrivateStep
 from fedloom.client.training.trainer import Trainer
@@ -31,10 +29,11 @@ from fedloom.shared.errors import LedgerError
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.messages import TrainTask
-from tests.support.tiny import sentences, write_csv
-from tests.support.training import LABELS, make_plan, site_plan
+from tests.support.sites import a_policy, a_site, begin, service_of
+from tests.support.training import make_plan, site_plan
 
 ROUNDS, ROWS, BATCH = 4, 60, 20
+POLICY = a_policy(min_units=10, epsilon=50.0)
 
 
 class Outbox:
@@ -77,17 +76,7 @@ class Killed:
 
     def __init__(self, home: Path, model: Path) -> None:
         home.mkdir(exist_ok=True)
-        path = write_csv(home / "records.csv", sentences(ROWS, seed=1))
-        self.config = SiteConfig(
-            name="north",
-            model=model,
-            state=home / "state",
-            declared_units=ROWS,
-            labels=LABELS,
-            source=SourceSettings(path=path, text="text", label="label", unit="record"),
-            split=SplitSettings(holdout="test", test_fraction=0.2, validation_fraction=0.1),
-            policy=PolicySettings(min_units=10, max_epsilon=50.0),
-        )
+        self.config = a_site(home, model=model, rows=ROWS)
         site = site_plan(noise=1.0, rate=BATCH / ROWS, units=ROWS)
         plan = make_plan(model, batch=BATCH, site=site, seed=None)
         rounds = plan.rounds.model_copy(update={"total": ROUNDS})
@@ -101,10 +90,9 @@ class Killed:
 
     def _warm(self, home: Path) -> None:
         aside = self.config.model_copy(update={"state": home / "aside"})
-        SiteService(aside, self._pool).train(self.task(1))
-        (home / "aside" / "checks").rename(home / "checks")
-        self.config.state.mkdir()
-        (home / "checks").rename(self.config.state / "checks")
+        begin(aside)
+        service_of(aside, POLICY, self._pool).train(self.task(1))
+        (home / "aside" / "checks").rename(self.config.state / "checks")
 
     def task(self, number: int) -> TrainTask:
         return TrainTask(plan=self.plan, site="north", round=number, adapter=self._start)
@@ -117,9 +105,9 @@ class Killed:
         status = 1
         try:
             prepare()
-            service = SiteService(self.config, self._pool)
+            service = service_of(self.config, POLICY, self._pool)
             for number in range(first, ROUNDS + 1):
-                self.outbox.send(number, service.train(self.task(number)))
+                self.outbox.send(number, service.train(self.task(number)).frame)
             status = 0
         except Exception:  # noqa: BLE001 - a fork must not run on as a second pytest
             traceback.print_exc()
@@ -132,8 +120,6 @@ class Killed:
         return self._events("released") == list(range(1, ROUNDS + 1))
 
     def _events(self, event: str) -> list[int]:
-        if not (self.config.state / "site.key").exists():
-            return []
         entries = Ledger(self.config.state).entries()
         return sorted(entry.charge.round for entry in entries if entry.event == event)
 

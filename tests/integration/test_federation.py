@@ -24,6 +24,7 @@ from fedloom.shared.methods import trained_layout
 from fedloom.simulation.executors.serial import SerialExecutor
 from fedloom.simulation.federation import RunOptions, run_federation, worker_pool
 from fedloom.simulation.prepare import Prepared, prepare
+from fedloom.simulation.site_app import in_process
 from tests.statistical.test_accounting import pld_epsilon
 from tests.support.ledgers import sealed_updates
 from tests.support.tiny import write_federation
@@ -46,7 +47,7 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def honest() -> ClientApp:
-    return make_client_app(SiteDirectory())
+    return make_client_app(in_process(SiteDirectory()))
 
 
 def run(prepared: Prepared, path: Path, *, resume: bool = False) -> Adapter:
@@ -137,8 +138,8 @@ def test_control_an_accountant_rebuilt_each_round_is_caught(
 ) -> None:
     whole = Ledger.spent
 
-    def forgetful(self: Ledger, *, except_plan: str | None = None) -> Spent:
-        found = whole(self, except_plan=except_plan)
+    def forgetful(self: Ledger, *, but_task: str | None = None) -> Spent:
+        found = whole(self, but_task=but_task)
         return replace(found, history=found.history[-1:])
 
     monkeypatch.setattr(Ledger, "spent", forgetful)

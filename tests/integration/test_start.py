@@ -17,6 +17,7 @@ from fedloom.simulation.arms import arms_beside
 from fedloom.simulation.executors.serial import SerialExecutor
 from fedloom.simulation.federation import run_federation
 from fedloom.simulation.prepare import Prepared, prepare
+from fedloom.simulation.site_app import in_process
 from tests.support.tiny import write_federation
 
 
@@ -26,7 +27,7 @@ def prepared(folder: Path, more: str = "", rounds: int = 1, **changes: str) -> P
 
 
 def run(prepared: Prepared, path: Path) -> RunFolder:
-    app = make_client_app(SiteDirectory())
+    app = make_client_app(in_process(SiteDirectory()))
     run_federation(prepared, RunFolder(path), SerialExecutor(app))
     return RunFolder(path)
 

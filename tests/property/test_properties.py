@@ -19,6 +19,7 @@ from fedloom.shared.data.records import Record
 from fedloom.shared.data.split import Split
 from fedloom.shared.errors import ConfigError
 from fedloom.shared.tasks.base import Example
+from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.flower import from_records, to_records
 from fedloom.shared.wire.frame import Frame, from_payload, to_payload
 
@@ -88,7 +89,7 @@ def test_the_empty_part_of_an_adapter_is_empty() -> None:
 @given(npst.arrays(np.float32, st.integers(0, 50), elements=FINITE))
 def test_a_payload_comes_back_bit_by_bit(flat: NDArray[np.float32]) -> None:
     frame = Frame(header="{}", payload=to_payload(flat))
-    carried = from_records(to_records(frame))
+    carried = from_records(to_records(Envelope(frame=frame))).frame
     assert carried == frame
     assert bits(from_payload(carried.payload, size=flat.size)) == bits(flat)
 

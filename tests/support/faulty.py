@@ -13,10 +13,11 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedloom.client.app import make_client_app
-from fedloom.client.site.config import SITE_SETTINGS
 from fedloom.client.site.directory import SiteDirectory
-from fedloom.shared.wire.flower import from_records, head_in, to_records
+from fedloom.shared.wire.envelope import Envelope
+from fedloom.shared.wire.flower import from_records, to_records
 from fedloom.shared.wire.frame import Frame
+from fedloom.simulation.site_app import SITE_SETTINGS, in_process
 
 VARIABLE = "FEDLOOM_TEST_FAULT"
 PRIVATE_WORDS = "patient 4711 has a cough"
@@ -55,7 +56,7 @@ class FaultyApp(ClientApp):
 
     def __init__(self) -> None:
         super().__init__()
-        self._honest = make_client_app(SiteDirectory())
+        self._honest = make_client_app(in_process(SiteDirectory()))
 
     def __call__(self, message: Message, context: Context) -> Message:
         fault = self._fault(str(context.node_config[SITE_SETTINGS]))
@@ -68,9 +69,10 @@ class FaultyApp(ClientApp):
         if fault == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         reply = self._honest(message, context)
-        frame = LIES[fault](from_records(reply.content))
-        head = None if fault == "headless" else head_in(reply.content)
-        return Message(to_records(frame, head), reply_to=message)
+        told = from_records(reply.content)
+        head = None if fault == "headless" else told.head
+        lie = Envelope(frame=LIES[fault](told.frame), head=head)
+        return Message(to_records(lie), reply_to=message)
 
     def _fault(self, settings: str) -> str | None:
         for entry in filter(None, os.environ.get(VARIABLE, "").split(",")):

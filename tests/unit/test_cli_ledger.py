@@ -8,10 +8,10 @@ import pytest
 
 from fedloom.cli.main import main
 from fedloom.client.ledger.entries import charge_of
-from fedloom.client.site.config import PolicySettings, SiteConfig, SourceSettings, SplitSettings
 from fedloom.shared.wire.frame import Frame
 from tests.support.ledgers import begun
 from tests.support.plans import a_task
+from tests.support.sites import a_policy, a_site_config, write_settings
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -19,18 +19,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     """A site file, and a ledger with one released round and one that broke off."""
-    config = SiteConfig(
-        name="north",
-        model=tmp_path / "model",
-        state=tmp_path / "state",
-        declared_units=100,
-        labels=("bad", "good"),
-        source=SourceSettings(path=tmp_path / "x.csv", text="text", label="label", unit="record"),
-        split=SplitSettings(holdout="test", test_fraction=0.2, validation_fraction=0.1),
-        policy=PolicySettings(max_epsilon=8.0),
-    )
-    path = tmp_path / "site.toml"
-    path.write_text(config.to_toml())
+    path = write_settings(a_site_config(tmp_path), a_policy(epsilon=8.0))
     ledger = begun(tmp_path / "state")
     for number in (1, 2):
         ledger.reserve(charge_of(a_task(round_number=number)))

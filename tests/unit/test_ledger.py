@@ -493,10 +493,10 @@ def test_spending_adds_up_over_plans(ledger: Ledger) -> None:
         Mechanism(noise_multiplier=1.0, sample_rate=0.05, steps=3 * STEPS),
         Mechanism(noise_multiplier=2.0, sample_rate=0.05, steps=STEPS),
     }
-    without = ledger.spent(except_plan=a_plan().sha256)
-    assert without.steps == 2 * STEPS
-    assert {mechanism.noise_multiplier for mechanism in without.history} == {1.0, 2.0}
-    assert ledger.spent(except_plan="0" * 64) == spent
+    without = ledger.spent(but_task=a_task(plan=louder).sha256)
+    assert without.steps == 3 * STEPS
+    assert {mechanism.noise_multiplier for mechanism in without.history} == {1.0}
+    assert ledger.spent(but_task="0" * 64) == spent
 
 
 def test_a_run_without_privacy_counts_as_steps_and_as_no_mechanism(ledger: Ledger) -> None:

@@ -7,33 +7,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Context, Message, RecordDict
 from numpy.typing import NDArray
 
-from fedloom.client.app import make_client_app
 from fedloom.client.ledger.entries import charge_of
 from fedloom.client.ledger.ledger import Ledger
-from fedloom.client.site.config import (
-    SITE_SETTINGS,
-    PolicySettings,
-    SiteConfig,
-    SourceSettings,
-    SplitSettings,
-)
+from fedloom.client.site.config import SiteConfig
+from fedloom.client.site.desk import SiteDesk
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.client.site.service import SiteService
-from fedloom.client.training.pool import TrainerPool
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.trainer import Trainer
 from fedloom.client.training.units import DrawnUnit, TrainingUnits
 from fedloom.shared.errors import LedgerError, ModelError, SiteRefusal
 from fedloom.shared.plan import Plan
-from fedloom.shared.wire.flower import from_records, to_records
-from fedloom.shared.wire.messages import HELLO_QUERY, AdapterUpdate, TrainTask
-from tests.support.tiny import sentences, write_csv, write_tiny_model
-from tests.support.training import LABELS, make_plan, site_plan
+from fedloom.shared.wire.envelope import Envelope
+from fedloom.shared.wire.messages import AdapterUpdate, TrainTask
+from tests.support.sites import a_policy, a_site, begin, service_of, write_settings
+from tests.support.tiny import write_csv, write_tiny_model
+from tests.support.training import make_plan, site_plan
 
 ROWS, BATCH = 100, 20
+POLICY = a_policy(epsilon=8.0, min_units=ROWS)
 PRIVATE_WORDS = "patient 4711 has a cough"
 
 
@@ -49,28 +43,18 @@ def a_task(plan: Plan, model: Path) -> TrainTask:
 
 
 def answered(service: SiteService, plan: Plan, model: Path) -> AdapterUpdate:
-    frame = service.train(a_task(plan, model))
+    frame = service.train(a_task(plan, model)).frame
     return AdapterUpdate.unpack(frame, size=len(frame.payload) // 4)
 
 
 @pytest.fixture
 def config(tmp_path: Path, tiny_model: Path) -> SiteConfig:
-    path = write_csv(tmp_path / "records.csv", sentences(ROWS, seed=1))
-    return SiteConfig(
-        name="north",
-        model=tiny_model,
-        state=tmp_path / "state",
-        declared_units=ROWS,
-        labels=LABELS,
-        source=SourceSettings(path=path, text="text", label="label", unit="record"),
-        split=SplitSettings(holdout="test", test_fraction=0.2, validation_fraction=0.1),
-        policy=PolicySettings(min_units=ROWS, max_epsilon=8.0),
-    )
+    return a_site(tmp_path, model=tiny_model, rows=ROWS)
 
 
 @pytest.fixture
 def service(config: SiteConfig) -> SiteService:
-    return SiteService(config, TrainerPool())
+    return service_of(config, POLICY)
 
 
 def test_the_same_task_is_answered_by_the_same_bytes_and_charged_once(
@@ -80,7 +64,7 @@ def test_the_same_task_is_answered_by_the_same_bytes_and_charged_once(
     task = a_task(a_plan(tiny_model), tiny_model)
     first = service.train(task)
     assert service.train(task) == first
-    assert SiteService(config, TrainerPool()).train(task) == first
+    assert service_of(config, POLICY).train(task) == first
     events = [entry.event for entry in Ledger(config.state).entries()]
     assert events == ["reserved", "released"]
 
@@ -104,7 +88,9 @@ def test_two_sites_of_equal_records_do_not_share_a_draw(
 ) -> None:
     task = a_task(a_plan(tiny_model), tiny_model)
     other = config.model_copy(update={"state": tmp_path / "other"})
-    assert SiteService(other, TrainerPool()).train(task) != service.train(task)
+    begin(other)
+    there, here = service_of(other, POLICY).train(task), service.train(task)
+    assert there.frame.payload != here.frame.payload
 
 
 def test_the_charge_is_on_disk_before_training_begins(
@@ -139,7 +125,7 @@ def test_a_failed_training_stays_charged_and_tries_again_with_the_same_draws(
             with pytest.raises(MemoryError):
                 service.train(task)
     assert Ledger(config.state).spent().steps == 1
-    frame = SiteService(config, TrainerPool()).train(task)
+    frame = service_of(config, POLICY).train(task).frame
     assert Ledger(config.state).spent().steps == 1
     released = np.frombuffer(frame.payload, dtype="<f4")
     np.testing.assert_array_equal([released] * 2, drawn)
@@ -161,10 +147,9 @@ def test_what_the_ledger_holds_reaches_the_policy(config: SiteConfig, tiny_model
     """Control of a service that hands the policy an empty history."""
     first = a_plan(tiny_model)
     second = first.model_copy(update={"name": "second"})
-    epsilon = answered(SiteService(config, TrainerPool()), first, tiny_model).epsilon_spent
+    epsilon = answered(service_of(config, POLICY), first, tiny_model).epsilon_spent
     assert epsilon is not None
-    policy = config.policy.model_copy(update={"max_epsilon": epsilon * 1.01})
-    service = SiteService(config.model_copy(update={"policy": policy}), TrainerPool())
+    service = service_of(config, a_policy(epsilon=epsilon * 1.01, min_units=ROWS))
     with pytest.raises(SiteRefusal, match="epsilon"):
         service.train(a_task(second, tiny_model))
 
@@ -198,7 +183,8 @@ def test_training_samples_afresh_at_the_planned_rate_from_a_stream_of_its_own(
 @pytest.mark.parametrize(
     ("rule", "change"),
     [
-        ("epsilon", {"noise": 0.25}),
+        ("epsilon-per-run", {"noise": 0.3}),
+        ("noise-multiplier", {"noise": 0.25}),
         ("seeded-noise", {"seed": 3}),
         ("private-training", {"mode": "none", "noise": 0.0}),
     ],
@@ -246,7 +232,7 @@ def test_a_model_that_changes_while_the_site_runs_is_refused(
     model = write_tiny_model(tmp_path / "model")
     plan = a_plan(model)
     task = a_task(plan, model)
-    moved = SiteService(config.model_copy(update={"model": model}), TrainerPool())
+    moved = service_of(config.model_copy(update={"model": model}), POLICY)
     moved.train(task)
     write_tiny_model(model, seed=99)
     again = replace(task, plan=plan.model_copy(update={"name": "next"}))
@@ -261,13 +247,11 @@ def test_a_model_that_changes_while_the_site_runs_is_refused(
 def test_settings_hold_from_the_moment_they_are_written(
     config: SiteConfig, tiny_model: Path, tmp_path: Path
 ) -> None:
-    settings = tmp_path / "site.toml"
-    settings.write_text(config.to_toml(), encoding="utf-8")
+    settings = write_settings(config, POLICY)
     directory = SiteDirectory()
     before = directory.service(settings)
     assert directory.service(settings) is before
-    strict = config.model_copy(update={"policy": PolicySettings(max_epsilon=0.01)})
-    settings.write_text(strict.to_toml(), encoding="utf-8")
+    write_settings(config, a_policy(epsilon=0.01, min_units=ROWS))
     with pytest.raises(SiteRefusal, match="epsilon"):
         directory.service(settings).train(a_task(a_plan(tiny_model), tiny_model))
 
@@ -279,17 +263,14 @@ class _Failing(SiteDirectory):
         raise RuntimeError(PRIVATE_WORDS)
 
 
-@pytest.mark.parametrize("kind", ["train", HELLO_QUERY])
+@pytest.mark.parametrize("kind", ["train", "hello"])
 def test_no_words_of_an_unforeseen_error_leave(
     tmp_path: Path, tiny_model: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    node: dict[str, object] = {SITE_SETTINGS: str(tmp_path / "north" / "site.toml")}
-    context = Context(run_id=1, node_id=2, node_config=node, state=RecordDict(), run_config={})
-    content = to_records(a_task(a_plan(tiny_model), tiny_model).pack())
-    message = Message(content, dst_node_id=2, message_type=kind)
+    desk = SiteDesk(tmp_path / "site.toml", _Failing())
+    asked = Envelope(frame=a_task(a_plan(tiny_model), tiny_model).pack())
     with caplog.at_level(logging.ERROR, logger="fedloom.site"):
-        reply = make_client_app(_Failing())(message, context)
-    frame = from_records(reply.content)
+        frame = (desk.train(asked) if kind == "train" else desk.hello()).frame
     rule = "cannot-train" if kind == "train" else "cannot-answer"
     site = "north" if kind == "train" else "unknown"
     header = {"kind": "refusal", "format": 1, "site": site, "rule": rule}

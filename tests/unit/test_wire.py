@@ -13,6 +13,7 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import FedLoomError, PlanError, WireError
+from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.flower import HEADER, PAYLOAD, from_records, to_records
 from fedloom.shared.wire.frame import MAX_HEADER_BYTES, Frame, from_payload, to_payload
 from fedloom.shared.wire.messages import (
@@ -41,9 +42,17 @@ def an_update(**changes: object) -> AdapterUpdate:
     return AdapterUpdate(**(fields | changes))  # type: ignore[arg-type]
 
 
+def packed(frame: Frame) -> RecordDict:
+    return to_records(Envelope(frame=frame))
+
+
+def unpacked(records: RecordDict) -> Frame:
+    return from_records(records).frame
+
+
 def over_flower(frame: Frame) -> Frame:
     """Through Flower's records and their wire form."""
-    return from_records(recorddict_from_proto(recorddict_to_proto(to_records(frame))))
+    return unpacked(recorddict_from_proto(recorddict_to_proto(packed(frame))))
 
 
 def with_header(frame: Frame, **changes: object) -> Frame:
@@ -142,7 +151,7 @@ def test_bytes_of_numpys_or_pickles_are_raw_numbers_at_most() -> None:
 
 def test_flower_never_deserialises_the_array() -> None:
     array = Array(dtype="float32", shape=(1,), stype="numpy.ndarray", data=pickle.dumps("x"))
-    records = to_records(Frame(header="{}"))
+    records = packed(Frame(header="{}"))
     records[PAYLOAD] = ArrayRecord({"flat": array})
     with pytest.raises(WireError, match="no raw array"):
         from_records(records)
@@ -170,24 +179,27 @@ def test_a_missing_record_is_a_wire_error(records: RecordDict) -> None:
 def test_every_message_gets_records_of_its_own() -> None:
     # Flower hands the same object to an in-process client; one site must not see another's edit.
     frame = an_update().pack()
-    first, second = to_records(frame), to_records(frame)
+    first, second = packed(frame), packed(frame)
     del first[PAYLOAD]
     first.config_records[HEADER]["json"] = "changed"
-    assert from_records(second) == frame
-    assert from_records(to_records(frame)) == frame
+    assert unpacked(second) == frame
+    assert unpacked(packed(frame)) == frame
 
 
 def test_a_refusal_has_no_payload() -> None:
     frame = RefusalHeader(site="north", rule="epsilon").frame()
     assert over_flower(frame) == frame
-    assert PAYLOAD not in to_records(frame)
+    assert PAYLOAD not in packed(frame)
     assert frame.nbytes == len(frame.header)
 
 
 HEADERS = {
     "task": (a_task().pack(), TrainTask.unpack),
     "update": (an_update().pack(), lambda frame: AdapterUpdate.unpack(frame, size=SIZE)),
-    "hello": (HelloHeader(site="north").frame(), lambda frame: HelloHeader.parse(frame.header)),
+    "hello": (
+        HelloHeader(site="north", budget=None).frame(),
+        lambda frame: HelloHeader.parse(frame.header),
+    ),
     "refusal": (
         RefusalHeader(site="north", rule="epsilon").frame(),
         lambda frame: RefusalHeader.parse(frame.header),
@@ -326,5 +338,5 @@ def test_a_peers_key_cannot_flood_or_break_the_log_line(key: str) -> None:
 
 
 def test_frames_survive_a_flower_message() -> None:
-    message = Message(to_records(an_update().pack()), dst_node_id=3, message_type="train")
-    assert from_records(message.content) == an_update().pack()
+    message = Message(packed(an_update().pack()), dst_node_id=3, message_type="train")
+    assert unpacked(message.content) == an_update().pack()

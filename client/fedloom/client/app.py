@@ -1,77 +1,63 @@
-"""The Flower ClientApp: unpacks a task, hands it to the site's service, relays the answer.
+"""The Flower ClientApp: a thin relay between Flower and the site's trainer service.
 
-What goes back to the server is the sealed update with the head of the site's ledger, or the name
-of a rule. Never an exception's text, a loss or a count: those depend on records. They go to the
-site's own log.
+It holds no path to records, policy, ledger or key, and needs none: it hands the task on as it
+came and the answer back as it is. What code in this process can do to a site is what the
+service's two methods allow.
 """
 
 import logging
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedloom.client.site.config import SITE_SETTINGS
-from fedloom.client.site.directory import SiteDirectory
-from fedloom.shared.errors import FedLoomError, SiteRefusal
-from fedloom.shared.wire.flower import from_records, head_in, to_records
-from fedloom.shared.wire.messages import HelloHeader, RefusalHeader, TrainTask
+from fedloom.client.answering import CANNOT_ANSWER, CANNOT_TRAIN, SiteAnswers, refusal
+from fedloom.client.rpc.remote import connect
+from fedloom.shared.errors import FedLoomError
+from fedloom.shared.wire.envelope import Envelope
+from fedloom.shared.wire.flower import from_records, to_records
 
-logger = logging.getLogger("fedloom.site")
+logger = logging.getLogger("fedloom.relay")
+
+NodeConfig = Mapping[str, bool | float | int | str]
+Connect = Callable[[NodeConfig], SiteAnswers]
 
 
-def make_client_app(directory: SiteDirectory) -> ClientApp:
-    """A ClientApp over `directory`; the node's config names the site's settings file."""
+def make_client_app(connect: Connect) -> ClientApp:
+    """A ClientApp that hands each message to the site that `connect` finds by its node's config."""
     client = ClientApp()
 
     @client.train()
     def train(message: Message, context: Context) -> Message:
-        records = _answer(directory, _settings(context), message.content)
-        return Message(records, reply_to=message)
+        answer = _relayed(lambda site: _trained(site, message), context, otherwise=CANNOT_TRAIN)
+        return Message(answer, reply_to=message)
 
     @client.query("hello")
     def hello(message: Message, context: Context) -> Message:
-        return Message(_hello(directory, _settings(context)), reply_to=message)
+        answer = _relayed(lambda site: site.hello(), context, otherwise=CANNOT_ANSWER)
+        return Message(answer, reply_to=message)
+
+    def _relayed(
+        ask: Callable[[SiteAnswers], Envelope], context: Context, *, otherwise: str
+    ) -> RecordDict:
+        try:
+            return to_records(ask(connect(context.node_config)))
+        except FedLoomError as error:
+            logger.error("%s", error)
+        # Flower would send the text of whatever gets past here to the server.
+        except Exception as error:
+            logger.error("unexpected %s", type(error).__name__, exc_info=error)
+        return to_records(refusal("unknown", otherwise))
 
     return client
 
 
-def _settings(context: Context) -> Path:
-    return Path(str(context.node_config.get(SITE_SETTINGS, "")))
+def _trained(site: SiteAnswers, message: Message) -> Envelope:
+    return site.train(from_records(message.content), _log_stage)
 
 
-def _hello(directory: SiteDirectory, settings: Path) -> RecordDict:
-    try:
-        return to_records(HelloHeader(site=directory.service(settings).site).frame())
-    except FedLoomError as error:
-        logger.error("%s: %s", settings, error)
-    # Flower would send the text of whatever gets past here to the server.
-    except Exception as error:
-        logger.error("%s: unexpected %s", settings, type(error).__name__, exc_info=error)
-    return _refusal("unknown", "cannot-answer")
+def _log_stage(stage: str) -> None:
+    logger.info("the site's trainer: %s", stage)
 
 
-def _answer(directory: SiteDirectory, settings: Path, content: RecordDict) -> RecordDict:
-    name = "unknown"
-    try:
-        task = TrainTask.unpack(from_records(content))
-        name = task.site
-        service = directory.service(settings)
-        frame = service.train(task, remembered=head_in(content))
-        return to_records(frame, service.head)
-    except SiteRefusal as refusal:
-        logger.warning("%s: %s", name, refusal)
-        return _refusal(name, refusal.rule)
-    except FedLoomError as error:
-        logger.error("%s: %s", name, error)
-        return _refusal(name, "cannot-train")
-    except Exception as error:
-        logger.error("%s: unexpected %s", name, type(error).__name__, exc_info=error)
-        return _refusal(name, "cannot-train")
-
-
-def _refusal(site: str, rule: str) -> RecordDict:
-    return to_records(RefusalHeader(site=site, rule=rule).frame())
-
-
-app = make_client_app(SiteDirectory())
+app = make_client_app(connect)

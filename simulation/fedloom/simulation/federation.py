@@ -9,13 +9,13 @@ from pathlib import Path
 from flwr.app import Context, RecordDict
 from flwr.app.user_config import UserConfig
 
-from fedloom.client.site.config import (
-    SITE_SETTINGS,
-    CacheSettings,
-    PolicySettings,
-    SiteConfig,
-    SourceSettings,
-    SplitSettings,
+from fedloom.client.ledger.ledger import Ledger
+from fedloom.client.site.config import CacheSettings, SiteConfig, SourceSettings, SplitSettings
+from fedloom.client.site.policy.document import (
+    AllowSection,
+    BudgetSection,
+    LimitsSection,
+    Policy,
 )
 from fedloom.server.app import MODEL_FOLDER, RUN_FOLDER, START_FOLDER, make_server_app
 from fedloom.server.initial import save_adapter
@@ -23,7 +23,7 @@ from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.strategy import RoundObserver
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.config.sections import SiteSection
+from fedloom.shared.config.sections import LEAST_NOISE, SiteSection
 from fedloom.shared.errors import PlanError
 from fedloom.shared.files import write_durably
 from fedloom.shared.plan import differences
@@ -32,8 +32,9 @@ from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.executors.pool import PoolExecutor
 from fedloom.simulation.grid import RUN_ID, InProcessGrid
 from fedloom.simulation.prepare import Prepared, source_of
+from fedloom.simulation.site_app import SITE_SETTINGS
 
-CLIENT_APP = "fedloom.client.app:app"
+CLIENT_APP = "fedloom.simulation.site_app:app"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +114,9 @@ def _write_sites(
             kept = CacheSettings(folder=(cache / site.name).resolve(), keep=True)
             settings = settings.model_copy(update={"cache": kept})
         write_durably(home / "site.toml", settings.to_toml().encode())
+        write_durably(home / "policy.toml", _policy(prepared, site.name).to_toml().encode())
+        with Ledger(settings.state).held(site=site.name):
+            pass
         # Node 0 and 1 have a meaning of their own in Flower.
         nodes[node + 1] = {SITE_SETTINGS: str(home / "site.toml")}
     return nodes
@@ -120,7 +124,7 @@ def _write_sites(
 
 def _site_config(prepared: Prepared, site: SiteSection, home: Path) -> SiteConfig:
     source = source_of(prepared.config, site)
-    evaluation, privacy = prepared.config.evaluation, prepared.plan.privacy
+    evaluation = prepared.config.evaluation
     planned = prepared.plan.site(site.name)
     return SiteConfig(
         name=site.name,
@@ -140,13 +144,29 @@ def _site_config(prepared: Prepared, site: SiteSection, home: Path) -> SiteConfi
             test_fraction=evaluation.test_fraction,
             validation_fraction=evaluation.validation_fraction,
         ),
-        # One person plays all sites here, so each allows just what the plan asks.
-        policy=PolicySettings(
-            max_epsilon=(planned.epsilon or 1.0) * (1 + ARITHMETIC_SLACK),
-            max_delta=privacy.delta,
+        policy=(home / "policy.toml").resolve(),
+    )
+
+
+def _policy(prepared: Prepared, site: str) -> Policy:
+    """One person plays all sites here, so each allows just what the plan asks."""
+    plan = prepared.plan
+    planned, privacy = plan.site(site), plan.privacy
+    return Policy(
+        budget=BudgetSection(
+            epsilon=(planned.epsilon or 1.0) * (1 + ARITHMETIC_SLACK),
+            delta=privacy.delta,
+            min_noise_multiplier=planned.noise_multiplier or LEAST_NOISE,
             min_units=1,
-            max_steps=planned.steps,
-            allow_seeded_noise=privacy.seeded,
-            allow_non_private=not privacy.private,
+        ),
+        limits=LimitsSection(
+            max_rounds=plan.rounds.total, max_steps=planned.steps, max_rank=plan.lora.rank
+        ),
+        allow=AllowSection(
+            models=(plan.model.sha256,),
+            tasks=(plan.task.kind,),
+            targets=plan.lora.targets,
+            seeded_noise=privacy.seeded,
+            without_privacy=not privacy.private,
         ),
     )

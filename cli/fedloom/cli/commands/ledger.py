@@ -24,10 +24,13 @@ def command() -> None:
 @_SITE
 def show(site: Path) -> None:
     """Verify the ledger of the site file SITE, and show what it adds up to."""
+    from fedloom.client.site.policy.document import read_policy
+
     config, ledger = _open(site)
-    for line in _lines(ledger.chain(), config.policy.max_delta):
+    budget = read_policy(config.policy).budget
+    for line in _lines(ledger.chain(), budget.delta):
         click.echo(line)
-    click.echo(f"allowed  epsilon {config.policy.max_epsilon:g}")
+    click.echo(f"allowed  epsilon {budget.epsilon:g}")
 
 
 @command.command("export")
@@ -80,11 +83,11 @@ def void(site: Path, task: str) -> None:
 
 
 def _open(path: Path) -> "tuple[SiteConfig, Ledger]":
-    from fedloom.client.ledger.ledger import Ledger
     from fedloom.client.site.config import read_site_config
+    from fedloom.client.site.opening import ledger_of
 
     config = read_site_config(path)
-    return config, Ledger(config.state)
+    return config, ledger_of(config)
 
 
 def _lines(chain: "Chain", delta: float) -> list[str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,10 +13,12 @@ from fedloom.shared.wire.messages import Digest, TrainTask
 # What the first entry follows.
 BEGINNING = "0" * 64
 _DOMAIN = b"fedloom-ledger-1\n"
-_Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """Base of what is signed: frozen, unknown keys refused, one byte form."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def canonical(self) -> bytes:
@@ -24,7 +27,7 @@ class _Part(BaseModel):
         return json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()
 
 
-class Charge(_Part):
+class Charge(Part):
     """What one round costs. `noise_multiplier` 0 marks a run without privacy, which no epsilon
     covers; neither does any cover `seeded` noise, which whoever knows the seed can take off again.
     """
@@ -39,19 +42,19 @@ class Charge(_Part):
     steps: Annotated[int, Field(ge=1)]
 
 
-class Opening(_Part):
+class Opening(Part):
     """The first entry: whose ledger it is. A ledger without it was lost, not begun."""
 
     format: Literal[1] = 1
     number: Literal[1] = 1
     event: Literal["opened"] = "opened"
-    at: _Time
+    at: Time
     previous: Annotated[str, Field(pattern=r"^0{64}$")] = BEGINNING
     site: Name
     public_key: Digest
 
 
-class Entry(_Part):
+class Entry(Part):
     """One event of one charge.
 
     `reserved` before training, with the SHA-256 of the key that all its `draws` come from; then
@@ -62,11 +65,16 @@ class Entry(_Part):
     format: Literal[1] = 1
     number: Annotated[int, Field(ge=2)]
     event: Literal["reserved", "released", "voided"]
-    at: _Time
+    at: Time
     previous: Digest
     draws: Digest | None = None
     sealed: Digest | None = None
     charge: Charge
+
+
+def now() -> str:
+    """The site's clock, UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def digest_of(body: bytes) -> str:

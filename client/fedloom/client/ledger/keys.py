@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -37,31 +38,36 @@ class SiteKey:
         """The signature of a hex digest, 64 bytes in hex."""
         return self._private.sign(bytes.fromhex(digest)).hex()
 
-    def keep(self, path: Path) -> None:
-        """Write the key to a file of the owner's alone.
+    def keep(self, path: Path, passphrase: bytes | None = None) -> None:
+        """Write the key to a file of the owner's alone, encrypted if there is a passphrase.
 
         Raises:
             LedgerError: there is a key already; a new one could not vouch for the old ledger.
         """
         if path.exists():
             raise LedgerError(f"key {path}: exists already, expected none")
-        content = self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        locked = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+        content = self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked)
         write_durably(path, content, mode=_OWNER_ONLY)
 
 
-def read_key(path: Path) -> SiteKey:
+def read_key(path: Path, passphrase: bytes | None = None) -> SiteKey:
     """The key in a file.
 
     Raises:
-        LedgerError: no file, one that others can read, or no Ed25519 key.
+        LedgerError: no file, one that others can read, another passphrase, or no Ed25519 key.
     """
     if not path.is_file():
         raise LedgerError(f"key {path}: no such file, expected the site's signing key")
     check_owner_only(path)
     try:
-        private = load_pem_private_key(path.read_bytes(), None)
-    except (ValueError, TypeError) as error:
-        raise LedgerError(f"key {path}: damaged, expected an Ed25519 key") from error
+        private = load_pem_private_key(path.read_bytes(), passphrase)
+    except TypeError as error:
+        has = "encrypted, but no" if passphrase is None else "not encrypted, but a"
+        raise LedgerError(f"key {path}: it is {has} passphrase was given") from error
+    except ValueError as error:
+        expected = "the key's passphrase" if passphrase else "an Ed25519 key"
+        raise LedgerError(f"key {path}: cannot be read, expected {expected}") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise LedgerError(f"key {path}: expected an Ed25519 key")
     return SiteKey(private)

@@ -40,8 +40,9 @@ class Ledger:
     key's file is trusted.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, passphrase: bytes | None = None) -> None:
         self._folder = folder
+        self._passphrase = passphrase
         self._store = LedgerStore(folder / _FILE)
 
     @contextmanager
@@ -62,11 +63,24 @@ class Ledger:
             os.close(descriptor)
             raise SiteRefusal("busy", asked="a second task", allowed="one at a time") from error
         try:
-            if site is not None and not (self._folder / _KEY).exists():
+            if site is not None and not self.exists:
                 self._begin(site)
             yield
         finally:
             os.close(descriptor)
+
+    @property
+    def exists(self) -> bool:
+        """Whether it was begun."""
+        return (self._folder / _KEY).exists()
+
+    def signer(self) -> SiteKey:
+        """The site's key.
+
+        Raises:
+            LedgerError: lost, locked, or readable by others.
+        """
+        return read_key(self._folder / _KEY, self._passphrase)
 
     def chain(self) -> Chain:
         """The whole ledger.
@@ -111,9 +125,9 @@ class Ledger:
             allowed = f"this copy has {len(kept)}; expected the newest copy"
             raise SiteRefusal("ledger-behind", asked=f"entry {head.number}", allowed=allowed)
 
-    def spent(self, *, except_plan: str | None = None) -> Spent:
-        """Everything reserved so far, optionally without one plan's charges."""
-        return spent_of(self.chain().story, except_plan=except_plan)
+    def spent(self, *, but_task: str | None = None) -> Spent:
+        """Everything charged so far, optionally without what one task was charged."""
+        return spent_of(self.chain().story, but_task=but_task)
 
     def sealed(self, task: TrainTask) -> Frame | None:
         """The update that this very task was answered with, or None.
@@ -197,7 +211,7 @@ class Ledger:
 
     @contextmanager
     def _checked(self) -> Iterator[tuple[Transaction, Chain, SiteKey]]:
-        signer = read_key(self._folder / _KEY)
+        signer = self.signer()
         with self._store.transaction() as now:
             yield now, read_chain(now.entries(), signer.public), signer
 
@@ -210,7 +224,7 @@ class Ledger:
                     raise LedgerError(f"key {self._folder / _KEY}: lost, expected the ledger's own")
             path.unlink()
         self._store.create(_signed(signer, opening_of(site, signer.public)))
-        signer.keep(self._folder / _KEY)
+        signer.keep(self._folder / _KEY, self._passphrase)
 
 
 def _append(now: Transaction, chain: Chain, signer: SiteKey, entry: Entry) -> None:

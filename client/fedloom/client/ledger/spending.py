@@ -23,9 +23,9 @@ class Spent:
     seeded: bool
 
 
-def spent_of(story: Story, *, except_plan: str | None = None) -> Spent:
-    """All standing charges together, optionally without one plan's."""
-    return _sum([entry.charge for entry in story.standing if entry.charge.plan != except_plan])
+def spent_of(story: Story, *, but_task: str | None = None) -> Spent:
+    """All standing charges together, optionally without one task's."""
+    return _sum([entry.charge for entry in story.standing if entry.charge.task != but_task])
 
 
 def _sum(charges: Sequence[Charge]) -> Spent:

@@ -1,15 +1,14 @@
 """The next entry of a ledger."""
 
-from datetime import UTC, datetime
 from typing import Literal
 
 from fedloom.client.ledger.chain import Chain
-from fedloom.client.ledger.entries import Charge, Entry, Opening
+from fedloom.client.ledger.entries import Charge, Entry, Opening, now
 
 
 def opening_of(site: str, public_key: str) -> Opening:
     """The first entry."""
-    return Opening(at=_now(), site=site, public_key=public_key)
+    return Opening(at=now(), site=site, public_key=public_key)
 
 
 def entry_after(
@@ -24,13 +23,9 @@ def entry_after(
     return Entry(
         number=chain.length + 1,
         event=event,
-        at=_now(),
+        at=now(),
         previous=chain.head.digest,
         draws=draws,
         sealed=sealed,
         charge=charge,
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

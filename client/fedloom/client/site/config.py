@@ -1,28 +1,15 @@
 """A site's own settings. The site writes this file; no server and no bundle can change it."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tomli_w
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from fedloom.shared.config.problems import explain
-from fedloom.shared.config.sections import (
-    Count,
-    Fraction,
-    Integer,
-    Name,
-    OpenFraction,
-    Positive,
-    Section,
-)
+from fedloom.shared.config.reading import read_toml
+from fedloom.shared.config.sections import Count, Fraction, Integer, Name, Section
 from fedloom.shared.data.records import RecordSource
 from fedloom.shared.data.split import Split
-from fedloom.shared.errors import ConfigError
-
-# The key in a Flower node's config that holds the path of the site's settings file.
-SITE_SETTINGS = "site-settings"
 
 
 class SourceSettings(Section):
@@ -41,20 +28,6 @@ class SplitSettings(Section):
     holdout: Literal["test", "validation"]
     test_fraction: Fraction
     validation_fraction: Fraction
-
-
-class PolicySettings(Section):
-    """What the site allows at most, over all runs on its records.
-
-    The defaults are for an institution: no seeded noise, and nothing without privacy.
-    """
-
-    max_epsilon: Positive = 8.0
-    max_delta: OpenFraction = 1e-5
-    min_units: Count = 100
-    max_steps: Count = 10_000
-    allow_seeded_noise: bool = False
-    allow_non_private: bool = False
 
 
 class CacheSettings(Section):
@@ -76,8 +49,25 @@ class ComputeSettings(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
+class ServiceSettings(Section):
+    """Where the trainer service listens: `unix:PATH`, or `127.0.0.1:PORT` with mutual TLS.
+
+    `tls` is a folder with `ca.pem`, `service.pem` and `service.key`; a Unix socket needs none.
+    """
+
+    address: str = "unix:trainer.sock"
+    tls: Path | None = None
+
+
+class KeySettings(Section):
+    """The file with the passphrase of the site's key, the owner's alone; none: no passphrase."""
+
+    passphrase_file: Path | None = None
+
+
 class SiteConfig(Section):
-    """One site: its name, model, records, public size, state folder, policy, cache, device."""
+    """One site: its name, model, records, public size, state folder and policy file; then where it
+    keeps hidden states, computes, has its key's passphrase, and listens."""
 
     name: Name
     model: Path
@@ -86,9 +76,11 @@ class SiteConfig(Section):
     labels: tuple[str, ...]
     source: SourceSettings
     split: SplitSettings
-    policy: PolicySettings = PolicySettings()
+    policy: Path = Path("policy.toml")
     cache: CacheSettings = CacheSettings()
     compute: ComputeSettings = ComputeSettings()
+    key: KeySettings = KeySettings()
+    service: ServiceSettings = ServiceSettings()
 
     def record_source(self) -> RecordSource:
         """The records' place in the shape that readers take."""
@@ -111,14 +103,7 @@ def read_site_config(path: Path) -> SiteConfig:
     Raises:
         ConfigError: missing, no TOML, or with problems; all are named at once.
     """
-    if not path.is_file():
-        raise ConfigError(str(path), ["no such file, expected a site.toml"])
-    try:
-        config = SiteConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise ConfigError(str(path), explain(error, SiteConfig)) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(str(path), [f"not TOML: {error}"]) from error
+    config = read_toml(path, SiteConfig, expected="a site.toml")
     return _anchored(config, path.resolve().parent)
 
 
@@ -127,9 +112,19 @@ def _anchored(config: SiteConfig, home: Path) -> SiteConfig:
     paths: dict[str, object] = {
         "model": home / config.model,
         "state": home / config.state,
+        "policy": home / config.policy,
         "source": source,
     }
     if config.cache.folder is not None:
         folder = home / config.cache.folder
         paths["cache"] = config.cache.model_copy(update={"folder": folder})
+    if config.key.passphrase_file is not None:
+        paths["key"] = KeySettings(passphrase_file=home / config.key.passphrase_file)
+    paths["service"] = _anchored_service(config.service, home)
     return config.model_copy(update=paths)
+
+
+def _anchored_service(service: ServiceSettings, home: Path) -> ServiceSettings:
+    scheme, _, path = service.address.partition("unix:")
+    address = service.address if scheme else f"unix:{home / path}"
+    return ServiceSettings(address=address, tls=service.tls and home / service.tls)

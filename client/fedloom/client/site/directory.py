@@ -2,28 +2,32 @@
 
 from pathlib import Path
 
-from fedloom.client.site.config import read_site_config
+from fedloom.client.site.config import SiteConfig, read_site_config
+from fedloom.client.site.policy.document import Policy, read_policy
 from fedloom.client.site.service import SiteService
 from fedloom.client.training.pool import TrainerPool
+
+_Settings = tuple[SiteConfig, Policy]
 
 
 class SiteDirectory:
     """Services by the path of their settings; base models are shared between them."""
 
     def __init__(self) -> None:
-        self._services: dict[Path, SiteService] = {}
+        self._services: dict[Path, tuple[_Settings, SiteService]] = {}
         self._trainers = TrainerPool()
 
-    def service(self, settings: Path) -> SiteService:
-        """The service of the site whose settings lie at `settings`, as they now are.
+    def service(self, path: Path) -> SiteService:
+        """The service of the site whose settings lie at `path`, as they and its policy now are.
 
         A steward who lowers a budget must not have to restart anything for it to hold.
 
         Raises:
-            ConfigError: the settings cannot be read.
+            ConfigError: the settings or the policy cannot be read.
         """
-        config = read_site_config(settings)
-        known = self._services.get(settings)
-        if known is None or known.config != config:
-            self._services[settings] = SiteService(config, self._trainers)
-        return self._services[settings]
+        config = read_site_config(path)
+        settings = (config, read_policy(config.policy))
+        known = self._services.get(path)
+        if known is None or known[0] != settings:
+            self._services[path] = (settings, SiteService(*settings, self._trainers))
+        return self._services[path][1]

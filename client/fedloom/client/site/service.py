@@ -1,17 +1,25 @@
 """The site's service: check, charge, train, seal, release, in that order."""
 
-from fedloom.client.ledger.entries import charge_of
+from fedloom.client.answering import Told, nobody
+from fedloom.client.ledger.entries import Charge, charge_of
 from fedloom.client.ledger.ledger import Ledger
+from fedloom.client.ledger.spending import Spent
+from fedloom.client.site.approvals import Approvals
 from fedloom.client.site.config import SiteConfig
 from fedloom.client.site.examples import SiteExamples
-from fedloom.client.site.policy import Facts, check_task
+from fedloom.client.site.opening import approvals_of, ledger_of
+from fedloom.client.site.policy.asked import Asked, Facts
+from fedloom.client.site.policy.document import MANUAL, Policy
+from fedloom.client.site.policy.rules import check_task
 from fedloom.client.training.passed_checks import PassedChecks
 from fedloom.client.training.pool import TrainerPool
 from fedloom.client.training.randomness import task_stream
+from fedloom.client.training.trainer import Trainer
 from fedloom.shared.privacy.accounting import ACCOUNTANTS
+from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.heads import LedgerHead
-from fedloom.shared.wire.messages import AdapterUpdate, TrainTask
+from fedloom.shared.wire.messages import AdapterUpdate, DeclaredBudget, TrainTask
 
 
 class SiteService:
@@ -22,35 +30,37 @@ class SiteService:
     unit, with the epsilon of everything in the ledger, provided that each plan is private and
     unseeded. The charge is durable before any noised value exists; the same task is answered
     by the same bytes and charged once; after a failure it is tried again with the same draws.
-    Refusals depend on settings and ledger alone, never on
+    Refusals depend on settings, policy, approvals and ledger alone, never on
     a record; a row that is no record is left out. Assumes Poisson sampling and noise as
     `Trainer` guarantees them, and that the state folder is kept.
     """
 
-    def __init__(self, config: SiteConfig, trainers: TrainerPool) -> None:
+    def __init__(self, config: SiteConfig, policy: Policy, trainers: TrainerPool) -> None:
         self._config = config
+        self._policy = policy
         self._trainers = trainers
-        self._ledger = Ledger(config.state)
+        self._ledger: Ledger = ledger_of(config)
+        self._approvals: Approvals = approvals_of(config)
         self._examples = SiteExamples(config)
         self._checks = PassedChecks(config.state / "checks")
-
-    @property
-    def config(self) -> SiteConfig:
-        """The settings that this service enforces."""
-        return self._config
 
     @property
     def site(self) -> str:
         """The site's public name."""
         return self._config.name
 
-    @property
-    def head(self) -> LedgerHead:
-        """The head of the ledger, for the coordinator to remember."""
-        return self._ledger.head()
+    def budget(self) -> DeclaredBudget:
+        """What the policy allows and the ledger has spent, for the coordinator to know.
 
-    def train(self, task: TrainTask, *, remembered: LedgerHead | None = None) -> Frame:
-        """The update for `task`, as a sealed frame.
+        Raises:
+            LedgerError: the ledger is not whole.
+        """
+        return budget_of(self._config, self._policy, self._ledger.spent())
+
+    def train(
+        self, task: TrainTask, *, remembered: LedgerHead | None = None, told: Told = nobody
+    ) -> Envelope:
+        """The update for `task`, as a sealed frame, and the head of the ledger that holds it.
 
         `remembered` is the head of this site's ledger that the coordinator saw last.
 
@@ -60,19 +70,18 @@ class SiteService:
             TrainingError, DataError, ModelError: the site cannot train; nothing left it.
             LedgerError: the ledger is not whole.
         """
-        with self._ledger.held(site=self.site):
+        with self._ledger.held():
             if remembered is not None:
                 self._ledger.check_remembered(remembered)
             sealed = self._ledger.sealed(task)
-            frame = sealed if sealed is not None else self._train_new(task)
+            frame = sealed if sealed is not None else self._train_new(task, told)
             if task.round == task.plan.rounds.total:
                 self._examples.drop_hidden()
-            return frame
+            return Envelope(frame=frame, head=self._ledger.head())
 
-    def _train_new(self, task: TrainTask) -> Frame:
-        before = self._ledger.spent(except_plan=task.plan.sha256)
-        model_sha256 = self._trainers.fingerprint(self._config.model)
-        check_task(task, self._config, Facts(model_sha256=model_sha256, spent=before))
+    def _train_new(self, task: TrainTask, told: Told) -> Frame:
+        self._check(task)
+        told("checked")
         trainer = self._trainers.trainer(
             task.plan,
             task.round,
@@ -84,6 +93,22 @@ class SiteService:
         charge = charge_of(task)
         # Before a record is read: whether that fails may depend on what they hold.
         self._ledger.reserve(charge)
+        told("charged")
+        frame = self._trained(task, trainer, charge)
+        self._ledger.seal(charge, frame)
+        told("sealed")
+        return frame
+
+    def _check(self, task: TrainTask) -> None:
+        facts = Facts(
+            model_sha256=self._trainers.fingerprint(self._config.model),
+            spent=self._ledger.spent(but_task=task.sha256),
+        )
+        check_task(Asked(task=task, config=self._config, policy=self._policy, facts=facts))
+        if self._policy.approval.mode == MANUAL:
+            self._approvals.check(task.plan, self._ledger.signer().public)
+
+    def _trained(self, task: TrainTask, trainer: Trainer, charge: Charge) -> Frame:
         units = self._examples.units(task.plan, trainer)
         hidden = self._examples.hidden(task.plan, trainer)
         stream = task_stream(task, self._ledger.draw_key(charge))
@@ -96,10 +121,6 @@ class SiteService:
                 hidden=hidden,
             )
         spent = self._ledger.spent()
-        epsilon = None
-        if task.plan.privacy.private:
-            accountant = ACCOUNTANTS[task.plan.privacy.accountant]
-            epsilon = accountant(spent.history, task.plan.privacy.delta)
         update = AdapterUpdate(
             plan_sha256=task.plan.sha256,
             site=task.site,
@@ -107,8 +128,24 @@ class SiteService:
             layout_sha256=trainer.trained.sha256,
             delta=delta,
             steps_spent=spent.steps,
-            epsilon_spent=epsilon,
+            epsilon_spent=_epsilon(task, spent),
         )
-        frame = update.pack()
-        self._ledger.seal(charge, frame)
-        return frame
+        return update.pack()
+
+
+def budget_of(config: SiteConfig, policy: Policy, spent: Spent) -> DeclaredBudget:
+    """What is allowed and spent, at the policy's delta; no epsilon if none covers the past."""
+    covered = not (spent.without_privacy or spent.seeded) and spent.units <= {config.source.unit}
+    return DeclaredBudget(
+        unit=config.source.unit,
+        delta=policy.budget.delta,
+        epsilon_allowed=policy.budget.epsilon,
+        epsilon_spent=ACCOUNTANTS["prv"](spent.history, policy.budget.delta) if covered else None,
+    )
+
+
+def _epsilon(task: TrainTask, spent: Spent) -> float | None:
+    privacy = task.plan.privacy
+    if not privacy.private:
+        return None
+    return ACCOUNTANTS[privacy.accountant](spent.history, privacy.delta)

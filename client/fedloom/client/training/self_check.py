@@ -44,7 +44,7 @@ class Probe:
         answers = plan.task.labels or _ANSWERS
         records = [
             Record(
-                text="one two three four five six " * words,
+                text="one two " * words,
                 label=at % len(answers),
                 unit=str(at),
                 answer=answers[at % len(answers)],

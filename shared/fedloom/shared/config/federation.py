@@ -1,11 +1,10 @@
 """`federation.toml` as a value, and the reading of it."""
 
-import tomllib
 from pathlib import Path
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
-from fedloom.shared.config.problems import explain
+from fedloom.shared.config.reading import read_toml
 from fedloom.shared.config.sections import (
     AggregationSection,
     DataSection,
@@ -19,7 +18,6 @@ from fedloom.shared.config.sections import (
     TaskSection,
     TrainingSection,
 )
-from fedloom.shared.errors import ConfigError
 from fedloom.shared.files import is_folder
 
 
@@ -72,17 +70,7 @@ def read_federation(path: Path) -> FederationConfig:
     Raises:
         ConfigError: the file is missing, is no TOML, or has problems; all are named at once.
     """
-    if not path.is_file():
-        raise ConfigError(str(path), ["no such file, expected a federation.toml"])
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        # Besides syntax: bytes that are no UTF-8, numbers without end, nesting without end.
-        raise ConfigError(str(path), [f"not TOML: {error}"]) from error
-    try:
-        config = FederationConfig.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(str(path), explain(error, FederationConfig)) from error
+    config = read_toml(path, FederationConfig, expected="a federation.toml")
     return _anchored(config, path.resolve().parent)
 
 

@@ -1,8 +1,9 @@
-"""Frames inside Flower's records: the one place where shared code knows Flower."""
+"""Envelopes inside Flower's records: the one place where shared code knows Flower."""
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from fedloom.shared.errors import WireError
+from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.heads import LedgerHead
 
@@ -10,12 +11,9 @@ HEADER, PAYLOAD, HEAD = "fedloom.header", "fedloom.payload", "fedloom.ledger-hea
 _RAW = "fedloom.raw-f4le"
 
 
-def to_records(frame: Frame, head: LedgerHead | None = None) -> RecordDict:
-    """A fresh RecordDict: one text and, when there is a payload, one flat array.
-
-    `head` is that of a ledger: a site's own beside its update, or the one that a coordinator
-    remembers beside its task.
-    """
+def to_records(envelope: Envelope) -> RecordDict:
+    """A fresh RecordDict: one or two texts and, when there is a payload, one flat array."""
+    frame, head = envelope.frame, envelope.head
     records = RecordDict({HEADER: ConfigRecord({"json": frame.header})})
     if head is not None:
         records[HEAD] = ConfigRecord({"json": head.model_dump_json()})
@@ -26,32 +24,29 @@ def to_records(frame: Frame, head: LedgerHead | None = None) -> RecordDict:
     return records
 
 
-def from_records(records: RecordDict) -> Frame:
+def from_records(records: RecordDict) -> Envelope:
     """Read a peer's records; the bytes are taken as they are, never deserialised by Flower.
 
     Raises:
-        WireError: a record is missing or of another kind.
+        WireError: a record is missing or of another kind, or the head is malformed.
     """
-    text = _text(records, HEADER)
-    if text is None:
+    header, head = _text(records, HEADER), _text(records, HEAD)
+    if header is None:
         raise WireError(f"message: no {HEADER} record, expected a FedLoom frame")
+    return Envelope(
+        frame=Frame(header=header, payload=_payload(records)),
+        head=None if head is None else LedgerHead.parse(head),
+    )
+
+
+def _payload(records: RecordDict) -> bytes:
     arrays = records.array_records.get(PAYLOAD)
     if arrays is None:
-        return Frame(header=text)
+        return b""
     array = arrays.get("flat")
     if array is None or array.stype != _RAW:
         raise WireError(f"message: no raw array in {PAYLOAD}")
-    return Frame(header=text, payload=bytes(array.data))
-
-
-def head_in(records: RecordDict) -> LedgerHead | None:
-    """The head of a ledger that a peer sent along, unverified; None if there is none.
-
-    Raises:
-        WireError: it is malformed.
-    """
-    text = _text(records, HEAD)
-    return None if text is None else LedgerHead.parse(text)
+    return bytes(array.data)
 
 
 def _text(records: RecordDict, name: str) -> str | None:

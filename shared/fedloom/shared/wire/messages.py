@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedloom.shared.adapter import Adapter, AdapterLayout, TensorSpec
-from fedloom.shared.config.sections import Name
+from fedloom.shared.config.sections import Name, Section
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.frame import Frame, Header, from_payload, to_payload
 
@@ -44,12 +44,38 @@ class UpdateHeader(Header):
     epsilon_spent: Annotated[float, Field(ge=0)] | None
 
 
+class DeclaredBudget(Section):
+    """What a site says of its budget, for each `unit` of its records and over all runs.
+
+    It follows from the site's policy and from the public numbers of the plans that it answered.
+    `epsilon_spent` is None when no epsilon covers what it answered.
+    """
+
+    unit: str
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    epsilon_allowed: Annotated[float, Field(gt=0)]
+    epsilon_spent: Annotated[float, Field(ge=0)] | None
+
+    @property
+    def described(self) -> str:
+        """In words, for a person who plans a run."""
+        if self.epsilon_spent is None:
+            return "no epsilon is left: what was trained before is covered by none"
+        left = max(0.0, self.epsilon_allowed - self.epsilon_spent)
+        return (
+            f"epsilon {self.epsilon_spent:.2f} of {self.epsilon_allowed:g} spent, {left:.2f} left, "
+            f"at delta {self.delta:g} for each {self.unit}"
+        )
+
+
 class HelloHeader(Header):
-    """Answer to the coordinator's question who a node is: the site's public name."""
+    """Answer to the coordinator's question who a node is: the site's public name, and what is
+    left of its budget."""
 
     kind: Literal["hello"] = "hello"
     format: Literal[1] = 1
     site: Name
+    budget: DeclaredBudget | None
 
 
 class RefusalHeader(Header):

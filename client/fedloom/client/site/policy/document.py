@@ -1,0 +1,91 @@
+"""`policy.toml`: the site writes it; no coordinator, no bundle and no plan can change it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tomli_w
+from pydantic import Field
+
+from fedloom.shared.config.reading import read_toml
+from fedloom.shared.config.sections import (
+    LEAST_NOISE,
+    Count,
+    Number,
+    OpenFraction,
+    Positive,
+    Section,
+)
+from fedloom.shared.wire.messages import Digest
+
+MANUAL = "manual"
+
+
+class BudgetSection(Section):
+    """`[budget]`: what the records may be spent down to, for each privacy unit.
+
+    `epsilon`, at `delta`, is for all runs together; `epsilon_per_run` for one plan's whole run by
+    itself, no more than `epsilon` if left out. `min_noise_multiplier` bounds the noise of a single
+    step from below, whatever the accountant makes of it; `min_units` is the smallest declared
+    number of units that the site trains with.
+    """
+
+    epsilon: Positive = 8.0
+    delta: OpenFraction = 1e-5
+    epsilon_per_run: Positive | None = None
+    min_noise_multiplier: Annotated[Number, Field(ge=LEAST_NOISE)] = 0.3
+    min_units: Count = 100
+
+
+class LimitsSection(Section):
+    """`[limits]`: how long one run may be, and how large its adapter."""
+
+    max_rounds: Count = 1000
+    max_steps: Count = 10_000
+    max_rank: Count = 64
+
+
+class AllowSection(Section):
+    """`[allow]`: what may be trained.
+
+    `models` are fingerprints of base models, none meaning whichever the site file names;
+    `targets` are names of layers, none meaning any. The two switches are for simulations: seeded
+    noise protects nobody, and neither does training without privacy.
+    """
+
+    models: tuple[Digest, ...] = ()
+    tasks: tuple[Literal["classification", "causal-lm", "seq2seq"], ...] = (
+        "classification",
+        "causal-lm",
+        "seq2seq",
+    )
+    targets: tuple[str, ...] = ()
+    seeded_noise: bool = False
+    without_privacy: bool = False
+
+
+class ApprovalSection(Section):
+    """`[approval]`: whether a plan within the policy trains at once, or waits for a steward."""
+
+    mode: Literal["automatic-within-policy", "manual"] = "automatic-within-policy"
+
+
+class Policy(Section):
+    """The whole of `policy.toml`. The defaults are for an institution."""
+
+    budget: BudgetSection = BudgetSection()
+    limits: LimitsSection = LimitsSection()
+    allow: AllowSection = AllowSection()
+    approval: ApprovalSection = ApprovalSection()
+
+    def to_toml(self) -> str:
+        """As the text of a policy file."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def read_policy(path: Path) -> Policy:
+    """Read a policy file.
+
+    Raises:
+        ConfigError: missing, no TOML, or with problems; all are named at once.
+    """
+    return read_toml(path, Policy, expected="a policy.toml")

@@ -1,0 +1,15 @@
+"""What passes between a coordinator and a site in one direction."""
+
+from dataclasses import dataclass
+
+from fedloom.shared.wire.frame import Frame
+from fedloom.shared.wire.heads import LedgerHead
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope:
+    """A frame, and a head of the site's ledger: its own beside an update, or the one that the
+    coordinator remembers beside a task."""
+
+    frame: Frame
+    head: LedgerHead | None = None
