@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo demo-full medmcqa test test-slow proto lint types imports check env clean
+.PHONY: demo demo-full medmcqa test test-slow fuzz proto lint types imports check env clean
 .PHONY: benchmark benchmark-grid benchmark-peak benchmark-steps benchmark-site-round
 
 env: $(READY)
@@ -30,6 +30,10 @@ test: $(READY)
 # Minutes long: the demo cut short on real records, and real processes killed.
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 1200
+
+# The socket of a site's service and its ledger's file, with 10,000 cases of anything each.
+fuzz: $(READY)
+	FEDLOOM_FUZZ=10000 $(BIN)/python -m pytest tests/property/test_fuzz_site.py --timeout 3600
 
 # The generated code is in the repository: only who changes site.proto needs this.
 proto: $(READY)

@@ -1,53 +1,33 @@
-"""The `fedloom` command: finds the subcommand, and turns errors into one line."""
+"""The `fedloom` command: its subcommands, and errors as one line."""
 
-import importlib
 import sys
-from collections.abc import Mapping
 from types import MappingProxyType
 
 import click
 
+from fedloom.cli.lazy import Commands, LazyGroup
 from fedloom.shared.errors import FedLoomError
 from fedloom.shared.quiet import quiet_libraries
 
-# Module and attribute of each command; a module is imported only when its command runs.
-COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+COMMANDS: Commands = MappingProxyType(
     {
-        "demo": ("demo", "Run four institutions on real records, and write the report."),
-        "simulate": ("simulate", "Run a federation on this machine."),
-        "plan": ("plan", "Show what a federation would do and cost, before it does."),
-        "evaluate": ("evaluate", "Score an adapter on labelled records."),
-        "ledger": ("ledger", "Show, verify or export what a site has spent."),
-        "config": ("config", "Begin or check a federation.toml."),
-        "fetch": ("fetch", "Fetch the demo's models and data by pinned hash."),
+        "demo": ("demo", "command", "Run four institutions on real records, and write the report."),
+        "simulate": ("simulate", "command", "Run a federation on this machine."),
+        "plan": ("plan", "command", "Show what a federation would do and cost, before it does."),
+        "evaluate": ("evaluate", "command", "Score an adapter on labelled records."),
+        "site": ("site", "command", "Set up and run one institution's own side."),
+        "ledger": ("ledger", "command", "Show, verify or export what a site has spent."),
+        "config": ("config", "command", "Begin or check a federation.toml."),
+        "fetch": ("fetch", "command", "Fetch the demo's models and data by pinned hash."),
     }
 )
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported only when they run."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of a user's way."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"fedloom.cli.commands.{COMMANDS[cmd_name][0]}")
-        command = module.command
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{cmd_name}: expected a command")
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Help lines without importing the commands."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    commands_by_name=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="fedloom")
 @click.option("--debug", is_flag=True, help="Show tracebacks and warnings.")
 @click.pass_context

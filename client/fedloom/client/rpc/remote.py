@@ -1,5 +1,6 @@
 """A site whose trainer service runs in a process of its own, as its relay sees it."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from fedloom.client.rpc.messages import from_answer, to_task
 from fedloom.client.rpc.site_pb2 import HelloRequest
 from fedloom.client.rpc.site_pb2_grpc import SiteStub
 from fedloom.shared.wire.envelope import Envelope
+
+logger = logging.getLogger("fedloom.relay")
 
 # Keys of a Flower node's config: where the service listens, and the relay's certificates.
 SITE_SERVICE, SITE_SERVICE_TLS = "site-service", "site-service-tls"
@@ -33,8 +36,8 @@ class RemoteSite:
         with _stub(self._address) as stub:
             try:
                 return from_answer(stub.Hello(HelloRequest(), timeout=_HELLO_SECONDS))
-            except grpc.RpcError:
-                return refusal("unknown", _UNREACHABLE)
+            except grpc.RpcError as error:
+                return self._unreachable(error)
 
     def train(self, asked: Envelope, told: Told) -> Envelope:
         """The sealed update for a task, or a refusal; as long as it takes."""
@@ -44,8 +47,13 @@ class RemoteSite:
                     if event.WhichOneof("event") == "answer":
                         return from_answer(event.answer)
                     told(event.stage)
-            except grpc.RpcError:
-                pass
+            except grpc.RpcError as error:
+                return self._unreachable(error)
+        return refusal("unknown", _UNREACHABLE)
+
+    def _unreachable(self, error: grpc.RpcError) -> Envelope:
+        code = error.code().name.lower() if isinstance(error, grpc.Call) else "unknown"
+        logger.error("trainer service on %s: %s", self._address.target, code)
         return refusal("unknown", _UNREACHABLE)
 
 

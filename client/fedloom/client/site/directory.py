@@ -15,7 +15,7 @@ class SiteDirectory:
 
     def __init__(self) -> None:
         self._services: dict[Path, tuple[_Settings, SiteService]] = {}
-        self._trainers = TrainerPool()
+        self.trainers = TrainerPool()
 
     def service(self, path: Path) -> SiteService:
         """The service of the site whose settings lie at `path`, as they and its policy now are.
@@ -29,5 +29,5 @@ class SiteDirectory:
         settings = (config, read_policy(config.policy))
         known = self._services.get(path)
         if known is None or known[0] != settings:
-            self._services[path] = (settings, SiteService(*settings, self._trainers))
+            self._services[path] = (settings, SiteService(*settings, self.trainers))
         return self._services[path][1]

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from fedloom.client.site.config import SiteConfig
+from fedloom.client.rpc.address import Address, read_address
+from fedloom.client.site.config import SiteConfig, read_site_config
+from fedloom.client.site.directory import SiteDirectory
 from fedloom.shared.errors import ConfigError
 from fedloom.shared.files import make_folder
 
@@ -39,3 +41,21 @@ def _locked(path: Path, flags: int) -> Iterator[None]:
         raise ConfigError(str(path), ["another trainer service serves it, expected one"]) from error
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def ready_to_serve(settings: Path, directory: SiteDirectory) -> Iterator[Address]:
+    """Everything that a service needs, looked at before it listens; the address it listens on.
+
+    Raises:
+        ConfigError: settings, policy or address are wrong, or another service is there.
+        LedgerError: the ledger is lost or not whole.
+        ModelError: there is no base model.
+    """
+    config = read_site_config(settings)
+    address = read_address(config.service.address, config.service.tls, side="service")
+    with sole_service(config):
+        service = directory.service(settings)
+        service.budget()
+        directory.trainers.fingerprint(config.model)
+        yield address

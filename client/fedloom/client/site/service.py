@@ -5,6 +5,7 @@ from fedloom.client.ledger.entries import Charge, charge_of
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.ledger.spending import Spent
 from fedloom.client.site.approvals import Approvals
+from fedloom.client.site.budget import budget_of
 from fedloom.client.site.config import SiteConfig
 from fedloom.client.site.examples import SiteExamples
 from fedloom.client.site.opening import approvals_of, ledger_of
@@ -131,17 +132,6 @@ class SiteService:
             epsilon_spent=_epsilon(task, spent),
         )
         return update.pack()
-
-
-def budget_of(config: SiteConfig, policy: Policy, spent: Spent) -> DeclaredBudget:
-    """What is allowed and spent, at the policy's delta; no epsilon if none covers the past."""
-    covered = not (spent.without_privacy or spent.seeded) and spent.units <= {config.source.unit}
-    return DeclaredBudget(
-        unit=config.source.unit,
-        delta=policy.budget.delta,
-        epsilon_allowed=policy.budget.epsilon,
-        epsilon_spent=ACCOUNTANTS["prv"](spent.history, policy.budget.delta) if covered else None,
-    )
 
 
 def _epsilon(task: TrainTask, spent: Spent) -> float | None:

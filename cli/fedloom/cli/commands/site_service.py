@@ -1,0 +1,81 @@
+"""`fedloom site serve | status | approve`: a site's service and its steward."""
+
+import logging
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from fedloom.shared.plan import Plan
+
+_SITE = click.argument("site", type=click.Path(path_type=Path))
+
+
+@click.command("serve")
+@_SITE
+def serve(site: Path) -> None:
+    """Serve the site file SITE to its relay until stopped; one service for one dataset.
+
+    The base model and the records stay loaded between rounds. What leaves, and what it costs,
+    is decided here, by policy.toml and the ledger.
+    """
+    from fedloom.client.rpc.serving import serving
+    from fedloom.client.site.desk import SiteDesk
+    from fedloom.client.site.directory import SiteDirectory
+    from fedloom.client.site.holding import ready_to_serve
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    directory = SiteDirectory()
+    with (
+        ready_to_serve(site, directory) as address,
+        serving(SiteDesk(site, directory), address),
+    ):
+        click.echo(f"serving {site} on {address.target}; Ctrl-C stops")
+        _until_stopped()
+    click.echo("stopped")
+
+
+@click.command("status")
+@_SITE
+def status(site: Path) -> None:
+    """Show what the site file SITE has spent, what waits, and whether its service answers."""
+    from fedloom.client.site.status import status_lines
+
+    for line in status_lines(site):
+        click.echo(line)
+
+
+@click.command("approve")
+@_SITE
+@click.argument("plan")
+@click.option("--yes", is_flag=True, help="Sign without asking.")
+def approve(site: Path, plan: str, yes: bool) -> None:
+    """Show PLAN in plain words, and sign for it: its SHA-256 or the beginning of it, or a file.
+
+    Under `approval.mode = "manual"` no round of a plan trains before this. PLAN may be one that
+    a coordinator asked for, as `fedloom site status` lists them, or a plan.toml that it sent.
+    """
+    from fedloom.client.site.steward import Steward
+
+    steward = Steward.of(site)
+    found = steward.find(plan)
+    for line in steward.explain(found):
+        click.echo(line)
+    if not yes:
+        click.confirm("Sign for this plan?", abort=True)
+    steward.approve(found)
+    _say_signed(found)
+
+
+def _say_signed(plan: "Plan") -> None:
+    click.echo(f"signed: plan {plan.sha256[:12]} may train, within policy.toml")
+
+
+def _until_stopped() -> None:
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()

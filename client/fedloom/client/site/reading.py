@@ -1,0 +1,67 @@
+"""A plan in plain words, for the steward who is to agree to it."""
+
+from collections.abc import Iterator
+
+from fedloom.client.ledger.spending import Spent
+from fedloom.client.site.config import SiteConfig
+from fedloom.client.site.policy.document import Policy
+from fedloom.shared.plan import Plan
+from fedloom.shared.privacy.accounting import ACCOUNTANTS, Mechanism
+
+
+def in_plain_words(plan: Plan, config: SiteConfig, policy: Policy, spent: Spent) -> Iterator[str]:
+    """What, how long, what it costs: one line each.
+
+    Raises:
+        PlanError: the plan has no part for this site.
+    """
+    training, lora, site = plan.training, plan.lora, plan.site(config.name)
+    targets = ", ".join(lora.targets) or "the model's own choice"
+    where = f" in the last {lora.last_layers} layers" if lora.last_layers else ""
+    others = len(plan.sites) - 1
+    yield f"plan      {plan.name}, {plan.sha256}"
+    yield f"what      {plan.task.kind} ({', '.join(plan.task.labels) or 'free text'})"
+    yield f"model     {plan.model.described}, sha256 {plan.model.sha256}"
+    yield f"adapter   LoRA of rank {lora.rank} on {targets}{where}"
+    yield f"with      {others} other site{'' if others == 1 else 's'}"
+    yield (
+        f"how long  {plan.rounds.total} rounds, {site.steps} steps in all, each on about "
+        f"{training.expected_batch_size} of {config.declared_units} {plan.privacy.unit}s"
+    )
+    yield from _privacy(plan, config, policy, spent)
+
+
+def _privacy(plan: Plan, config: SiteConfig, policy: Policy, spent: Spent) -> Iterator[str]:
+    if not plan.privacy.private:
+        yield "privacy   NONE: what the updates say of a record is bounded by nothing"
+        return
+    site = plan.site(config.name)
+    if plan.privacy.seeded:
+        yield "privacy   NONE: the noise is seeded, so whoever knows the seed takes it off again"
+    yield (
+        f"noise     {site.noise_multiplier:g} times the clip norm in each step; each "
+        f"{plan.privacy.unit}'s part in it is clipped to {plan.privacy.clip_norm:g}"
+    )
+    yield from _epsilon(plan, config, policy, spent)
+
+
+def _epsilon(plan: Plan, config: SiteConfig, policy: Policy, spent: Spent) -> Iterator[str]:
+    accountant, delta = ACCOUNTANTS[plan.privacy.accountant], plan.privacy.delta
+    run = _run_of(plan, config)
+    now, after = accountant(spent.history, delta), accountant([*spent.history, run], delta)
+    allowed = policy.budget.epsilon
+    yield (
+        f"epsilon   {now:.2f} now, {after:.2f} after the whole run, {allowed:g} allowed, at delta "
+        f"{delta:g} for each {plan.privacy.unit}, add-or-remove-one-unit, accountant "
+        f"{plan.privacy.accountant}"
+    )
+    if after > allowed:
+        yield "          the run will be stopped in the round that would go beyond what is allowed"
+
+
+def _run_of(plan: Plan, config: SiteConfig) -> Mechanism:
+    site = plan.site(config.name)
+    steps = plan.training.steps_through(plan.rounds.total)
+    return Mechanism(
+        noise_multiplier=site.noise_multiplier, sample_rate=site.sample_rate, steps=steps
+    )

@@ -1,0 +1,56 @@
+"""What a steward does with plans: look at one that waits, and sign for it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedloom.client.site.config import SiteConfig, read_site_config
+from fedloom.client.site.opening import approvals_of, ledger_of
+from fedloom.client.site.policy.document import Policy, read_policy
+from fedloom.client.site.reading import in_plain_words
+from fedloom.shared.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steward:
+    """The steward of one site."""
+
+    config: SiteConfig
+    policy: Policy
+
+    @classmethod
+    def of(cls, settings: Path) -> "Steward":
+        """Of the site whose settings lie there.
+
+        Raises:
+            ConfigError: they or the policy cannot be read.
+        """
+        config = read_site_config(settings)
+        return cls(config=config, policy=read_policy(config.policy))
+
+    def find(self, plan: str) -> Plan:
+        """A plan by its file, or one that waits by the beginning of its SHA-256.
+
+        Raises:
+            PlanError: there is none, or several.
+        """
+        if Path(plan).is_file():
+            return Plan.from_toml(Path(plan).read_text(encoding="utf-8"))
+        return approvals_of(self.config).find(plan)
+
+    def explain(self, plan: Plan) -> Iterator[str]:
+        """The plan in plain words, with what the ledger says of its cost.
+
+        Raises:
+            LedgerError: the ledger is not whole.
+        """
+        spent = ledger_of(self.config).spent()
+        return in_plain_words(plan, self.config, self.policy, spent)
+
+    def approve(self, plan: Plan) -> None:
+        """Sign for a plan with the site's key.
+
+        Raises:
+            LedgerError: the key is lost, locked, or readable by others.
+        """
+        approvals_of(self.config).approve(plan, ledger_of(self.config).signer())

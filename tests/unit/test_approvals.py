@@ -1,0 +1,127 @@
+"""Plans that wait for a steward, and what a signed approval is good for."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from fedloom.client.ledger.keys import SiteKey
+from fedloom.client.site.approvals import Approvals
+from fedloom.shared.errors import LedgerError, PlanError, SiteRefusal
+from tests.support.plans import a_plan
+
+
+@pytest.fixture
+def approvals(tmp_path: Path) -> Approvals:
+    return Approvals(tmp_path / "approvals", "north")
+
+
+@pytest.fixture
+def key() -> SiteKey:
+    return SiteKey.generate()
+
+
+def refused(approvals: Approvals, key: SiteKey, **changes: object) -> str:
+    with pytest.raises(SiteRefusal) as caught:
+        approvals.check(a_plan(**changes), key.public)
+    return caught.value.rule
+
+
+def test_a_plan_waits_until_it_is_signed_for(approvals: Approvals, key: SiteKey) -> None:
+    assert refused(approvals, key) == "approval"
+    assert refused(approvals, key) == "approval"
+    assert approvals.waiting() == [a_plan()]
+    approvals.approve(a_plan(), key)
+    approvals.check(a_plan(), key.public)
+    assert approvals.waiting() == []
+
+
+def test_an_approval_is_for_one_plan_alone(approvals: Approvals, key: SiteKey) -> None:
+    approvals.approve(a_plan(), key)
+    assert refused(approvals, key, name="other") == "approval"
+
+
+def test_a_plan_that_was_approved_before_it_came_does_not_wait(
+    approvals: Approvals, key: SiteKey
+) -> None:
+    approvals.approve(a_plan(), key)
+    approvals.check(a_plan(), key.public)
+
+
+def _another_key(found: dict[str, object]) -> None:
+    approval = found["approval"]
+    stranger = SiteKey.generate()
+    from fedloom.client.site.approvals import Approval
+
+    found["signature"] = stranger.sign(Approval.model_validate(approval).digest)
+
+
+def _other_site(found: dict[str, object]) -> None:
+    found["approval"] = {**found["approval"], "site": "south"}  # type: ignore[dict-item]
+
+
+def _later(found: dict[str, object]) -> None:
+    found["approval"] = {**found["approval"], "at": "2031-01-01T00:00:00Z"}  # type: ignore[dict-item]
+
+
+def _more(found: dict[str, object]) -> None:
+    found["note"] = "x"
+
+
+@pytest.mark.parametrize("change", [_another_key, _other_site, _later, _more])
+def test_an_approval_that_is_not_the_sites_own_stops_it(
+    approvals: Approvals, key: SiteKey, tmp_path: Path, change: object
+) -> None:
+    approvals.approve(a_plan(), key)
+    (path,) = (tmp_path / "approvals").glob("*.approval")
+    found = json.loads(path.read_bytes())
+    change(found)  # type: ignore[operator]
+    path.write_text(json.dumps(found), encoding="utf-8")
+    with pytest.raises(LedgerError, match="approval"):
+        approvals.check(a_plan(), key.public)
+
+
+def test_an_approval_moved_to_another_plan_stops_the_site(
+    approvals: Approvals, key: SiteKey, tmp_path: Path
+) -> None:
+    approvals.approve(a_plan(), key)
+    (path,) = (tmp_path / "approvals").glob("*.approval")
+    other = a_plan(name="other")
+    path.rename(path.with_name(f"{other.sha256}.approval"))
+    with pytest.raises(LedgerError, match="for this plan"):
+        approvals.check(other, key.public)
+
+
+def test_a_flood_of_plans_does_not_fill_the_disk(
+    approvals: Approvals, key: SiteKey, tmp_path: Path
+) -> None:
+    for number in range(40):
+        assert refused(approvals, key, name=f"p{number}") == "approval"
+    assert len(approvals.waiting()) == 32
+    names = tuple(f"t{number:05}" + "x" * 100 for number in range(20_000))
+    huge = a_plan().lora.model_copy(update={"targets": names})
+    for path in (tmp_path / "approvals").iterdir():
+        path.unlink()
+    assert refused(approvals, key, lora=huge) == "approval"
+    assert approvals.waiting() == []
+
+
+def test_plans_are_found_by_the_beginning_of_their_name(approvals: Approvals, key: SiteKey) -> None:
+    plans = [a_plan(), a_plan(name="other")]
+    for plan in plans:
+        refused(approvals, key, name=plan.name)
+    assert approvals.find(plans[1].sha256[:10]) == plans[1]
+    for start in ("", "zz"):
+        with pytest.raises(PlanError, match="waiting, expected one"):
+            approvals.find(start)
+
+
+def test_what_waits_and_what_was_signed_is_the_owners_alone(
+    approvals: Approvals, key: SiteKey, tmp_path: Path
+) -> None:
+    refused(approvals, key, name="other")
+    approvals.approve(a_plan(), key)
+    folder = tmp_path / "approvals"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}

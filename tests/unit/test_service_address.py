@@ -1,0 +1,165 @@
+"""Where a trainer service may listen, who may speak to it there, and that it is the only one."""
+
+import datetime
+import socket
+import stat
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from fedloom.client.answering import Told, refusal
+from fedloom.client.rpc.address import Address, read_address
+from fedloom.client.rpc.remote import SITE_SERVICE, SITE_SERVICE_TLS, RemoteSite, connect
+from fedloom.client.rpc.serving import serving
+from fedloom.client.site.holding import sole_service
+from fedloom.shared.errors import ConfigError
+from fedloom.shared.wire.envelope import Envelope
+from fedloom.shared.wire.messages import HelloHeader, RefusalHeader
+from tests.support.served import short_folder
+from tests.support.sites import a_site_config
+from tests.support.tiny import sentences, write_csv
+
+
+class Polite:
+    """Answers, and knows nothing."""
+
+    def hello(self) -> Envelope:
+        return Envelope(frame=HelloHeader(site="north", budget=None).frame())
+
+    def train(self, asked: Envelope, told: Told) -> Envelope:
+        return refusal("north", "epsilon")
+
+
+def name_of(site: RemoteSite) -> str:
+    return HelloHeader.parse(site.hello().frame.header).site
+
+
+def refused_by(site: RemoteSite) -> str:
+    return RefusalHeader.parse(site.hello().frame.header).rule
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("0.0.0.0:9000", "expected unix:PATH, or 127.0.0.1:PORT with TLS"),
+        ("192.168.1.4:9000", "expected unix:PATH"),
+        ("example.org:9000", "expected unix:PATH"),
+        ("127.0.0.1.example.org:9000", "expected unix:PATH"),
+        ("127.0.0.1:9000", "without TLS certificates"),
+        ("localhost:9000", "without TLS certificates"),
+        ("", "expected unix:PATH"),
+        ("unix:/tmp/" + "x" * 108, "expected at most 107"),
+    ],
+)
+def test_other_machines_and_tcp_without_tls_are_refused(address: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        read_address(address, None, side="service")
+    with pytest.raises(ConfigError, match=problem):
+        connect({SITE_SERVICE: address})
+
+
+def test_a_socket_is_its_owners_alone_from_its_first_moment() -> None:
+    with short_folder() as folder:
+        address = read_address(f"unix:{folder / 's'}", None, side="service")
+        with serving(Polite(), address):
+            assert stat.S_IMODE((folder / "s").stat().st_mode) == 0o600
+            assert name_of(connect({SITE_SERVICE: address.target})) == "north"
+
+
+def test_a_socket_that_a_killed_service_left_is_taken_over() -> None:
+    with short_folder() as folder:
+        left = socket.socket(socket.AF_UNIX)
+        left.bind(str(folder / "s"))
+        left.close()
+        address = read_address(f"unix:{folder / 's'}", None, side="service")
+        with serving(Polite(), address):
+            assert name_of(RemoteSite(address)) == "north"
+
+
+def test_a_service_that_is_not_there_is_said_by_a_rule() -> None:
+    with short_folder() as folder:
+        address = read_address(f"unix:{folder / 's'}", None, side="relay")
+        assert refused_by(RemoteSite(address)) == "trainer-unreachable"
+
+
+def pem_pair(
+    folder: Path, name: str, authority: tuple[x509.Name, ec.EllipticCurvePrivateKey]
+) -> None:
+    key, (issuer, issuer_key) = ec.generate_private_key(ec.SECP256R1()), authority
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    loopback = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key((issuer_key if name == "ca" else key).public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(loopback, critical=False)
+        .add_extension(x509.BasicConstraints(ca=name == "ca", path_length=None), critical=True)
+        .sign(issuer_key, SHA256())
+    )
+    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / f"{name}.key").write_bytes(private)
+
+
+def certificates(folder: Path) -> Path:
+    """An authority of its own with a service and a relay."""
+    folder.mkdir()
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ca")])
+    authority = (name, ec.generate_private_key(ec.SECP256R1()))
+    for who in ("ca", "service", "relay"):
+        pem_pair(folder, who, authority)
+    return folder
+
+
+def a_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_loopback_wants_both_sides_certificates(tmp_path: Path) -> None:
+    """A relay of another authority, one without any, and one without TLS get nothing."""
+    ours, theirs = certificates(tmp_path / "ours"), certificates(tmp_path / "theirs")
+    target = f"localhost:{a_port()}"
+    with serving(Polite(), read_address(target, ours, side="service")):
+        assert name_of(connect({SITE_SERVICE: target, SITE_SERVICE_TLS: str(ours)})) == "north"
+        stranger = connect({SITE_SERVICE: target, SITE_SERVICE_TLS: str(theirs)})
+        assert refused_by(stranger) == "trainer-unreachable"
+        assert refused_by(RemoteSite(Address(target=target, credentials=None))) == (
+            "trainer-unreachable"
+        )
+        nobody = grpc.ssl_channel_credentials((ours / "ca.pem").read_bytes())
+        with grpc.secure_channel(target, nobody) as channel, pytest.raises(grpc.RpcError):
+            channel.unary_unary("/fedloom.site.v1.Site/Hello")(b"", timeout=5)
+
+
+def test_missing_certificates_are_named(tmp_path: Path) -> None:
+    folder = certificates(tmp_path / "tls")
+    (folder / "service.key").unlink()
+    with pytest.raises(ConfigError, match=r"no file service\.key"):
+        read_address("127.0.0.1:9000", folder, side="service")
+
+
+def test_one_service_for_one_dataset(tmp_path: Path) -> None:
+    """By its state folder, and by its records: two ledgers over one file know of no other."""
+    config = a_site_config(tmp_path)
+    with pytest.raises(ConfigError, match="expected the site's records"), sole_service(config):
+        pass
+    write_csv(config.source.path, sentences(3, seed=1))
+    other = config.model_copy(update={"state": tmp_path / "other"})
+    with sole_service(config):
+        for rival in (config, other):
+            with pytest.raises(ConfigError, match="another trainer service"), sole_service(rival):
+                pass
+    with sole_service(other):
+        pass
