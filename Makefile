@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: demo demo-full medmcqa test test-slow fuzz proto lint types imports check env clean
-.PHONY: benchmark benchmark-grid benchmark-peak benchmark-steps benchmark-site-round
+.PHONY: benchmark benchmark-grid benchmark-peak benchmark-steps benchmark-site-round benchmark-relay
 
 env: $(READY)
 
@@ -68,6 +68,9 @@ benchmark-steps: $(READY)
 
 benchmark-site-round: $(READY)
 	$(BIN)/python -m benchmarks.site_round
+
+benchmark-relay: $(READY)
+	$(BIN)/python -m benchmarks.relay
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from fedloom.shared.quiet import quiet_libraries
+
 Work = Callable[[], object]
 Times = Mapping[str, Sequence[float]]
 
@@ -18,6 +20,7 @@ Times = Mapping[str, Sequence[float]]
 def parser_of(doc: str | None, *, json_name: str) -> ArgumentParser:
     """Options that every benchmark has; it runs on one thread from here on."""
     torch.set_num_threads(1)
+    quiet_libraries()
     parser = ArgumentParser(description=doc)
     parser.add_argument("--json", type=Path, default=Path(json_name), help="where figures go")
     parser.add_argument("--repeats", type=int, default=5)

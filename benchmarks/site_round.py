@@ -1,7 +1,7 @@
 """Records a second of a site's round on the demo's real records: all speed switches, one off, none.
 
-The round is the demo's (LoRA on query and value of the last two layers, Poisson batches of 256
-expected), with fewer steps. Opacus' hooks train the same adapter on the same draws, in fp32,
+The round is the demo's after its head rounds (LoRA in the last two layers, Poisson batches of 512
+expected), with more steps. Opacus' hooks train the same adapter on the same draws, in fp32,
 all rows of a Poisson batch padded to its longest and cut into pieces of as many padded tokens.
 Each way has a process of its own; they take turns.
 
@@ -36,7 +36,8 @@ def demo_site(config_path: Path, name: str, *, steps: int) -> tuple[Site, int]:
     prepared = prepare(config)
     section = next(site for site in config.data.sites if site.name == name)
     records = read_records(source_of(config, section), labels=config.task.labels)
-    training = prepared.plan.training.model_copy(update={"local_steps": steps})
+    changes = {"local_steps": steps, "head_rounds": 0}
+    training = prepared.plan.training.model_copy(update=changes)
     site = Site(
         plan=prepared.plan.model_copy(update={"training": training}),
         name=name,

@@ -71,7 +71,7 @@ def test_a_second_service_is_refused_and_a_stopped_one_says_so(served: Served) -
     assert "answers as north" in answering and "of 50 spent" in answering
     served.process.kill(signal.SIGTERM)
     assert "stopped" in served.settings.with_name("serve.log").read_text()
-    assert "does not answer" in served.fedloom("status", str(served.settings)).stdout
+    assert "does not listen" in served.fedloom("status", str(served.settings)).stdout
 
 
 def test_a_plan_waits_for_the_steward_and_then_trains(served: Served) -> None:

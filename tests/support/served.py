@@ -40,6 +40,7 @@ class ServiceProcess:
 
     def __init__(self, settings: Path, socket: Path) -> None:
         self._settings = settings
+        self._socket = socket
         self.site = RemoteSite(read_address(f"unix:{socket}", None, side="relay"))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -51,7 +52,7 @@ class ServiceProcess:
             command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
         end = time.monotonic() + 60
-        while not self.answers:
+        while not (self._socket.exists() and self.answers):
             if self._process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(self._settings.with_name("serve.log").read_text()[-2000:])
             time.sleep(0.05)

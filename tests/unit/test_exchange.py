@@ -8,10 +8,17 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fedloom.server import exchange
-from fedloom.server.discovery import discover_sites
+from fedloom.server.discovery import FoundSite, discover_sites
 from fedloom.server.exchange import Reply, replies
+from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.flower import to_records
-from fedloom.shared.wire.messages import HELLO_QUERY, HelloHeader, RefusalHeader
+from fedloom.shared.wire.frame import Frame
+from fedloom.shared.wire.messages import (
+    HELLO_QUERY,
+    DeclaredBudget,
+    HelloHeader,
+    RefusalHeader,
+)
 
 
 class ScriptedGrid(Grid):
@@ -81,8 +88,13 @@ def _no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange.time, "sleep", sleep)
 
 
-def hello(site: str) -> Callable[[Message], Message]:
-    return lambda message: Message(to_records(HelloHeader(site=site).frame()), reply_to=message)
+def hello(site: str, budget: DeclaredBudget | None = None) -> Callable[[Message], Message]:
+    records = to_records(Envelope(frame=HelloHeader(site=site, budget=budget).frame()))
+    return lambda message: Message(records, reply_to=message)
+
+
+def a_budget(spent: float) -> DeclaredBudget:
+    return DeclaredBudget(unit="record", delta=1e-5, epsilon_allowed=8.0, epsilon_spent=spent)
 
 
 def error(message: Message) -> Message:
@@ -183,14 +195,33 @@ def test_a_second_reply_to_one_message_does_not_count() -> None:
     assert [reply.site for reply in found] == ["site1", "site2"]
 
 
-def discovered(script: dict) -> dict[str, int]:
+def found_sites(script: dict) -> dict[str, FoundSite]:
     return dict(discover_sites(ScriptedGrid(script), deadline_seconds=0.3))
+
+
+def discovered(script: dict) -> dict[str, int]:
+    return {name: found.node for name, found in found_sites(script).items()}
 
 
 def test_discovery_names_each_nodes_site() -> None:
     assert discovered({7: (0.0, hello("north")), 8: (0.0, hello("south"))}) == {
         "north": 7,
         "south": 8,
+    }
+
+
+def test_discovery_brings_each_sites_own_budget() -> None:
+    """Catches a budget mixed up between sites, and silence taken for nothing spent."""
+    north, south = a_budget(1.5), a_budget(7.9)
+    script = {
+        7: (0.1, hello("north", north)),
+        8: (0.0, hello("south", south)),
+        9: (0.0, hello("west")),
+    }
+    assert found_sites(script) == {
+        "north": FoundSite(node=7, budget=north),
+        "south": FoundSite(node=8, budget=south),
+        "west": FoundSite(node=9, budget=None),
     }
 
 
@@ -208,27 +239,29 @@ def test_discovery_asks_the_hello_query() -> None:
 @pytest.mark.parametrize("claims", [2, 3])
 def test_a_name_that_several_nodes_claim_belongs_to_none(claims: int) -> None:
     # Otherwise a newcomer could take a site's place, or two would be counted as one.
-    script = {node: (0.0, hello("north")) for node in range(10, 10 + claims)}
+    nodes = range(10, 10 + claims)
+    script = {node: (0.0, hello("north", a_budget(node / 10))) for node in nodes}
     assert discovered(script | {1: (0.0, hello("south"))}) == {"south": 1}
 
 
 def test_discovery_leaves_out_what_is_no_hello() -> None:
     def refusal(message: Message) -> Message:
-        frame = RefusalHeader(site="north", rule="no").frame()
-        return Message(to_records(frame), reply_to=message)
-
-    def bad_name(message: Message) -> Message:
-        records = to_records(HelloHeader(site="x").frame())
-        records.config_records["fedloom.header"]["json"] = (
-            '{"kind":"hello","format":1,"site":"../x"}'
-        )
+        records = to_records(Envelope(frame=RefusalHeader(site="north", rule="no").frame()))
         return Message(records, reply_to=message)
 
+    def lying(said: str) -> Callable[[Message], Message]:
+        records = to_records(Envelope(frame=Frame(header=said)))
+        return lambda message: Message(records, reply_to=message)
+
+    true = HelloHeader(site="x", budget=a_budget(1.5)).model_dump_json()
     script = {
         1: (0.0, hello("north")),
         2: (0.0, refusal),
-        3: (0.0, bad_name),
+        3: (0.0, lying(true.replace('"x"', '"../x"'))),
         4: (0.0, lambda message: Message(RecordDict(), reply_to=message)),
         5: (0.0, error),
+        6: (0.0, lying(true.replace("1.5", "-1.5"))),
+        7: (0.0, lying(true.replace("8.0", "NaN"))),
     }
     assert discovered(script) == {"north": 1}
+    assert discovered({8: (0.0, lying(true))}) == {"x": 8}

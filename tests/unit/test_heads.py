@@ -4,13 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from flwr.app import ConfigRecord, RecordDict
+from flwr.app import ConfigRecord
 
 from fedloom.client.ledger.entries import charge_of
 from fedloom.client.ledger.ledger import Ledger
-from fedloom.server.run.heads import HeadBook
+from fedloom.server.run.heads import HeadBook, read_heads
 from fedloom.shared.errors import CheckpointError, SiteRefusal, UpdateRejected, WireError
-from fedloom.shared.wire.flower import HEAD, head_in, to_records
+from fedloom.shared.wire.envelope import Envelope
+from fedloom.shared.wire.flower import HEAD, from_records, to_records
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.heads import LedgerHead
 from tests.support.ledgers import begun
@@ -41,6 +42,7 @@ def test_heads_are_remembered_over_processes(
     again = HeadBook(tmp_path / "heads.json")
     assert again.of("north") == heads[1]
     assert again.of("south") is None
+    assert read_heads(tmp_path / "heads.json") == {"north": heads[1]}
     with pytest.raises(UpdateRejected, match="older than it was"):
         again.remember("north", heads[0])
 
@@ -113,8 +115,11 @@ def test_a_damaged_book_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_head_travels_beside_a_frame(ledger: Ledger) -> None:
-    head = charge(ledger, 1)
-    assert head_in(to_records(Frame(header="{}"), head)) == head
-    assert head_in(to_records(Frame(header="{}"))) is None
+    with_head = Envelope(frame=Frame(header="{}"), head=charge(ledger, 1))
+    without = Envelope(frame=Frame(header="{}"))
+    assert from_records(to_records(with_head)) == with_head
+    assert from_records(to_records(without)) == without
+    records = to_records(without)
+    records[HEAD] = ConfigRecord({"json": '{"number": 0}'})
     with pytest.raises(WireError, match="LedgerHead"):
-        head_in(RecordDict({HEAD: ConfigRecord({"json": '{"number": 0}'})}))
+        from_records(records)

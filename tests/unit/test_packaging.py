@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from fedloom.client.site.config import SiteConfig
+from fedloom.client.site.policy.document import Policy
 from fedloom.shared.config.federation import FederationConfig, read_federation
 from tests.support.tiny import write_tiny_model
 
@@ -58,9 +60,16 @@ def _keys(model: type[BaseModel]) -> set[str]:
     return found
 
 
-def test_every_key_of_the_config_is_documented() -> None:
-    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    missing = [key for key in _keys(FederationConfig) if not re.search(rf"[`.\[]{key}[`\]]", text)]
+@pytest.mark.parametrize(
+    ("model", "page"),
+    [(FederationConfig, "configuration.md"), (SiteConfig, "site.md"), (Policy, "site.md")],
+)
+def test_every_key_of_a_file_is_documented(model: type[BaseModel], page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    sections = {name for name in model.model_fields if re.search(rf"`{name}\.", text)}
+    missing = [
+        key for key in _keys(model) - sections if not re.search(rf"[`.\[]{key}[`\]]", text)
+    ]
     assert missing == []
 
 

@@ -15,11 +15,13 @@ from fedloom.server.report.schema import (
     Arm,
     CurvePoint,
     Estimate,
+    LedgerFacts,
     ModelFacts,
     PrivacyFacts,
     Report,
     Scores,
     SiteFacts,
+    Stop,
     TaskFacts,
     Timings,
     TrainingFacts,
@@ -27,6 +29,7 @@ from fedloom.server.report.schema import (
 from fedloom.server.run.journal import RoundEntry, SiteRound
 
 HOSTILE = "--><script>alert(1)</script>|$\\frac$"
+DIGEST = "0123456789abcdef" * 4
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 BLOCKS = {"td", "th", "dt", "dd", "div", "span"}
 
@@ -53,18 +56,23 @@ def an_arm(name: str, kind: str, accuracy: float, *, epsilon: float | None = Non
     return Arm.model_validate(fields | {"tests": tests})
 
 
-def a_site(name: str, *, spent: float | None = 7.9) -> SiteFacts:
-    """A site that sent six megabytes."""
+def a_site(
+    name: str, *, spent: float | None = 7.9, left: float | None = 0.125, digest: str = DIGEST
+) -> SiteFacts:
+    """A site that sent six megabytes, and whose ledger has nine entries."""
     return SiteFacts(
         name=name,
         records=12345,
         epsilon_spent=spent,
+        epsilon_allowed=None if left is None else 8.500008,
+        epsilon_left=left,
         delta=1e-5,
         noise_multiplier=0.714,
         sample_rate=0.0321,
         steps=48,
         bytes_up=6_200_000,
         bytes_down=6_400_000,
+        ledger_head=LedgerFacts(number=9, digest=digest, public_key="9f" * 32),
     )
 
 
@@ -134,6 +142,7 @@ def a_report(**changes: object) -> Report:
         "privacy": a_privacy(),
         "sites": (a_site("north"), a_site("south")),
         "rounds": (a_round(1), a_round(2, fault="no reply in time")),
+        "stops": (),
         "epsilon_by_round": {"north": (5.1, 7.9), "south": (5.3, 7.9)},
         "curve": tuple(
             CurvePoint(round=at, records=500, accuracy=value, loss=0.6) for at, value in points
@@ -155,7 +164,7 @@ def without_privacy() -> Report:
     """What a run with mode none leaves."""
     return a_report(
         privacy=a_privacy(mode="none", epsilon=None),
-        sites=(a_site("north", spent=None),),
+        sites=(a_site("north", spent=None, left=None),),
         epsilon_by_round={},
         evaluation=(an_arm("federation", "federation", 0.75),),
     )
@@ -236,7 +245,8 @@ def test_hostile_names_stay_text() -> None:
     arm = an_arm(HOSTILE, "federation", 0.7)
     report = a_report(
         name=HOSTILE,
-        sites=(a_site(HOSTILE),),
+        sites=(a_site(HOSTILE, digest=HOSTILE),),
+        stops=(Stop(site=HOSTILE, round=1, rule=HOSTILE),),
         evaluation=(arm,),
         omitted=(HOSTILE,),
         epsilon_by_round={HOSTILE: (1.0, 2.0)},
@@ -253,10 +263,17 @@ def test_hostile_names_stay_text() -> None:
 def test_hostile_names_stay_in_their_markdown_cell() -> None:
     """Catches a bar that adds a column, a line break that adds a row, and live HTML."""
     name = f"{HOSTILE}\n| forged | 0 |"
-    text = render_markdown(a_report(name=name, evaluation=(an_arm(name, "federation", 0.7),)))
+    text = render_markdown(
+        a_report(
+            name=name,
+            evaluation=(an_arm(name, "federation", 0.7),),
+            sites=(a_site(name, digest=name),),
+            stops=(Stop(site=name, round=1, rule=name),),
+        )
+    )
     assert "<script" not in text
     rows = [re.sub(r"\\\|", "", line) for line in text.splitlines() if line.startswith("|")]
-    assert [row.count("|") for row in rows] == [7, 7, 7, 4, 4, 4]
+    assert [row.count("|") for row in rows] == [7, 7, 7, 4, 4, 4, 5, 5, 5]
 
 
 def test_page_answers_first_things_first() -> None:
@@ -281,10 +298,47 @@ def test_page_has_each_figure_in_its_table() -> None:
     text = said(a_report())
     assert "federation federation, told 8 75.0 72.0–78.0 77.0 74.0–80.0" in text
     assert "federation joint 73.9 70.9–76.9 0.612 0.582–0.642 5.7 2.7–8.7" in text
-    assert "north 12,345 7.900 10⁻⁵ 0.714 0.0321 48 6.2 MB 6.4 MB" in text
+    assert "north 12,345 7.900 0.125 of 8.5 10⁻⁵ 0.714 0.0321 48 6.2 MB 6.4 MB" in text
     assert "2 1 of 2 31.4 south: no reply in time" in text
     assert "guarantees are not summed" in text
     assert "not itself a private release" in text
+
+
+def test_a_sites_ledger_and_budget_are_shown() -> None:
+    """Catches a digest that cannot be compared, a budget without its whole, and a bare dash."""
+    report = a_report(sites=(a_site("north"), a_site("south", spent=8.5, left=0.0)))
+    page, text, short = render_html(report), said(report), render_markdown(report)
+    assert "6.4 MB entry 9 0123456789ab" in text
+    assert DIGEST not in text and ("title", DIGEST) in _Page(page).attributes
+    assert "south 12,345 8.500 0.000 of 8.5" in text
+    assert "| north | 7.900 | 0.125 of 8.5 | entry 9, `0123456789ab` |" in short
+    assert "| south | 8.500 | 0.000 of 8.5 |" in short
+    for each in (text, short):
+        assert "sees whether an entry was changed or taken away since" in each
+
+
+def test_a_site_that_said_nothing_of_itself_is_a_dash() -> None:
+    """Catches a crash, and silence that looks like an empty budget."""
+    silent = a_site("north", spent=None, left=None).model_copy(update={"ledger_head": None})
+    report = a_report(sites=(silent,))
+    assert "north 12,345 – – 10⁻⁵" in said(report)
+    assert "6.4 MB – Privacy units" in said(report).replace("</td>", "")
+    assert "| north | – | – | – |" in render_markdown(report)
+
+
+def test_sites_that_refused_are_told_at_once() -> None:
+    """Catches a stop that only the table of rounds tells, and a note where nobody refused."""
+    stops = (Stop(site="north", round=7, rule="epsilon"), Stop(site="south", round=2, rule="start"))
+    report = a_report(stops=stops)
+    for text in (said(report), render_markdown(report)):
+        first = text.index(
+            "north stopped at round 7: its ledger has no budget left for it (rule epsilon); "
+            "the others went on"
+        )
+        assert first < text.index("south first refused at round 2, by its rule start")
+        assert first < text.index("macro-F1")
+    assert "Sites that refused" in said(report) and "Sites that refused" not in said(a_report())
+    assert "refused" not in render_markdown(a_report())
 
 
 @pytest.mark.parametrize("seeded", [True, False])
@@ -305,7 +359,7 @@ def test_runs_without_privacy_say_so_and_claim_no_noise() -> None:
     assert "Trained without privacy" in text
     assert "TRAINED WITHOUT PRIVACY" in short
     assert "noised" not in text
-    assert "north 12,345 – – – 0.0321" in text
+    assert "north 12,345 – – – – 0.0321" in text
     assert "Trained without privacy" not in said(a_report())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -28,16 +29,19 @@ def default_folder(name: str) -> Path:
     return Path("runs") / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
 
 
-def simulate(
-    config: FederationConfig,
-    folder: Path,
-    *,
-    resume: bool,
-    workers: int | None,
-    compare: str,
-    online: bool = False,
-    how_to_run_all: str = "fedloom simulate --compare all",
-) -> "Report":
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """How a user wants a run carried out. `sites` is a folder of sites that outlast it."""
+
+    compare: str
+    resume: bool = False
+    workers: int | None = None
+    online: bool = False
+    sites: Path | None = None
+    how_to_run_all: str = "fedloom simulate --compare all"
+
+
+def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Report":
     """Prepare, run, score and report; prints the outcome.
 
     Raises:
@@ -52,21 +56,26 @@ def simulate(
     from fedloom.simulation.study import StudyOptions, run_study
 
     console = Console(stderr=True)
-    options = StudyOptions(arms=_ARMS[compare], resume=resume, how_to_run_all=how_to_run_all)
+    options = StudyOptions(
+        arms=_ARMS[wanted.compare],
+        resume=wanted.resume,
+        sites=wanted.sites,
+        how_to_run_all=wanted.how_to_run_all,
+    )
     # The workers load their libraries while this process reads records and plans.
     run = RunFolder(folder)
-    if resume:
+    if wanted.resume:
         config = decided_as_before(config, run.read_plan())
     else:
         run.refuse_existing()
     console.print(f"run folder {folder}", highlight=False, soft_wrap=True)
     with (
         _told_how_to_resume(run),
-        worker_pool(sites=len(config.data.sites), workers=workers) as executor,
+        worker_pool(sites=len(config.data.sites), workers=wanted.workers) as executor,
         shown_progress(console) as progress,
     ):
         progress.stage("read records, plan", 1)
-        prepared = prepare(config, offline=not online)
+        prepared = prepare(config, offline=not wanted.online)
         progress.step(f"{len(prepared.plan.sites)} sites, plan {prepared.plan.sha256[:12]}")
         report = run_study(prepared, run, executor, progress, options)
     _say(report, folder)

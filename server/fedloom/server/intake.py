@@ -11,7 +11,8 @@ from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import UpdateRejected, WireError
 from fedloom.shared.phases import phase_in
 from fedloom.shared.plan import Plan, SitePlan
-from fedloom.shared.wire.flower import from_records, head_in
+from fedloom.shared.wire.flower import from_records
+from fedloom.shared.wire.heads import LedgerHead
 from fedloom.shared.wire.messages import AdapterUpdate, RefusalHeader
 
 NOT_CONNECTED = "not connected"
@@ -23,6 +24,14 @@ _UNAVAILABLE = frozenset(
         ErrorCode.NODE_UNAVAILABLE,
     }
 )
+
+
+class _Refused(UpdateRejected):
+    """The site itself said no, by the name of a rule."""
+
+    def __init__(self, rule: str) -> None:
+        self.rule = rule
+        super().__init__(f"refused: {rule}")
 
 
 class Intake:
@@ -47,12 +56,15 @@ class Intake:
 
     def take(self, reply: Reply) -> None:
         """Check one reply and fold its update in, or note why not."""
-        fault = None
+        fault: str | None = None
+        rule: str | None = None
         update: AdapterUpdate | None = None
         try:
             update = self._checked(reply)
             weight = self._weight(self._plan.site(reply.site))
             self._aggregator.accumulate(update.delta, weight=weight)
+        except _Refused as error:
+            fault, rule = str(error), error.rule
         except UpdateRejected as error:
             fault = str(error)
         except WireError as error:
@@ -60,6 +72,7 @@ class Intake:
         self._outcomes[reply.site] = SiteRound(
             site=reply.site,
             fault=fault,
+            refused_by=rule,
             bytes_up=0 if update is None else update.delta.nbytes,
             bytes_down=self._bytes_down,
             epsilon_spent=None if update is None else update.epsilon_spent,
@@ -86,23 +99,23 @@ class Intake:
         if reply.message.has_error():
             late = reply.message.error.code in _UNAVAILABLE
             raise UpdateRejected(_SILENT if late else "failed while training")
-        frame = from_records(reply.message.content)
+        envelope = from_records(reply.message.content)
+        frame = envelope.frame
         if not frame.payload:
-            raise UpdateRejected(f"refused: {RefusalHeader.parse(frame.header).rule}")
+            raise _Refused(RefusalHeader.parse(frame.header).rule)
         update = AdapterUpdate.unpack(frame, size=self._trained.size)
         self._check_identity(update, reply.site)
         norm = float(np.linalg.norm(update.delta.astype(np.float64)))
         if norm > self._plan.aggregation.max_update_norm:
             bound = self._plan.aggregation.max_update_norm
             raise UpdateRejected(f"rejected: update norm {norm:.3g}, expected at most {bound:g}")
-        self._remember(reply)
+        self._remember(reply.site, envelope.head)
         return update
 
-    def _remember(self, reply: Reply) -> None:
-        head = None if reply.message is None else head_in(reply.message.content)
+    def _remember(self, site: str, head: LedgerHead | None) -> None:
         if head is None:
             raise UpdateRejected("rejected: no head of the site's ledger")
-        self._heads.remember(reply.site, head)
+        self._heads.remember(site, head)
 
     def _check_identity(self, update: AdapterUpdate, site: str) -> None:
         found = (update.plan_sha256, update.round, update.site, update.layout_sha256)

@@ -20,6 +20,7 @@ from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import QuorumError
 from fedloom.shared.phases import phase_in
 from fedloom.shared.plan import Plan
+from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.flower import to_records
 from fedloom.shared.wire.messages import TrainTask
 
@@ -155,7 +156,7 @@ class FedLoomStrategy(Strategy):
     def _message(self, number: int, site: str) -> Message:
         task = TrainTask(plan=self._plan, site=site, round=number, adapter=self._current)
         return Message(
-            to_records(task.pack(), self._heads.of(site)),
+            to_records(Envelope(frame=task.pack(), head=self._heads.of(site))),
             dst_node_id=self._nodes[site],
             message_type="train",
             ttl=self._plan.rounds.deadline_seconds,

@@ -42,10 +42,13 @@ class RunOptions:
     """How a run is carried out; none of it changes what is released.
 
     `cache` is where sites keep hidden states for later runs; without it, for this run alone.
+    `sites` is a folder of sites that outlast the run: the policy and the ledger of
+    a site that is there already are its own and stay.
     """
 
     resume: bool = False
     cache: Path | None = None
+    sites: Path | None = None
     observers: Sequence[RoundObserver] = ()
 
 
@@ -73,7 +76,7 @@ def run_federation(
     """
     options = options or RunOptions()
     _open_folder(prepared, folder, resume=options.resume)
-    nodes = _write_sites(prepared, folder, options.cache)
+    nodes = _write_sites(prepared, options.sites or folder.path / "sites", options.cache)
     grid = InProcessGrid(nodes, executor)
     run_config: UserConfig = {
         RUN_FOLDER: str(folder.path),
@@ -103,23 +106,34 @@ def _open_folder(prepared: Prepared, folder: RunFolder, *, resume: bool) -> None
         )
 
 
-def _write_sites(
-    prepared: Prepared, folder: RunFolder, cache: Path | None
-) -> dict[int, UserConfig]:
+def _write_sites(prepared: Prepared, sites: Path, cache: Path | None) -> dict[int, UserConfig]:
     nodes: dict[int, UserConfig] = {}
     for node, site in enumerate(prepared.config.data.sites, start=1):
-        home = folder.path / "sites" / site.name
-        settings = _site_config(prepared, site, home)
-        if cache is not None:
-            kept = CacheSettings(folder=(cache / site.name).resolve(), keep=True)
-            settings = settings.model_copy(update={"cache": kept})
-        write_durably(home / "site.toml", settings.to_toml().encode())
-        write_durably(home / "policy.toml", _policy(prepared, site.name).to_toml().encode())
-        with Ledger(settings.state).held(site=site.name):
-            pass
+        home = sites / site.name
+        kept = None if cache is None else cache / site.name
         # Node 0 and 1 have a meaning of their own in Flower.
-        nodes[node + 1] = {SITE_SETTINGS: str(home / "site.toml")}
+        nodes[node + 1] = {SITE_SETTINGS: str(write_site(prepared, site, home, cache=kept))}
     return nodes
+
+
+def write_site(
+    prepared: Prepared, site: SiteSection, home: Path, *, cache: Path | None = None
+) -> Path:
+    """A site's settings and policy in `home`, and its ledger, begun; the path of the settings.
+
+    A policy that is there already is the site's own and stays.
+    """
+    settings = _site_config(prepared, site, home)
+    if cache is not None:
+        kept = CacheSettings(folder=cache.resolve(), keep=True)
+        settings = settings.model_copy(update={"cache": kept})
+    path = home / "site.toml"
+    write_durably(path, settings.to_toml().encode())
+    policy = home / "policy.toml"
+    if not policy.exists():
+        write_durably(policy, _policy(prepared, site.name).to_toml().encode())
+    with Ledger(settings.state).held(site=site.name):
+        return path
 
 
 def _site_config(prepared: Prepared, site: SiteSection, home: Path) -> SiteConfig:

@@ -11,7 +11,9 @@ from fedloom.server.report.build import Findings, build_report
 from fedloom.server.report.html import render_html
 from fedloom.server.report.markdown import render_markdown
 from fedloom.server.report.schema import Report, Timings
+from fedloom.server.run.budgets import read_budgets
 from fedloom.server.run.folder import RunFolder
+from fedloom.server.run.heads import read_heads
 from fedloom.server.run.journal import Journal, RoundEntry
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.files import write_durably
@@ -32,10 +34,14 @@ _ARMS_IN_WORDS: Mapping[ArmKind, str] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions:
-    """Which arms to train beside the federation, and how those left out can be had."""
+    """Which arms to train beside the federation, and how those left out can be had.
+
+    `sites` as in `RunOptions`, for the federation itself alone.
+    """
 
     arms: Sequence[ArmKind] = ()
     resume: bool = False
+    sites: Path | None = None
     how_to_run_all: str = "fedloom simulate --compare all"
 
 
@@ -53,7 +59,7 @@ def run_study(
     """
     options = options or StudyOptions()
     clock = _Clock()
-    main = RunOptions(resume=options.resume, cache=_cache(folder))
+    main = RunOptions(resume=options.resume, cache=_cache(folder), sites=options.sites)
     final = _train(prepared, folder, executor, progress, main)
     training = clock.lap()
     arms = [arm for kind in options.arms for arm in arms_beside(prepared, kind)]
@@ -68,6 +74,8 @@ def run_study(
     findings = Findings(
         adapter=final,
         rounds=Journal(folder.rounds).entries(),
+        heads=read_heads(folder.heads),
+        budgets=read_budgets(folder.budgets),
         curve=scored.curve,
         arms=scored.arms,
         omitted=_omitted(prepared, options),

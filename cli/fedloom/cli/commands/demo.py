@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fedloom.cli.running import default_folder, simulate
+from fedloom.cli.running import Simulation, default_folder, simulate
 
 
 @click.command("demo")
@@ -25,11 +25,9 @@ def command(
     from fedloom.simulation.demo.hutto import prepare_demo
 
     federation = prepare_demo(cache or default_cache(), offline=offline)
-    simulate(
-        read_federation(federation),
-        resume or out or default_folder("demo"),
-        resume=resume is not None,
-        workers=None,
+    wanted = Simulation(
         compare="all" if full else "none",
+        resume=resume is not None,
         how_to_run_all="fedloom demo --full",
     )
+    simulate(read_federation(federation), resume or out or default_folder("demo"), wanted)

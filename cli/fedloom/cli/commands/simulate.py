@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fedloom.cli.running import ARM_CHOICES, default_folder, simulate
+from fedloom.cli.running import ARM_CHOICES, Simulation, default_folder, simulate
 
 
 @click.command("simulate")
@@ -19,6 +19,11 @@ from fedloom.cli.running import ARM_CHOICES, default_folder, simulate
     show_default=True,
     help="Arms to train beside the federation.",
 )
+@click.option(
+    "--sites",
+    type=click.Path(path_type=Path),
+    help="Keep the sites' policies and ledgers in this folder, from run to run.",
+)
 @click.option("--online", is_flag=True, help="Allow the base model to be fetched from the hub.")
 def command(
     federation: Path,
@@ -26,11 +31,13 @@ def command(
     resume: Path | None,
     workers: int | None,
     compare: str,
+    sites: Path | None,
     online: bool,
 ) -> None:
     """Run FEDERATION.toml with every site on this machine, and write its report.
 
-    Killed at any point, it goes on with --resume RUN and spends nothing twice.
+    Killed at any point, it goes on with --resume RUN and spends nothing twice. With --sites,
+    a second run finds what the first has spent, and sites that keep to their policy.toml.
     """
     if out and resume:
         raise click.UsageError("--out and --resume exclude each other")
@@ -38,6 +45,7 @@ def command(
 
     config = read_federation(federation)
     folder = resume or out or default_folder(config.federation.name)
-    simulate(
-        config, folder, resume=resume is not None, workers=workers, compare=compare, online=online
+    wanted = Simulation(
+        compare=compare, resume=resume is not None, workers=workers, online=online, sites=sites
     )
+    simulate(config, folder, wanted)

@@ -12,6 +12,7 @@ from fedloom.shared.errors import LedgerError
 from fedloom.shared.files import check_owner_only, sync_folder
 
 _OWNER_ONLY = 0o600
+_MOST_SAID = 120
 _SCHEMA = """
 CREATE TABLE entries (number INTEGER PRIMARY KEY, body BLOB NOT NULL, signature TEXT NOT NULL);
 CREATE TABLE sealed (task TEXT PRIMARY KEY, header TEXT NOT NULL, payload BLOB NOT NULL);
@@ -136,15 +137,26 @@ class LedgerStore:
 def _connected(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            # What is no UTF-8 is text that is not as it was, for the checks to refuse.
+            connection.text_factory = _text
             for name, wanted, told in _SETTINGS:
                 connection.execute(f"PRAGMA {name} = {wanted}")
                 if connection.execute(f"PRAGMA {name}").fetchone() != (told,):
                     raise LedgerError(f"{path}: {name} cannot be {wanted} here")
             yield connection
     except sqlite3.OperationalError as error:
-        raise LedgerError(f"{path}: cannot be used now ({error}); try again") from error
-    except sqlite3.DatabaseError as error:
-        raise LedgerError(f"{path}: damaged ({error}), expected a FedLoom ledger") from error
+        raise LedgerError(f"{path}: cannot be used now ({_said(error)}); try again") from error
+    # SQLite quotes a damaged file in its own words, which then need be no text at all.
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        raise LedgerError(f"{path}: damaged ({_said(error)}), expected a FedLoom ledger") from error
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:_MOST_SAID]
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")
 
 
 def _statements() -> list[str]:

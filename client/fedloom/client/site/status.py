@@ -38,6 +38,8 @@ def _answering(config: SiteConfig) -> str:
     service = config.service
     try:
         address = read_address(service.address, service.tls, side="relay")
+        if address.socket is not None and not address.socket.exists():
+            return f"does not listen on {service.address}"
         hello = HelloHeader.parse(RemoteSite(address).hello().frame.header)
     except ConfigError as error:
         return error.problems[0]

@@ -1,6 +1,6 @@
 """Puts a finished run's facts together as a `Report`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
@@ -17,18 +17,23 @@ from fedloom.server.report.schema import (
     Timings,
     TrainingFacts,
 )
+from fedloom.server.report.sites import site_facts, stops_of
 from fedloom.server.run.journal import RoundEntry
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.phases import phases_of
 from fedloom.shared.plan import Plan, SitePlan
+from fedloom.shared.wire.heads import LedgerHead
+from fedloom.shared.wire.messages import DeclaredBudget
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a run and its evaluation left behind."""
+    """What a run and its evaluation left behind; `heads` and `budgets` by site."""
 
     adapter: Adapter
     rounds: Sequence[RoundEntry]
+    heads: Mapping[str, LedgerHead]
+    budgets: Mapping[str, DeclaredBudget]
     curve: Sequence[CurvePoint]
     arms: Sequence[Arm]
     omitted: Sequence[str]
@@ -51,8 +56,9 @@ def build_report(plan: Plan, findings: Findings) -> Report:
         task=TaskFacts(kind=plan.task.kind, labels=plan.task.labels),
         training=_training_facts(plan),
         privacy=_privacy_facts(plan),
-        sites=tuple(_site_facts(plan, site, findings.rounds) for site in plan.sites),
+        sites=tuple(_site_facts(plan, site, findings) for site in plan.sites),
         rounds=tuple(findings.rounds),
+        stops=stops_of(findings.rounds),
         epsilon_by_round=dict(epsilon_by_round(plan)),
         curve=tuple(findings.curve),
         evaluation=tuple(findings.arms),
@@ -106,18 +112,6 @@ def _privacy_facts(plan: Plan) -> PrivacyFacts:
     )
 
 
-def _site_facts(plan: Plan, site: SitePlan, rounds: Sequence[RoundEntry]) -> SiteFacts:
-    own = [entry for each in rounds for entry in each.sites if entry.site == site.name]
-    answered = [entry for entry in own if entry.fault is None]
-    last = answered[-1] if answered else None
-    return SiteFacts(
-        name=site.name,
-        records=site.declared_units,
-        epsilon_spent=last.epsilon_spent if last else None,
-        delta=plan.privacy.delta,
-        noise_multiplier=site.noise_multiplier,
-        sample_rate=site.sample_rate,
-        steps=(last.steps_spent or 0) if last else 0,
-        bytes_up=sum(entry.bytes_up for entry in own),
-        bytes_down=sum(entry.bytes_down for entry in own),
-    )
+def _site_facts(plan: Plan, site: SitePlan, findings: Findings) -> SiteFacts:
+    head, budget = findings.heads.get(site.name), findings.budgets.get(site.name)
+    return site_facts(plan, site, findings.rounds, head=head, budget=budget)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fedloom.server.report.headline import concern_of, headline, in_bytes, in_percent, in_points
 from fedloom.server.report.plots import arms_plot, curve_plot, epsilon_plot
 from fedloom.server.report.schema import Arm, Report
+from fedloom.server.report.sites import WHAT_A_HEAD_IS_FOR, stop_in_words
 from fedloom.shared.config.sections import JOINT
 
 if TYPE_CHECKING:
@@ -27,11 +28,13 @@ def render_html(report: Report) -> str:
         report=report,
         headline=headline(report),
         concern=concern_of(report),
+        stops=[stop_in_words(stop, report.rounds) for stop in report.stops],
         tests=_tests(report),
         best_alone=_best_alone(report),
         # Planned is what the run set out to promise; repeatable noise keeps no promise.
         planned=privacy.epsilon is not None,
         promised=privacy.epsilon is not None and not privacy.seeded,
+        head_is_for=WHAT_A_HEAD_IS_FOR,
         curve=_drawing(curve_plot(report.curve)) if report.curve else "",
         spent=_epsilon(report),
         arms=_drawing(arms_plot(arms, JOINT)) if arms else "",

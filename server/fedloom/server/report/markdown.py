@@ -4,14 +4,15 @@ import html
 from collections.abc import Iterator
 
 from fedloom.server.report.headline import headline, in_bytes, in_percent, in_points
-from fedloom.server.report.schema import Arm, Estimate, Report
+from fedloom.server.report.schema import Arm, Estimate, LedgerFacts, Report, SiteFacts
+from fedloom.server.report.sites import WHAT_A_HEAD_IS_FOR, stop_in_words
 from fedloom.shared.config.sections import JOINT
 
 
 def render_markdown(report: Report) -> str:
-    """Headline facts and the comparison; names cannot break out of their cell or line."""
-    parts = (_warnings(report), _facts(report), _comparison(report), _by_site(report))
-    blocks = [f"# {_plain(report.name)}", *("\n".join(part) for part in parts), _omitted(report)]
+    """Headline facts, the comparison and the sites; names cannot break out of a cell or line."""
+    sections = (_warnings, _stops, _facts, _comparison, _by_site, _sites, _omitted)
+    blocks = [f"# {_plain(report.name)}", *("\n".join(part(report)) for part in sections)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -22,6 +23,11 @@ def _warnings(report: Report) -> Iterator[str]:
         yield "**TRAINED WITHOUT PRIVACY.** No noise was added.\n"
     if report.holdout == "validation":
         yield "Scores are on validation records, for choosing hyperparameters.\n"
+
+
+def _stops(report: Report) -> Iterator[str]:
+    for stop in report.stops:
+        yield f"**{_plain(stop_in_words(stop, report.rounds))}.**\n"
 
 
 def _facts(report: Report) -> Iterator[str]:
@@ -70,8 +76,31 @@ def _by_site(report: Report) -> Iterator[str]:
         yield _row(arm, [_interval(scores.accuracy) if scores else "–" for scores in found])
 
 
-def _omitted(report: Report) -> str:
-    return "\n".join(f"- {_plain(line)}" for line in report.omitted)
+def _sites(report: Report) -> Iterator[str]:
+    if not report.sites:
+        return
+    yield "| site | epsilon spent | budget left | ledger head |"
+    yield "|---|---|---|---|"
+    for site in report.sites:
+        spent = "–" if site.epsilon_spent is None else f"{site.epsilon_spent:.3f}"
+        cells = (_plain(site.name), spent, _left(site), _head(site.ledger_head))
+        yield f"| {' | '.join(cells)} |"
+    yield f"\n{WHAT_A_HEAD_IS_FOR}"
+
+
+def _left(site: SiteFacts) -> str:
+    if site.epsilon_left is None or site.epsilon_allowed is None:
+        return "–"
+    return f"{site.epsilon_left:.3f} of {site.epsilon_allowed:.4g}"
+
+
+def _head(head: LedgerFacts | None) -> str:
+    return "–" if head is None else f"entry {head.number}, `{_plain(head.digest[:12])}`"
+
+
+def _omitted(report: Report) -> Iterator[str]:
+    for line in report.omitted:
+        yield f"- {_plain(line)}"
 
 
 def _row(arm: Arm, cells: list[str]) -> str:

@@ -102,22 +102,46 @@ class PrivacyFacts(_Part):
     seeded: bool
 
 
+class LedgerFacts(_Part):
+    """The last entry of a site's ledger, as it came with the site's newest update.
+
+    `digest`, signed with the site's `public_key`, covers that entry and all before it.
+    """
+
+    number: int
+    digest: str
+    public_key: str
+
+
 class SiteFacts(_Part):
     """One site: its public size, what it spent by its own ledger, and what crossed its border.
 
     `bytes_up` and `bytes_down` are totals of the adapter's numbers over all rounds, without
-    headers and the transport's envelope. `epsilon_spent` is None without privacy.
+    headers and the transport's envelope. `epsilon_spent` is None without privacy. `epsilon_left` of
+    `epsilon_allowed` is what remains, over all runs, of what the site said that its policy allows;
+    both None without privacy, with seeded noise, and where the site did not say.
     """
 
     name: str
     records: int
     epsilon_spent: float | None
+    epsilon_allowed: float | None
+    epsilon_left: float | None
     delta: float
     noise_multiplier: float
     sample_rate: float
     steps: int
     bytes_up: int
     bytes_down: int
+    ledger_head: LedgerFacts | None
+
+
+class Stop(_Part):
+    """A site refused by a rule of its own, in `round` for the first time."""
+
+    site: str
+    round: int
+    rule: str
 
 
 class CurvePoint(_Part):
@@ -142,10 +166,10 @@ class Report(_Part):
     """Everything that a run can say for itself.
 
     `omitted` names arms of the comparison that were not run, and how to run them;
-    `epsilon_by_round` has each site's epsilon after each round.
+    `epsilon_by_round` has each site's epsilon after each round; `stops` who refused by which rule.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     fedloom: str
     name: str
     plan_sha256: str
@@ -160,6 +184,7 @@ class Report(_Part):
     privacy: PrivacyFacts
     sites: tuple[SiteFacts, ...]
     rounds: tuple[RoundEntry, ...]
+    stops: tuple[Stop, ...]
     epsilon_by_round: dict[str, tuple[float, ...]]
     curve: tuple[CurvePoint, ...]
     evaluation: tuple[Arm, ...]

@@ -39,6 +39,11 @@ class RunFolder:
         return self.path / "heads.json"
 
     @property
+    def budgets(self) -> Path:
+        """What each site said last is left of its budget."""
+        return self.path / "budgets.json"
+
+    @property
     def adapter(self) -> Path:
         """The result, a PEFT folder."""
         return self.path / "adapter"

@@ -18,7 +18,7 @@ class HeadBook:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._heads = _read(path)
+        self._heads = read_heads(path)
 
     def of(self, site: str) -> LedgerHead | None:
         """What was remembered last."""
@@ -42,7 +42,12 @@ class HeadBook:
         write_durably(self._path, json.dumps(content, indent=1).encode())
 
 
-def _read(path: Path) -> dict[str, LedgerHead]:
+def read_heads(path: Path) -> dict[str, LedgerHead]:
+    """The newest head of each site; none where there is no file.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
     if not path.is_file():
         return {}
     try:

@@ -11,13 +11,15 @@ from fedloom.shared.files import append_durably, drop_cut_line, read_whole_lines
 class SiteRound(BaseModel):
     """One site in one round. `fault` says why an update is missing; None when it counted.
 
-    `epsilon_spent` is the site's cumulative epsilon after the round, None without privacy.
+    `refused_by` is the rule that the site refused by, if it did. `epsilon_spent` is the site's
+    cumulative epsilon after the round, None without privacy.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     site: str
     fault: str | None
+    refused_by: str | None = None
     bytes_up: int
     bytes_down: int
     epsilon_spent: float | None = None

@@ -51,7 +51,7 @@ class DeclaredBudget(Section):
     `epsilon_spent` is None when no epsilon covers what it answered.
     """
 
-    unit: str
+    unit: Annotated[str, Field(min_length=1, max_length=200)]
     delta: Annotated[float, Field(gt=0, lt=1)]
     epsilon_allowed: Annotated[float, Field(gt=0)]
     epsilon_spent: Annotated[float, Field(ge=0)] | None
@@ -63,7 +63,7 @@ class DeclaredBudget(Section):
             return "no epsilon is left: what was trained before is covered by none"
         left = max(0.0, self.epsilon_allowed - self.epsilon_spent)
         return (
-            f"epsilon {self.epsilon_spent:.2f} of {self.epsilon_allowed:g} spent, {left:.2f} left, "
+            f"epsilon {self.epsilon_spent:.2f} of {self.epsilon_allowed:.4g} spent, {left:.2f} left, "
             f"at delta {self.delta:g} for each {self.unit}"
         )
 

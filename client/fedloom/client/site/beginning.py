@@ -1,0 +1,124 @@
+"""`fedloom site init`: a new site's settings, policy, key and ledger, begun once."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedloom.client.ledger.ledger import Ledger
+from fedloom.client.site.commented import commented
+from fedloom.client.site.config import KeySettings, SiteConfig
+from fedloom.client.site.new_site import POLICY, SITE, NewSite, public_size, training_units
+from fedloom.client.site.notes import POLICY_NOTES, POLICY_OPENING, SITE_NOTES, SITE_OPENING
+from fedloom.client.site.opening import ledger_of
+from fedloom.client.site.policy.document import AllowSection, Policy
+from fedloom.shared.errors import ConfigError, LedgerError
+from fedloom.shared.files import make_folder, write_durably
+from fedloom.shared.model.base import fingerprint
+
+_OWNER_ONLY = 0o600
+
+
+@dataclass(frozen=True, kw_only=True)
+class BegunSite:
+    """A site that was begun; `counted` are its training units, if they were, for its eyes alone."""
+
+    wanted: NewSite
+    public_key: str
+    declared_units: int
+    counted: int | None
+
+    def lines(self) -> Iterator[str]:
+        """What its steward is told: the key, what is public, and what comes next."""
+        folder = self.wanted.folder
+        site, policy = (shlex.quote(str(folder / name)) for name in (SITE, POLICY))
+        yield f"began site {self.wanted.name} in {folder}"
+        yield f"public key      {self.public_key}"
+        yield "                tell it to coordinators and auditors by a way that they trust"
+        yield f"declared units  {self.declared_units:,}{self._counted()}"
+        yield "                PUBLIC: each coordinator is told this number"
+        yield "next"
+        yield f"  edit {policy}: what the site allows, and how much it will ever spend"
+        yield f"  fedloom site check {site}"
+        yield f"  fedloom site serve {site}"
+
+    def _counted(self) -> str:
+        if self.counted is None:
+            return ""
+        return f" ({self.counted:,} training units counted, rounded down to two digits)"
+
+
+def begin_site(wanted: NewSite) -> BegunSite:
+    """Write a site's two files, and begin its ledger with its key.
+
+    Guarantee: nothing is written unless all of it was found in order; nothing that is there is
+    written over, so no budget begins anew. The labels are as given, never read from the records.
+
+    Raises:
+        LedgerError: there is a site already, or others can read the passphrase.
+        ConfigError: no labels, a name that is none, or a file that is missing.
+        DataError: the records cannot be read, or none of them can be trained on.
+        ModelError: there is no whole base model.
+    """
+    _check_new(wanted.folder)
+    config = wanted.settings()
+    _check_new_ledger(config.state)
+    ledger = _ledger(config)
+    policy = Policy(allow=AllowSection(models=(fingerprint(config.model),)))
+    counted = training_units(config) if wanted.units is None else None
+    if counted is not None:
+        config = config.model_copy(update={"declared_units": public_size(counted)})
+    _write(wanted.folder.absolute(), config, policy)
+    with ledger.held(site=config.name):
+        key = ledger.signer().public
+    return BegunSite(
+        wanted=wanted, public_key=key, declared_units=config.declared_units, counted=counted
+    )
+
+
+def _check_new(folder: Path) -> None:
+    for path in (folder / SITE, folder / POLICY):
+        if path.exists():
+            raise LedgerError(f"{path}: exists already, and a site is begun once; left as it is")
+
+
+def _check_new_ledger(state: Path) -> None:
+    if state.exists() and any(state.iterdir()):
+        raise LedgerError(f"{state}: holds a ledger, and one is begun once; left as it is")
+
+
+def _ledger(config: SiteConfig) -> Ledger:
+    ledger, path = ledger_of(config), config.key.passphrase_file
+    # An empty passphrase would leave the key in the clear, and then not open it.
+    if path is not None and not path.read_bytes().strip():
+        raise ConfigError(str(path), ["empty, expected the passphrase of the site's key"])
+    return ledger
+
+
+def _write(home: Path, config: SiteConfig, policy: Policy) -> None:
+    if not home.exists():
+        make_folder(home)
+    written = _relative_to(home, config)
+    for name, text in (
+        (POLICY, commented(policy, POLICY_NOTES, opening=POLICY_OPENING)),
+        (SITE, commented(written, SITE_NOTES, opening=SITE_OPENING)),
+    ):
+        write_durably(home / name, text.encode(), mode=_OWNER_ONLY)
+
+
+def _relative_to(home: Path, config: SiteConfig) -> SiteConfig:
+    """With paths in `home` relative to it, so that the folder can be moved."""
+
+    def near(path: Path) -> Path:
+        return path.relative_to(home) if path.is_relative_to(home) else path
+
+    passphrase = config.key.passphrase_file
+    return config.model_copy(
+        update={
+            "model": near(config.model),
+            "state": near(config.state),
+            "policy": near(config.policy),
+            "source": config.source.model_copy(update={"path": near(config.source.path)}),
+            "key": KeySettings(passphrase_file=passphrase and near(passphrase)),
+        }
+    )

@@ -1,0 +1,1 @@
+"""What is looked at before a site joins, one kind of thing in each file; no record is shown."""

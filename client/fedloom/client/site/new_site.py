@@ -1,0 +1,107 @@
+"""What a person says of a new site, as the settings that follow from it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from fedloom.client.site.checks.records import first_of, rows_of
+from fedloom.client.site.config import KeySettings, SiteConfig, SourceSettings, SplitSettings
+from fedloom.shared.config.problems import explain
+from fedloom.shared.config.sections import EvaluationSection
+from fedloom.shared.data.records import RECORD_UNIT, BadRow, Record, count_units
+from fedloom.shared.errors import ConfigError, DataError
+
+SITE, POLICY, STATE = "site.toml", "policy.toml", "state"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSite:
+    """A site that is to be begun in `folder`. Without `units` they are counted and rounded."""
+
+    folder: Path
+    name: str
+    records: Path
+    model: Path
+    text: str = "text"
+    label: str = "label"
+    unit: str = RECORD_UNIT
+    labels: tuple[str, ...] | None = None
+    units: int | None = None
+    passphrase_file: Path | None = None
+
+    def settings(self) -> SiteConfig:
+        """The settings, with absolute paths; `declared_units` is as given, or 1 until counted.
+
+        Raises:
+            ConfigError: no labels, a name that is none, or no file of records.
+        """
+        home = self.folder.absolute()
+        if not self.records.is_file():
+            raise ConfigError(str(self.records), ["no such file, expected the site's records"])
+        passphrase = self.passphrase_file
+        try:
+            return SiteConfig(
+                name=self.name,
+                model=self.model.absolute(),
+                state=home / STATE,
+                declared_units=1 if self.units is None else self.units,
+                labels=self._checked_labels(),
+                source=self._source(),
+                split=_usual_split(),
+                policy=home / POLICY,
+                key=KeySettings(passphrase_file=passphrase and passphrase.absolute()),
+            )
+        except ValidationError as error:
+            raise ConfigError(str(self.folder / SITE), explain(error, SiteConfig)) from error
+
+    def _source(self) -> SourceSettings:
+        return SourceSettings(
+            path=self.records.absolute(), text=self.text, label=self.label, unit=self.unit
+        )
+
+    def _checked_labels(self) -> tuple[str, ...]:
+        labels, site = self.labels, str(self.folder / SITE)
+        # A plan's labels are compared with these: read from the records, they would tell of them.
+        if labels is None:
+            problem = (
+                "labels: missing; give the classes that the federation agreed on, in its order: "
+                '--labels negative,positive (or --labels "" if any text is an answer)'
+            )
+            raise ConfigError(site, [problem])
+        if len(labels) == 1 or len(set(labels)) < len(labels):
+            problem = f"labels: got {', '.join(labels)}, expected at least 2, each once"
+            raise ConfigError(site, [problem])
+        return labels
+
+
+def _usual_split() -> SplitSettings:
+    usual = EvaluationSection()
+    return SplitSettings(
+        holdout=usual.holdout,
+        test_fraction=usual.test_fraction,
+        validation_fraction=usual.validation_fraction,
+    )
+
+
+def training_units(config: SiteConfig) -> int:
+    """How many units a site has to train on, exactly: for its own eyes alone.
+
+    Raises:
+        DataError: the file cannot be read, or leaves nothing to train on.
+    """
+    source = config.record_source()
+    rows = rows_of(source, labels=config.labels)
+    usable = [row for row in rows if isinstance(row, Record)]
+    units = count_units(config.record_split().training(usable), unit=source.unit)
+    if not units:
+        bad = [row for row in rows if isinstance(row, BadRow)]
+        why = first_of(bad) if bad else "the table has too few"
+        raise DataError(f"{source.path}: no row to train on; {why}")
+    return units
+
+
+def public_size(units: int) -> int:
+    """Rounded down to two significant digits: what a site tells need not be exact."""
+    step: int = 10 ** max(0, len(str(units)) - 2)
+    return units // step * step
