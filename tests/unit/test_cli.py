@@ -101,7 +101,7 @@ def test_help_is_there_at_once(tmp_path: Path) -> None:
 def test_help_names_every_command(fedloom: Run) -> None:
     said = fedloom("--help")
     assert said.code == 0
-    for name, (_, text) in COMMANDS.items():
+    for name, (*_, text) in COMMANDS.items():
         assert name in said.out
         assert text.split()[0] in said.out
 

@@ -67,9 +67,7 @@ def _keys(model: type[BaseModel]) -> set[str]:
 def test_every_key_of_a_file_is_documented(model: type[BaseModel], page: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     sections = {name for name in model.model_fields if re.search(rf"`{name}\.", text)}
-    missing = [
-        key for key in _keys(model) - sections if not re.search(rf"[`.\[]{key}[`\]]", text)
-    ]
+    missing = [key for key in _keys(model) - sections if not re.search(rf"[`.\[]{key}[`\]]", text)]
     assert missing == []
 
 
