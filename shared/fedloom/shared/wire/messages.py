@@ -62,10 +62,8 @@ class DeclaredBudget(Section):
         if self.epsilon_spent is None:
             return "no epsilon is left: what was trained before is covered by none"
         left = max(0.0, self.epsilon_allowed - self.epsilon_spent)
-        return (
-            f"epsilon {self.epsilon_spent:.2f} of {self.epsilon_allowed:.4g} spent, {left:.2f} left "
-            f"at delta {self.delta:g} for each {self.unit}"
-        )
+        spent = f"epsilon {self.epsilon_spent:.2f} of {self.epsilon_allowed:.4g} spent"
+        return f"{spent}, {left:.2f} left, at delta {self.delta:g} for each {self.unit}"
 
 
 class HelloHeader(Header):
