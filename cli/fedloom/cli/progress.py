@@ -1,5 +1,6 @@
 """Progress on a terminal as a bar, elsewhere as plain lines."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,13 @@ from fedloom.simulation.progress import Progress
 
 @contextmanager
 def shown_progress(console: Console) -> Iterator[Progress]:
-    """Show a study's progress on `console` while the block runs."""
+    """Show a study's progress, and what the coordinator has to note, while the block runs."""
+    with _noted_on(console), _shown_on(console) as progress:
+        yield progress
+
+
+@contextmanager
+def _shown_on(console: Console) -> Iterator[Progress]:
     if not console.is_terminal:
         yield _lines(console)
         return
@@ -33,6 +40,31 @@ def shown_progress(console: Console) -> Iterator[Progress]:
     )
     with Bars(*columns, console=console) as bars:
         yield _bars(bars)
+
+
+class _Notes(logging.Handler):
+    """Prints what is logged between the lines of progress, or above its bars."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        text = f"note: {record.getMessage()}"
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _noted_on(console: Console) -> Iterator[None]:
+    logger, handler = logging.getLogger("fedloom.server"), _Notes(console)
+    logger.addHandler(handler)
+    before, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = before
+        logger.removeHandler(handler)
 
 
 def _bars(bars: Bars) -> Progress:

@@ -102,16 +102,18 @@ def _say(report: "Report", folder: Path) -> None:
 
     if report.privacy.seeded:
         click.echo("SEEDED: NOT PRIVATE. The noise was repeatable and protects nobody.")
+    named = [arm.name for arm in report.evaluation] + [f"site {at.name}" for at in report.sites]
+    width = max(map(len, named), default=0)
     for arm in report.evaluation:
         joint = arm.tests[JOINT].accuracy
         promise = f"epsilon {arm.epsilon:g}" if arm.epsilon else ""
         click.echo(
-            f"  {arm.name:<16} accuracy {joint.value:6.1%}  "
+            f"  {arm.name:<{width}}  accuracy {joint.value:6.1%}  "
             f"[{joint.low:.1%}, {joint.high:.1%}]  {promise}"
         )
     for site in report.sites:
         spent = "no privacy" if site.epsilon_spent is None else f"epsilon {site.epsilon_spent:.2f}"
-        click.echo(f"  site {site.name:<11} {spent} spent, {site.bytes_up:,} bytes sent")
+        click.echo(f"  {f'site {site.name}':<{width}}  {spent} spent, {site.bytes_up:,} bytes sent")
     concern = concern_of(report)
     if concern:
         click.echo(f"  note: {concern}")
