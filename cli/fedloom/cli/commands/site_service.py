@@ -1,6 +1,7 @@
 """`fedloom site serve | status | approve`: a site's service and its steward."""
 
 import logging
+import os
 import signal
 import threading
 from pathlib import Path
@@ -22,6 +23,8 @@ def serve(site: Path) -> None:
     The base model and the records stay loaded between rounds. What leaves, and what it costs,
     is decided here, by policy.toml and the ledger.
     """
+    # Read when the libraries are imported: a site never downloads anything.
+    os.environ["HF_HUB_OFFLINE"] = "1"
     from fedloom.client.rpc.serving import serving
     from fedloom.client.site.desk import SiteDesk
     from fedloom.client.site.directory import SiteDirectory
