@@ -47,6 +47,38 @@ def test_an_encoder_gives_the_processor_s_update(tiny_model: Path, precision: st
 
 
 @needs_cuda
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_encoder_judges_records_as_the_processor_does(tiny_model: Path, precision: str) -> None:
+    plan = make_plan(tiny_model, site=site_plan(noise=0.5))
+    training = plan.training.model_copy(update={"precision": precision})
+    plan = plan.model_copy(update={"training": training})
+    verdicts = []
+    for device in ("cpu", "cuda"):
+        trainer = Trainer(plan, tiny_model, device=device)
+        warmed(trainer, plan, tiny_model)
+        verdicts.append(trainer.right(units_of(trainer, records(60)).examples))
+    same = sum(one == other for one, other in zip(*verdicts, strict=True))
+    assert same >= 55, "but for records that lie on the edge"
+    assert 0 < sum(verdicts[0]) < 60
+
+
+@needs_cuda
+def test_a_causal_model_judges_records_as_the_processor_does(tmp_path: Path) -> None:
+    model = write_tiny_llama(tmp_path / "model")
+    for labels in ((), ("good", "bad")):
+        task = TaskSection(kind="causal-lm", labels=labels)
+        plan = make_plan(model, targets=("q_proj", "v_proj"), task=task, site=site_plan(noise=0.5))
+        verdicts = []
+        for device in ("cpu", "cuda"):
+            trainer = Trainer(plan, model, device=device)
+            warmed(trainer, plan, model)
+            rows = questions(40, free=not labels)
+            verdicts.append(trainer.right(units_of(trainer, rows).examples))
+        same = sum(one == other for one, other in zip(*verdicts, strict=True))
+        assert same >= 36, "but for records that lie on the edge"
+
+
+@needs_cuda
 def test_kept_states_of_a_causal_model_give_the_processor_s_update(tmp_path: Path) -> None:
     model = write_tiny_llama(tmp_path / "model", layers=3)
     task = TaskSection(kind="causal-lm")

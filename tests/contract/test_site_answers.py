@@ -16,6 +16,7 @@ from fedloom.client.site.directory import SiteDirectory
 from fedloom.client.site.policy.document import Policy
 from fedloom.client.site.steward import Steward
 from fedloom.client.training.trainer import Trainer
+from fedloom.shared.config.sections import MetricsSection
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.frame import Frame
@@ -133,9 +134,23 @@ def waits_for_a_steward(asker: Asker) -> None:
     assert asker.rules == ["approval", None, "approval"]
 
 
+def measured(asker: Asker) -> None:
+    """A metric is asked for, first without leave and then with it."""
+    metrics = MetricsSection(values=("held-out-accuracy",), every=2)
+    plan = asker.plan.model_copy(update={"metrics": metrics})
+    asker.train(asker.task(plan=plan).pack())
+    release = {"values": ["held-out-accuracy"]}
+    write_settings(asker.config, Policy.model_validate(POLICY.model_dump() | {"release": release}))
+    for number in range(1, ROUNDS + 1):
+        asker.train(asker.task(number, plan=plan).pack())
+    assert asker.rules == ["released-values"] + [None] * ROUNDS
+    told = [json.loads(header).get("held_out") for header, *_ in asker.seen]
+    assert [counts is not None for counts in told] == [False, False, True, False]
+
+
 Scenario = Callable[[Asker], None]
 SCENARIOS: tuple[Scenario, ...] = (
-    hello, rounds, asked_again, refusals, garbage, older_copy, waits_for_a_steward,
+    hello, rounds, asked_again, refusals, garbage, older_copy, waits_for_a_steward, measured,
 )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ def rounds_with(prepared: Prepared, path: Path) -> list[RoundEntry]:
         ("round", "another round"),
         ("header", "rejected: UpdateHeader"),
         ("headless", "no head of the site's ledger"),
+        ("chatty", "rejected: held-out counts, expected none"),
     ],
 )
 def test_a_bad_site_is_named_and_left_out(

@@ -3,6 +3,7 @@
 The variable FEDLOOM_TEST_FAULT names site and fault, as `site1:die`; several with commas.
 """
 
+import json
 import os
 import signal
 import time
@@ -38,6 +39,14 @@ def _nan(values: np.ndarray) -> np.ndarray:
     return values
 
 
+def _with_counts(counts: Mapping[str, float] | None) -> Change:
+    def changed(frame: Frame) -> Frame:
+        header = json.loads(frame.header) | {"held_out": counts}
+        return Frame(header=json.dumps(header), payload=frame.payload)
+
+    return changed
+
+
 # What a lying site changes in its own honest reply.
 LIES: Mapping[str, Change] = {
     "nan": _with_payload(_nan),
@@ -47,6 +56,9 @@ LIES: Mapping[str, Change] = {
         header=frame.header.replace('"round":1', '"round":2'), payload=frame.payload
     ),
     "headless": lambda frame: frame,
+    "chatty": _with_counts({"units": 30.0, "right": 20.0}),
+    "silent": _with_counts(None),
+    "monstrous": _with_counts({"units": 1e308, "right": 1e308}),
     "header": lambda frame: Frame(header="{not json", payload=frame.payload),
 }
 

@@ -245,6 +245,17 @@ def test_more_head_rounds_than_rounds_are_refused(tmp_path: Path) -> None:
     assert read(tmp_path, text.format(2)).training.head_rounds == 2
 
 
+def test_metrics_that_no_round_or_no_epsilon_holds_are_refused(tmp_path: Path) -> None:
+    text = SMALLEST + "[rounds]\ntotal = 2\n[metrics]\nvalues = ['held-out-accuracy']\n"
+    (line,) = problems(tmp_path, text)
+    assert line.startswith("metrics.every is 10, expected at most rounds.total = 2")
+    text += "every = 2\n"
+    assert read(tmp_path, text).metrics.measures(2)
+    (line,) = problems(tmp_path, text.replace("epsilon = 8.0", 'mode = "none"'))
+    assert line.startswith('metrics.values contradicts privacy.mode "none"')
+    assert not read(tmp_path, SMALLEST).metrics.values
+
+
 def test_two_sites_of_one_name_are_refused(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, SMALLEST.replace('"south"', '"north"'))
     assert line.startswith("data: two sites are named north")

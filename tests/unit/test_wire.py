@@ -18,6 +18,7 @@ from fedloom.shared.wire.flower import HEADER, PAYLOAD, from_records, to_records
 from fedloom.shared.wire.frame import MAX_HEADER_BYTES, Frame, from_payload, to_payload
 from fedloom.shared.wire.messages import (
     AdapterUpdate,
+    HeldOut,
     HelloHeader,
     RefusalHeader,
     TaskHeader,
@@ -76,12 +77,42 @@ def test_a_task_comes_back_bit_by_bit(carried) -> None:
 
 @pytest.mark.parametrize("carried", [lambda frame: frame, over_flower], ids=["frame", "flower"])
 @pytest.mark.parametrize("epsilon", [None, 0.1 + 0.2])
-def test_an_update_comes_back_bit_by_bit(carried, epsilon: float | None) -> None:
-    update = an_update(epsilon_spent=epsilon)
+@pytest.mark.parametrize("held_out", [None, HeldOut(units=-0.1 + 0.3, right=1 / 1024)])
+def test_an_update_comes_back_bit_by_bit(
+    carried, epsilon: float | None, held_out: HeldOut | None
+) -> None:
+    update = an_update(epsilon_spent=epsilon, held_out=held_out)
     back = AdapterUpdate.unpack(carried(update.pack()), size=SIZE)
     assert same_bits(back.delta, update.delta)
     for field in ("plan_sha256", "site", "round", "layout_sha256", "steps_spent", "epsilon_spent"):
         assert getattr(back, field) == getattr(update, field)
+    assert back.held_out == held_out
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        "many",
+        {},
+        {"units": 1.0},
+        {"units": 1e13, "right": 0.0},
+        {"units": 1.0, "right": -1e13},
+        {"units": 3.0, "right": 1.0, "loss": 0.1},
+    ],
+)
+def test_held_out_counts_of_another_form_are_refused(counts: object) -> None:
+    frame = with_header(an_update().pack(), held_out=counts)
+    with pytest.raises(WireError, match="held_out"):
+        AdapterUpdate.unpack(frame, size=SIZE)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_held_out_counts_that_are_no_numbers_are_refused(number: str) -> None:
+    frame = an_update(held_out=HeldOut(units=1.0, right=2.5)).pack()
+    assert "2.5" in frame.header
+    bad = Frame(header=frame.header.replace("2.5", number), payload=frame.payload)
+    with pytest.raises(WireError):
+        AdapterUpdate.unpack(bad, size=SIZE)
 
 
 def test_the_payload_is_little_endian_fp32() -> None:

@@ -38,9 +38,9 @@ class Intake:
     """Takes one round's replies into an aggregator, one at a time.
 
     Guarantee: an update counts only if it names this plan, round, site and layout, has the
-    right length, holds finite numbers, its L2 norm is at most the plan's bound, and the site's
-    ledger goes on from where it was. Whatever a
-    site sends, the worst is that it is left out of the round, by name.
+    right length, holds finite numbers, its L2 norm is at most the plan's bound, it tells held-out
+    counts just when the plan asks for them, and the site's ledger goes on from where it was.
+    Whatever a site sends, the worst is that it is left out of the round, by name.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Intake:
             bytes_down=self._bytes_down,
             epsilon_spent=None if update is None else update.epsilon_spent,
             steps_spent=None if update is None else update.steps_spent,
+            held_out=None if update is None else update.held_out,
         )
 
     @property
@@ -105,6 +106,7 @@ class Intake:
             raise _Refused(RefusalHeader.parse(frame.header).rule)
         update = AdapterUpdate.unpack(frame, size=self._trained.size)
         self._check_identity(update, reply.site)
+        self._check_measured(update)
         norm = float(np.linalg.norm(update.delta.astype(np.float64)))
         if norm > self._plan.aggregation.max_update_norm:
             bound = self._plan.aggregation.max_update_norm
@@ -124,6 +126,13 @@ class Intake:
         for name, got, expected in zip(names, found, wanted, strict=True):
             if got != expected:
                 raise UpdateRejected(f"rejected: update is for another {name}")
+
+    def _check_measured(self, update: AdapterUpdate) -> None:
+        asked, told = self._plan.metrics.measures(self._number), update.held_out is not None
+        if asked and not told:
+            raise UpdateRejected("rejected: no held-out counts, expected them in this round")
+        if told and not asked:
+            raise UpdateRejected("rejected: held-out counts, expected none in this round")
 
     def _weight(self, site: SitePlan) -> float:
         return 1.0 if self._plan.aggregation.weights == "uniform" else float(site.declared_units)

@@ -1,7 +1,7 @@
 """From a config and the sites' public sizes to a plan, before anything is spent."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fedloom.server.initial import initial_adapter
@@ -22,6 +22,7 @@ from fedloom.shared.phases import phase_in
 from fedloom.shared.plan import AggregationPlan, ModelPlan, Plan, RoundsPlan, SitePlan
 from fedloom.shared.privacy.accounting import ACCOUNTANTS, Mechanism
 from fedloom.shared.privacy.calibration import solve_noise_multiplier
+from fedloom.shared.privacy.mechanisms import mechanisms_of, metrics_in
 
 
 def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]) -> Plan:
@@ -62,6 +63,7 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
             quorum=config.rounds.quorum or len(sites) // 2 + 1,
             deadline_seconds=config.rounds.deadline_seconds,
         ),
+        metrics=config.metrics,
         sites=tuple(_site_plan(config, site, units[site.name]) for site in sites),
     )
     if start is not None or plan.training.head_rounds:
@@ -87,7 +89,8 @@ def _site_plan(config: FederationConfig, site: SiteSection, units: int) -> SiteP
     noise, epsilon = 0.0, None
     if config.privacy.private:
         _check_delta(config.privacy, site.name, units)
-        noise, epsilon = _noise_and_epsilon(config.privacy, rate=rate, steps=steps)
+        beside = metrics_in(config.metrics, range(1, config.rounds.total + 1))
+        noise, epsilon = _noise_and_epsilon(config.privacy, rate=rate, steps=steps, beside=beside)
     return SitePlan(
         name=site.name,
         declared_units=units,
@@ -127,7 +130,9 @@ def _check_delta(privacy: PrivacySection, site: str, units: int) -> None:
         )
 
 
-def _noise_and_epsilon(privacy: PrivacySection, *, rate: float, steps: int) -> tuple[float, float]:
+def _noise_and_epsilon(
+    privacy: PrivacySection, *, rate: float, steps: int, beside: Sequence[Mechanism]
+) -> tuple[float, float]:
     accountant = ACCOUNTANTS[privacy.accountant]
     noise = privacy.noise_multiplier
     if noise is None and privacy.epsilon is not None:
@@ -137,27 +142,23 @@ def _noise_and_epsilon(privacy: PrivacySection, *, rate: float, steps: int) -> t
             sample_rate=rate,
             steps=steps,
             accountant=accountant,
+            beside=beside,
         )
     if noise is None:
         raise PlanError("privacy: neither epsilon nor noise_multiplier, expected one")
     mechanism = Mechanism(noise_multiplier=noise, sample_rate=rate, steps=steps)
-    return noise, accountant([mechanism], privacy.delta)
+    return noise, accountant([mechanism, *beside], privacy.delta)
 
 
 def epsilon_by_round(plan: Plan) -> Mapping[str, tuple[float, ...]]:
-    """Each site's epsilon after each round; empty without privacy."""
+    """Each site's epsilon after each round, metrics included; empty without privacy."""
     if not plan.privacy.private:
         return {}
     accountant = ACCOUNTANTS[plan.privacy.accountant]
     delta = plan.privacy.delta
 
     def after(site: SitePlan, rounds: int) -> float:
-        mechanism = Mechanism(
-            noise_multiplier=site.noise_multiplier,
-            sample_rate=site.sample_rate,
-            steps=plan.training.steps_through(rounds),
-        )
-        return accountant([mechanism], delta)
+        return accountant(mechanisms_of(plan, site, range(1, rounds + 1)), delta)
 
     rounds = range(1, plan.rounds.total + 1)
     return {site.name: tuple(after(site, number) for number in rounds) for site in plan.sites}

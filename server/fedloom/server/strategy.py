@@ -105,7 +105,7 @@ class FedLoomStrategy(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """None: sites report no metrics, since each would be a release."""
+        """None: what a site may tell of its records comes with its update, noised and charged."""
         return ()
 
     def aggregate_evaluate(

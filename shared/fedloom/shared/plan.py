@@ -21,6 +21,7 @@ from fedloom.shared.config.sections import (
     Fraction,
     Integer,
     LoraSection,
+    MetricsSection,
     Name,
     Number,
     Positive,
@@ -76,8 +77,8 @@ class RoundsPlan(Section):
 class SitePlan(Section):
     """One site's mechanism: a subsampled Gaussian run `steps` times over the whole run.
 
-    `epsilon` is what those steps cost by the plan's accountant at the plan's delta; None
-    without privacy. All of it follows from public numbers.
+    `epsilon` is what those steps, and the plan's metrics with them, cost by the plan's
+    accountant at the plan's delta; None without privacy. All of it follows from public numbers.
     """
 
     name: Name
@@ -92,6 +93,7 @@ class Plan(Section):
     """One run of a federation.
 
     `start_sha256` names the adapter that round 1 starts from; None where that is a fresh one.
+    `metrics` are what sites release beside their updates: by default nothing.
     """
 
     format: Literal[1] = 1
@@ -104,6 +106,7 @@ class Plan(Section):
     training: TrainingSection
     aggregation: AggregationPlan
     rounds: RoundsPlan
+    metrics: MetricsSection = MetricsSection()
     sites: tuple[SitePlan, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -111,6 +114,7 @@ class Plan(Section):
         if self.training.precision == "auto":
             raise ValueError("training.precision is auto, expected fp32 or bf16 in a plan")
         self.training.check_rounds(self.rounds.total)
+        self.metrics.check_covered(private=self.privacy.private, rounds=self.rounds.total)
         self.task.check_quantization(self.model.quantization)
         if len({site.name for site in self.sites}) != len(self.sites):
             raise ValueError("two sites have the same name, expected different ones")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from fedloom.server.planning import make_plan
 from fedloom.shared.config.federation import FederationConfig
-from fedloom.shared.config.sections import PrivacySection
+from fedloom.shared.config.sections import MetricsSection, PrivacySection
 from fedloom.simulation.prepare import Prepared, decided_as_before
 
 ArmKind = Literal["non-private", "alone"]
@@ -78,6 +78,8 @@ def _alone(prepared: Prepared, name: str) -> TrainedArm:
 
 def _planned(prepared: Prepared, config: FederationConfig) -> Prepared:
     units = {site.name: site.declared_units for site in prepared.plan.sites}
+    # A site alone has nobody to tell, and without privacy it may not; all are scored in the clear.
+    config = config.model_copy(update={"metrics": MetricsSection()})
     config = decided_as_before(config, prepared.plan)
     plan = make_plan(config, model=prepared.model, units=units)
     return replace(prepared, config=config, plan=plan)

@@ -16,6 +16,7 @@ from fedloom.client.site.policy.document import (
     BudgetSection,
     LimitsSection,
     Policy,
+    ReleaseSection,
 )
 from fedloom.server.app import MODEL_FOLDER, RUN_FOLDER, START_FOLDER, make_server_app
 from fedloom.server.initial import save_adapter
@@ -182,5 +183,9 @@ def _policy(prepared: Prepared, site: str) -> Policy:
             targets=plan.lora.targets,
             seeded_noise=privacy.seeded,
             without_privacy=not privacy.private,
+        ),
+        release=ReleaseSection(
+            values=plan.metrics.values,
+            min_metric_noise_multiplier=plan.metrics.noise_multiplier,
         ),
     )

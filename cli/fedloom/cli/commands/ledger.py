@@ -105,7 +105,9 @@ def _lines(chain: "Chain", delta: float) -> list[str]:
         steps = sum(entry.charge.steps for entry in of_plan)
         waiting = [entry for entry in of_plan if entry.event == "reserved"]
         tasks = "".join(f"; reserved, not released: {entry.charge.task}" for entry in waiting)
-        lines.append(f"  plan {plan[:12]}  {len(of_plan)} rounds, {steps} steps{tasks}")
+        measured = sum(entry.charge.metric_noise is not None for entry in of_plan)
+        told = f", held-out counts told in {measured}" if measured else ""
+        lines.append(f"  plan {plan[:12]}  {len(of_plan)} rounds, {steps} steps{told}{tasks}")
     return lines
 
 

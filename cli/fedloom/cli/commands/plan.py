@@ -45,6 +45,7 @@ def _lines(plan: "Plan", layout: "AdapterLayout") -> list[str]:
         f"batch    {plan.training.expected_batch_size} expected",
         f"bytes    {layout.nbytes:,} down for each site and round; up as each round trains",
         *(_phase_line(phase, part) for phase, part in trained.items()),
+        *_metric_lines(plan),
         "",
         *_site_lines(plan, sizes),
         *_hint(plan, sizes),
@@ -56,6 +57,15 @@ def _phase_line(phase: "Phase", trained: "AdapterLayout") -> str:
         f"rounds   {phase.first} to {phase.last}, {phase.local_steps} steps each, {phase.trains}: "
         f"{trained.size:,} trained numbers, {trained.nbytes:,} bytes up for each site and round"
     )
+
+
+def _metric_lines(plan: "Plan") -> list[str]:
+    metrics = plan.metrics
+    return [
+        f"metric   {value}, told in every round that {metrics.every} divides, noise multiplier "
+        f"{metrics.noise_multiplier:g}, within epsilon"
+        for value in metrics.values
+    ]
 
 
 def _hint(plan: "Plan", sizes: Sequence[int]) -> list[str]:

@@ -5,7 +5,13 @@ import json
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from fedloom.shared.config.sections import Name
 from fedloom.shared.wire.messages import Digest, TrainTask
@@ -30,6 +36,8 @@ class Part(BaseModel):
 class Charge(Part):
     """What one round costs. `noise_multiplier` 0 marks a run without privacy, which no epsilon
     covers; neither does any cover `seeded` noise, which whoever knows the seed can take off again.
+    `metric_noise` is that of the metric which the round releases, and is left out, also of the
+    one byte form, where it releases none.
     """
 
     task: Digest
@@ -40,6 +48,12 @@ class Charge(Part):
     noise_multiplier: Annotated[float, Field(ge=0)]
     sample_rate: Annotated[float, Field(gt=0, le=1)]
     steps: Annotated[int, Field(ge=1)]
+    metric_noise: Annotated[float, Field(gt=0)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, whole: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = whole(self)
+        return {key: value for key, value in tree.items() if value is not None}
 
 
 class Opening(Part):
@@ -84,7 +98,7 @@ def digest_of(body: bytes) -> str:
 
 def charge_of(task: TrainTask) -> Charge:
     """What one round of the task's plan costs at the task's site."""
-    site = task.plan.site(task.site)
+    site, metrics = task.plan.site(task.site), task.plan.metrics
     return Charge(
         task=task.sha256,
         plan=task.plan.sha256,
@@ -95,4 +109,5 @@ def charge_of(task: TrainTask) -> Charge:
         noise_multiplier=site.noise_multiplier if task.plan.privacy.private else 0.0,
         sample_rate=site.sample_rate,
         steps=task.plan.training.steps_in(task.round),
+        metric_noise=metrics.noise_multiplier if metrics.measures(task.round) else None,
     )

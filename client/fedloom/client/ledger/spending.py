@@ -1,11 +1,12 @@
 """What the entries of a ledger add up to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fedloom.client.ledger.entries import Charge
 from fedloom.client.ledger.story import Story
 from fedloom.shared.privacy.accounting import Mechanism
+from fedloom.shared.privacy.mechanisms import metric_mechanism
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +30,21 @@ def spent_of(story: Story, *, but_task: str | None = None) -> Spent:
 
 
 def _sum(charges: Sequence[Charge]) -> Spent:
-    history = tuple(
-        Mechanism(
-            noise_multiplier=charge.noise_multiplier,
-            sample_rate=charge.sample_rate,
-            steps=charge.steps,
-        )
-        for charge in charges
-        if charge.noise_multiplier > 0
-    )
     return Spent(
-        history=history,
+        history=tuple(mechanism for charge in charges for mechanism in _mechanisms(charge)),
         steps=sum(charge.steps for charge in charges),
         units=frozenset(charge.unit for charge in charges),
         without_privacy=any(charge.noise_multiplier == 0 for charge in charges),
         seeded=any(charge.seeded for charge in charges),
     )
+
+
+def _mechanisms(charge: Charge) -> Iterator[Mechanism]:
+    if charge.noise_multiplier > 0:
+        yield Mechanism(
+            noise_multiplier=charge.noise_multiplier,
+            sample_rate=charge.sample_rate,
+            steps=charge.steps,
+        )
+    if charge.metric_noise is not None:
+        yield metric_mechanism(charge.metric_noise)

@@ -22,15 +22,22 @@ class SiteExamples:
     def __init__(self, config: SiteConfig) -> None:
         self._config = config
         self._units: dict[str, TrainingUnits] = {}
+        self._held_out: dict[str, TrainingUnits] = {}
         self._hidden: dict[str, Hidden | None] = {}
 
     def units(self, plan: Plan, trainer: Trainer) -> TrainingUnits:
         """The records to train on, read once; a row that is no record is left out."""
         if plan.sha256 not in self._units:
             kept = self._config.record_split().training(self._usable_records(plan))
-            groups = group_by_unit(kept, unit=self._config.source.unit)
-            self._units = {plan.sha256: trainer.encode(kept, groups)}
+            self._units = {plan.sha256: self._encoded(kept, trainer)}
         return self._units[plan.sha256]
+
+    def held_out(self, plan: Plan, trainer: Trainer) -> TrainingUnits:
+        """The records to measure on, which never train, likewise."""
+        if plan.sha256 not in self._held_out:
+            kept = self._config.record_split().held_out(self._usable_records(plan))
+            self._held_out = {plan.sha256: self._encoded(kept, trainer)}
+        return self._held_out[plan.sha256]
 
     def hidden(self, plan: Plan, trainer: Trainer) -> Hidden | None:
         """Their hidden states, where computing them once is less than what training would."""
@@ -56,6 +63,9 @@ class SiteExamples:
         """Delete the hidden states, unless the settings keep them."""
         self._hidden = {}
         self._delete_files(but=None)
+
+    def _encoded(self, records: list[Record], trainer: Trainer) -> TrainingUnits:
+        return trainer.encode(records, group_by_unit(records, unit=self._config.source.unit))
 
     def _delete_files(self, *, but: Path | None) -> None:
         if not self._config.cache.keep:

@@ -123,6 +123,17 @@ POLICY_NOTES: Mapping[str, Note] = MappingProxyType(
         "allow.without_privacy": Note(
             text="For simulations only. Training without noise PROTECTS NOBODY."
         ),
+        "release": Note(
+            text="What may leave beside the noised update. Each value leaves with noise of its own "
+            "and is charged to the same budget."
+        ),
+        "release.values": Note(
+            text='None, or "held-out-accuracy": how many units are held out, and how many of them '
+            "a round's adapter gets right."
+        ),
+        "release.min_metric_noise_multiplier": Note(
+            text="The least noise of such a value, as a multiple of what one unit can move."
+        ),
         "approval": Note(text="Who says yes to a plan that is within all of the above."),
         "approval.mode": Note(
             text='"automatic-within-policy": it trains at once. "manual": each plan first waits '

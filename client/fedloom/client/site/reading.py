@@ -6,7 +6,8 @@ from fedloom.client.ledger.spending import Spent
 from fedloom.client.site.config import SiteConfig
 from fedloom.client.site.policy.document import Policy
 from fedloom.shared.plan import Plan
-from fedloom.shared.privacy.accounting import ACCOUNTANTS, Mechanism
+from fedloom.shared.privacy.accounting import ACCOUNTANTS
+from fedloom.shared.privacy.mechanisms import mechanisms_of
 
 
 def in_plain_words(plan: Plan, config: SiteConfig, policy: Policy, spent: Spent) -> Iterator[str]:
@@ -42,13 +43,25 @@ def _privacy(plan: Plan, config: SiteConfig, policy: Policy, spent: Spent) -> It
         f"noise     {site.noise_multiplier:g} times the clip norm in each step; each "
         f"{plan.privacy.unit}'s part in it is clipped to {plan.privacy.clip_norm:g}"
     )
+    yield from _released(plan)
     yield from _epsilon(plan, config, policy, spent)
+
+
+def _released(plan: Plan) -> Iterator[str]:
+    metrics, unit = plan.metrics, plan.privacy.unit
+    measured = sum(map(metrics.measures, range(1, plan.rounds.total + 1)))
+    for value in metrics.values:
+        yield (
+            f"leaves    {value}, beside the update in {measured} rounds: how many {unit}s are held "
+            f"out and how many come out right, with noise {metrics.noise_multiplier:g} times what "
+            f"one {unit} can move"
+        )
 
 
 def _epsilon(plan: Plan, config: SiteConfig, policy: Policy, spent: Spent) -> Iterator[str]:
     accountant, delta = ACCOUNTANTS[plan.privacy.accountant], plan.privacy.delta
-    run = _run_of(plan, config)
-    now, after = accountant(spent.history, delta), accountant([*spent.history, run], delta)
+    run = mechanisms_of(plan, plan.site(config.name), range(1, plan.rounds.total + 1))
+    now, after = accountant(spent.history, delta), accountant([*spent.history, *run], delta)
     allowed = policy.budget.epsilon
     yield (
         f"epsilon   {now:.2f} now, {after:.2f} after the whole run, {allowed:g} allowed, at delta "
@@ -57,11 +70,3 @@ def _epsilon(plan: Plan, config: SiteConfig, policy: Policy, spent: Spent) -> It
     )
     if after > allowed:
         yield "          the run will be stopped in the round that would go beyond what is allowed"
-
-
-def _run_of(plan: Plan, config: SiteConfig) -> Mechanism:
-    site = plan.site(config.name)
-    steps = plan.training.steps_through(plan.rounds.total)
-    return Mechanism(
-        noise_multiplier=site.noise_multiplier, sample_rate=site.sample_rate, steps=steps
-    )

@@ -1,4 +1,7 @@
-"""The site's service: check, charge, train, seal, release, in that order."""
+"""The site's service: check, charge, measure, train, seal, release, in that order."""
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fedloom.client.answering import Told, nobody
 from fedloom.client.ledger.entries import Charge, charge_of
@@ -8,19 +11,25 @@ from fedloom.client.site.approvals import Approvals
 from fedloom.client.site.budget import budget_of
 from fedloom.client.site.config import SiteConfig
 from fedloom.client.site.examples import SiteExamples
+from fedloom.client.site.measuring import held_out_sums, release
 from fedloom.client.site.opening import approvals_of, ledger_of
 from fedloom.client.site.policy.asked import Asked, Facts
 from fedloom.client.site.policy.document import MANUAL, Policy
 from fedloom.client.site.policy.rules import check_task
 from fedloom.client.training.passed_checks import PassedChecks
 from fedloom.client.training.pool import TrainerPool
-from fedloom.client.training.randomness import task_stream
+from fedloom.client.training.randomness import Stream, task_stream
 from fedloom.client.training.trainer import Trainer
 from fedloom.shared.privacy.accounting import ACCOUNTANTS
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.heads import LedgerHead
-from fedloom.shared.wire.messages import AdapterUpdate, DeclaredBudget, TrainTask
+from fedloom.shared.wire.messages import (
+    AdapterUpdate,
+    DeclaredBudget,
+    HeldOut,
+    TrainTask,
+)
 
 
 class SiteService:
@@ -32,8 +41,9 @@ class SiteService:
     unseeded. The charge is durable before any noised value exists; the same task is answered
     by the same bytes and charged once; after a failure it is tried again with the same draws.
     Refusals depend on settings, policy, approvals and ledger alone, never on
-    a record; a row that is no record is left out. Assumes Poisson sampling and noise as
-    `Trainer` guarantees them, and that the state folder is kept.
+    a record; a row that is no record is left out. A metric leaves only within an update, in the
+    rounds of a plan that the policy allows it to, and is charged with it. Assumes Poisson
+    sampling and noise as `Trainer` guarantees them, and that the state folder is kept.
     """
 
     def __init__(self, config: SiteConfig, policy: Policy, trainers: TrainerPool) -> None:
@@ -110,17 +120,11 @@ class SiteService:
             self._approvals.check(task.plan, self._ledger.signer().public)
 
     def _trained(self, task: TrainTask, trainer: Trainer, charge: Charge) -> Frame:
-        units = self._examples.units(task.plan, trainer)
-        hidden = self._examples.hidden(task.plan, trainer)
         stream = task_stream(task, self._ledger.draw_key(charge))
         with self._trainers.dropped_on_error():
-            delta = trainer.train(
-                task.plan.site(task.site),
-                units,
-                round_number=task.round,
-                stream=stream,
-                hidden=hidden,
-            )
+            # Measured is what the round starts from: training moves it.
+            held_out = self._measured(task, trainer, charge, stream)
+            delta = self._change(task, trainer, stream)
         spent = self._ledger.spent()
         update = AdapterUpdate(
             plan_sha256=task.plan.sha256,
@@ -130,8 +134,28 @@ class SiteService:
             delta=delta,
             steps_spent=spent.steps,
             epsilon_spent=_epsilon(task, spent),
+            held_out=held_out,
         )
         return update.pack()
+
+    def _measured(
+        self, task: TrainTask, trainer: Trainer, charge: Charge, stream: Stream
+    ) -> HeldOut | None:
+        """The metric that the round was charged for, with the noise that it was charged with."""
+        if charge.metric_noise is None:
+            return None
+        sums = held_out_sums(self._examples.held_out(task.plan, trainer), trainer.right)
+        drawn = stream.child("metric")
+        return release(sums, noise_multiplier=charge.metric_noise, stream=drawn)
+
+    def _change(self, task: TrainTask, trainer: Trainer, stream: Stream) -> NDArray[np.float32]:
+        return trainer.train(
+            task.plan.site(task.site),
+            self._examples.units(task.plan, trainer),
+            round_number=task.round,
+            stream=stream,
+            hidden=self._examples.hidden(task.plan, trainer),
+        )
 
 
 def _epsilon(task: TrainTask, spent: Spent) -> float | None:

@@ -32,8 +32,9 @@ class Trainer:
     Guarantee: with a private plan, `train` is `phase.local_steps` runs of the Poisson-subsampled
     Gaussian mechanism on the privacy units it is given, at the site's sample rate and noise
     multiplier, followed by post-processing. Its result, and nothing else that it does, depends
-    on records. Assumes that one row's loss depends on one example alone, which the task
-    guarantees, and that the model has no layer across rows, which is checked.
+    on records; what `right` says of them is for who adds noise to it. Assumes that one row's
+    loss depends on one example alone, which the task guarantees, and that the model has no
+    layer across rows, which is checked.
     """
 
     def __init__(
@@ -137,6 +138,10 @@ class Trainer:
             batch = units.sample(rate=site.sample_rate, stream=sampling)
             step.step(self._cut(batch, examples), losses, factor=factor)
         return self._model.change()
+
+    def right(self, examples: Sequence[Example]) -> list[bool]:
+        """Whether the adapter as it is now is right about each example; it stays as it is."""
+        return self._model.passes.right(examples)
 
     def _losses(self, hidden: Hidden | None) -> Losses:
         passes, prefix = self._model.passes, self._model.prefix

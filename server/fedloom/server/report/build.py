@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from fedloom.server.planning import epsilon_by_round
+from fedloom.server.report.held_out import held_out_points
 from fedloom.server.report.schema import (
     Arm,
     CurvePoint,
@@ -61,6 +62,7 @@ def build_report(plan: Plan, findings: Findings) -> Report:
         stops=stops_of(findings.rounds),
         epsilon_by_round=dict(epsilon_by_round(plan)),
         curve=tuple(findings.curve),
+        held_out=held_out_points(plan, findings.rounds),
         evaluation=tuple(findings.arms),
         omitted=tuple(findings.omitted),
         timings=findings.timings,

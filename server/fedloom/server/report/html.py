@@ -5,6 +5,7 @@ from math import exp
 from typing import TYPE_CHECKING
 
 from fedloom.server.report.headline import concern_of, headline, in_bytes, in_percent, in_points
+from fedloom.server.report.held_out import WHAT_HELD_OUT_IS
 from fedloom.server.report.plots import arms_plot, curve_plot, epsilon_plot
 from fedloom.server.report.schema import Arm, Report
 from fedloom.server.report.sites import WHAT_A_HEAD_IS_FOR, stop_in_words
@@ -35,6 +36,7 @@ def render_html(report: Report) -> str:
         planned=privacy.epsilon is not None,
         promised=privacy.epsilon is not None and not privacy.seeded,
         head_is_for=WHAT_A_HEAD_IS_FOR,
+        held_out_is=WHAT_HELD_OUT_IS,
         curve=_drawing(curve_plot(report.curve)) if report.curve else "",
         spent=_epsilon(report),
         arms=_drawing(arms_plot(arms, JOINT)) if arms else "",

@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterator
 
 from fedloom.server.report.headline import headline, in_bytes, in_percent, in_points
+from fedloom.server.report.held_out import WHAT_HELD_OUT_IS
 from fedloom.server.report.schema import Arm, Estimate, LedgerFacts, Report, SiteFacts
 from fedloom.server.report.sites import WHAT_A_HEAD_IS_FOR, stop_in_words
 from fedloom.shared.config.sections import JOINT
@@ -11,7 +12,7 @@ from fedloom.shared.config.sections import JOINT
 
 def render_markdown(report: Report) -> str:
     """Headline facts, the comparison and the sites; names cannot break out of a cell or line."""
-    sections = (_warnings, _stops, _facts, _comparison, _by_site, _sites, _omitted)
+    sections = (_warnings, _stops, _facts, _comparison, _by_site, _held_out, _sites, _omitted)
     blocks = [f"# {_plain(report.name)}", *("\n".join(part(report)) for part in sections)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -74,6 +75,18 @@ def _by_site(report: Report) -> Iterator[str]:
     for arm in arms:
         found = (arm.tests.get(name) for name in tests)
         yield _row(arm, [_interval(scores.accuracy) if scores else "–" for scores in found])
+
+
+def _held_out(report: Report) -> Iterator[str]:
+    if not report.held_out:
+        return
+    yield "| round | sites | held-out accuracy, % |"
+    yield "|---|---|---|"
+    for point in report.held_out:
+        interval = f"[{100 * point.low:.1f}, {100 * point.high:.1f}]"
+        value = "hidden by the noise" if point.accuracy is None else f"{100 * point.accuracy:.1f}"
+        yield f"| {point.round} | {point.sites} | {value} {interval} |"
+    yield f"\n{WHAT_HELD_OUT_IS}"
 
 
 def _sites(report: Report) -> Iterator[str]:

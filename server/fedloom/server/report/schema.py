@@ -153,6 +153,21 @@ class CurvePoint(_Part):
     loss: float
 
 
+class HeldOutPoint(_Part):
+    """Accuracy of the adapter that `round` started from, on what `sites` sites hold out, from
+    their noised counts.
+
+    `low` to `high` is a 95 % interval for the noise alone (Fieller 1954). `accuracy` is None where
+    the noise hides how many units there are.
+    """
+
+    round: int
+    sites: int
+    accuracy: float | None
+    low: float
+    high: float
+
+
 class Timings(_Part):
     """Wall seconds; orientation only, as machines differ. `compare` trains the other arms."""
 
@@ -166,7 +181,8 @@ class Report(_Part):
     """Everything that a run can say for itself.
 
     `omitted` names arms of the comparison that were not run, and how to run them;
-    `epsilon_by_round` has each site's epsilon after each round; `stops` who refused by which rule.
+    `epsilon_by_round` has each site's epsilon after each round; `stops` who refused by which rule;
+    `held_out` what sites told of their held-out units in measured rounds.
     """
 
     version: Literal[2] = 2
@@ -187,6 +203,7 @@ class Report(_Part):
     stops: tuple[Stop, ...]
     epsilon_by_round: dict[str, tuple[float, ...]]
     curve: tuple[CurvePoint, ...]
+    held_out: tuple[HeldOutPoint, ...] = ()
     evaluation: tuple[Arm, ...]
     omitted: tuple[str, ...]
     timings: Timings

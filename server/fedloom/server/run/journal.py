@@ -6,13 +6,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedloom.shared.errors import CheckpointError
 from fedloom.shared.files import append_durably, drop_cut_line, read_whole_lines
+from fedloom.shared.wire.messages import HeldOut
 
 
 class SiteRound(BaseModel):
     """One site in one round. `fault` says why an update is missing; None when it counted.
 
     `refused_by` is the rule that the site refused by, if it did. `epsilon_spent` is the site's
-    cumulative epsilon after the round, None without privacy.
+    cumulative epsilon after the round, None without privacy. `held_out` is what it told of its
+    held-out units, None where the round is not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,6 +26,7 @@ class SiteRound(BaseModel):
     bytes_down: int
     epsilon_spent: float | None = None
     steps_spent: int | None = None
+    held_out: HeldOut | None = None
 
 
 class RoundEntry(BaseModel):

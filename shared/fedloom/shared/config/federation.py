@@ -11,6 +11,7 @@ from fedloom.shared.config.sections import (
     EvaluationSection,
     FederationSection,
     LoraRequest,
+    MetricsSection,
     ModelSection,
     PrivacySection,
     RoundsSection,
@@ -33,6 +34,7 @@ class FederationConfig(Section):
     training: TrainingSection = TrainingSection()
     aggregation: AggregationSection = AggregationSection()
     rounds: RoundsSection = RoundsSection()
+    metrics: MetricsSection = MetricsSection()
     evaluation: EvaluationSection = EvaluationSection()
 
     @model_validator(mode="after")
@@ -52,6 +54,11 @@ class FederationConfig(Section):
     @model_validator(mode="after")
     def _head_rounds_within_rounds(self) -> "FederationConfig":
         self.training.check_rounds(self.rounds.total)
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_are_covered(self) -> "FederationConfig":
+        self.metrics.check_covered(private=self.privacy.private, rounds=self.rounds.total)
         return self
 
     @model_validator(mode="after")

@@ -230,6 +230,44 @@ class RoundsSection(Section):
     deadline_seconds: Positive = 600.0
 
 
+# What may leave a site beside the noised update.
+ReleasedValue = Literal["held-out-accuracy"]
+
+
+class MetricsSection(Section):
+    """`[metrics]`: what sites tell beside their updates, noised and charged; nothing if left out.
+
+    `held-out-accuracy` is how many held-out privacy units a site has and how many the adapter
+    that a round starts from gets right, in rounds that `every` divides. `noise_multiplier` is the
+    noise of each such release, as a multiple of what one unit can move.
+    """
+
+    values: tuple[ReleasedValue, ...] = ()
+    every: Count = 10
+    noise_multiplier: Annotated[Number, Field(ge=1, le=MOST_NOISE)] = 20.0
+
+    def measures(self, round_number: int) -> bool:
+        """Whether sites measure in a round."""
+        return bool(self.values) and round_number % self.every == 0
+
+    def check_covered(self, *, private: bool, rounds: int) -> None:
+        """Make sure that an epsilon covers what is asked for, and that some round measures it.
+
+        Raises:
+            ValueError: one of the two is not so.
+        """
+        if self.values and not private:
+            raise ValueError(
+                'metrics.values contradicts privacy.mode "none": no epsilon would cover them, '
+                "expected none"
+            )
+        if self.values and self.every > rounds:
+            raise ValueError(
+                f"metrics.every is {self.every}, expected at most rounds.total = {rounds}, or "
+                "nothing is ever measured"
+            )
+
+
 class SiteSection(Section):
     """`[[data.sites]]`: one institution and its records.
 

@@ -1,7 +1,7 @@
 """The least noise that keeps a whole run within its budget."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from scipy.optimize import brentq
 
@@ -14,14 +14,21 @@ _SMALLEST_EPSILON = 1e-9
 
 
 def solve_noise_multiplier(
-    *, epsilon: float, delta: float, sample_rate: float, steps: int, accountant: Accountant
+    *,
+    epsilon: float,
+    delta: float,
+    sample_rate: float,
+    steps: int,
+    accountant: Accountant,
+    beside: Sequence[Mechanism] = (),
 ) -> float:
     """Least noise multiplier, to 0.1 %, whose `steps` cost at most `epsilon` at `delta`.
 
-    Never below `LEAST_NOISE`, however large the epsilon.
+    What runs `beside` them is paid for from the same epsilon, with the noise that it has. Never
+    below `LEAST_NOISE`, however large the epsilon.
 
-    Guarantee: the accountant's epsilon of the returned noise is at most `epsilon`; the search
-    never returns a point that it did not evaluate as within the budget.
+    Guarantee: the accountant's epsilon of the returned noise, `beside` included, is at most
+    `epsilon`; the search never returns a point that it did not evaluate as within the budget.
 
     Raises:
         PlanError: no noise up to 10,000 is enough.
@@ -30,7 +37,7 @@ def solve_noise_multiplier(
     def excess(log_noise: float) -> float:
         noise = math.exp(log_noise)
         mechanism = Mechanism(noise_multiplier=noise, sample_rate=sample_rate, steps=steps)
-        found = accountant([mechanism], delta)
+        found = accountant([mechanism, *beside], delta)
         if found <= epsilon:
             within.append(noise)
         return math.log(max(found, _SMALLEST_EPSILON) / epsilon)
@@ -55,7 +62,7 @@ def _bracket(excess: Callable[[float], float], epsilon: float) -> tuple[float, f
         if math.exp(high) > MOST_NOISE:
             raise PlanError(
                 f"privacy: epsilon {epsilon:g} cannot be reached with any noise up to "
-                f"{MOST_NOISE:g}; expected a larger epsilon or fewer steps"
+                f"{MOST_NOISE:g}; expected a larger epsilon, fewer steps or fewer metrics"
             )
     low = high - math.log(2)
     while excess(low) <= 0 and math.exp(low) > LEAST_NOISE:

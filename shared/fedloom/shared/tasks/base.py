@@ -52,6 +52,11 @@ class Batch:
         return Batch(inputs=inputs, labels=self.labels.to(device))
 
 
+def device_of(model: torch.nn.Module) -> torch.device:
+    """Where a model's weights lie."""
+    return next(model.parameters()).device
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answers:
     """What a model says to examples: `loss` in nats and whether it is right, shape (batch,).

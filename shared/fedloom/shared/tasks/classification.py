@@ -12,7 +12,7 @@ from fedloom.shared.data.records import Record
 from fedloom.shared.errors import ModelError
 from fedloom.shared.model.base import BaseModel, Tokenizer
 from fedloom.shared.model.loading import Head, load_classifier
-from fedloom.shared.tasks.base import PADDED_TO, Answers, Batch, Example
+from fedloom.shared.tasks.base import PADDED_TO, Answers, Batch, Example, device_of
 
 
 class Classification:
@@ -70,7 +70,8 @@ class Classification:
         self, model: torch.nn.Module, examples: Sequence[Example], tokenizer: Tokenizer
     ) -> Answers:
         """By the softmax of the logits."""
-        logits = self._read(model, self.collate(examples, tokenizer))
+        batch = self.collate(examples, tokenizer).to(device_of(model))
+        logits = self._read(model, batch).cpu()
         return Answers.of_classes(logits.softmax(dim=-1), examples)
 
 

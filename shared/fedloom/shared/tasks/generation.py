@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from fedloom.shared.config.sections import Quantization, TaskSection
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import BaseModel, Tokenizer
-from fedloom.shared.tasks.base import Answers, Batch, Example
+from fedloom.shared.tasks.base import Answers, Batch, Example, device_of
 from fedloom.shared.tasks.rendering import Rendered
 
 # What cross_entropy takes for "no label here".
@@ -80,7 +80,7 @@ class Generation:
         if self._labels:
             return Answers.of_classes(self._likelihoods(model, examples, tokenizer), examples)
         batch = self.collate(examples, tokenizer)
-        logits = self._form.logits(model, batch).float()
+        logits = self._said(model, batch)
         there = _answered(batch.labels)
         greedy = (logits.argmax(dim=-1) == batch.labels) | ~there
         losses = _by_token(logits, batch.labels).sum(dim=1) / there.sum(dim=1).clamp_min(1)
@@ -110,8 +110,12 @@ class Generation:
         limit = tokenizer.model_max_length
         rows = [self._form.with_answer(example, answer, limit) for example in examples]
         batch = self.collate(rows, tokenizer)
-        logits = self._form.logits(model, batch).float()
+        logits = self._said(model, batch)
         return logits[:, _answered(batch.labels)[0]].log_softmax(dim=-1)
+
+    def _said(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """Logits in fp32, here, wherever the model is."""
+        return self._form.logits(model, batch.to(device_of(model))).float().cpu()
 
     def _choices(self, tokenizer: Tokenizer) -> list[tuple[int, ...]]:
         """Each label's tokens, without the end that all have in common."""

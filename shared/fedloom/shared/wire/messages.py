@@ -31,8 +31,23 @@ class TaskHeader(Header):
     manifest: Manifest
 
 
+# A peer's number must not overflow what it is added to.
+Noised = Annotated[float, Field(ge=-1e12, le=1e12)]
+
+
+class HeldOut(Section):
+    """What a site tells of its held-out privacy units in a measured round, both with noise.
+
+    `units` is how many there are, `right` how many the round's starting adapter gets right.
+    """
+
+    units: Noised
+    right: Noised
+
+
 class UpdateHeader(Header):
-    """Header of an update: public facts alone; nothing in it depends on records."""
+    """Header of an update: public facts, and `held_out` where the plan measures; that alone
+    depends on records, with noise that the ledger was charged for."""
 
     kind: Literal["adapter-update"] = "adapter-update"
     format: Literal[1] = 1
@@ -42,6 +57,7 @@ class UpdateHeader(Header):
     layout_sha256: Digest
     steps_spent: Annotated[int, Field(ge=1)]
     epsilon_spent: Annotated[float, Field(ge=0)] | None
+    held_out: HeldOut | None = None
 
 
 class DeclaredBudget(Section):
@@ -134,7 +150,8 @@ class AdapterUpdate:
 
     `delta` is flat over the trained tensors, new value minus the task's; `steps_spent` and
     `epsilon_spent` are the site's totals for its dataset after this round, which follow from
-    public numbers. `epsilon_spent` is None when the plan asks for no privacy.
+    public numbers. `epsilon_spent` is None when the plan asks for no privacy, `held_out` when
+    the round is not measured.
     """
 
     plan_sha256: str
@@ -144,6 +161,7 @@ class AdapterUpdate:
     delta: NDArray[np.float32]
     steps_spent: int
     epsilon_spent: float | None
+    held_out: HeldOut | None = None
 
     def pack(self) -> Frame:
         """As a frame."""
@@ -154,6 +172,7 @@ class AdapterUpdate:
             layout_sha256=self.layout_sha256,
             steps_spent=self.steps_spent,
             epsilon_spent=self.epsilon_spent,
+            held_out=self.held_out,
         )
         return header.frame(to_payload(self.delta))
 
@@ -165,5 +184,6 @@ class AdapterUpdate:
             WireError: malformed header, wrong length, or numbers that are not finite.
         """
         header = UpdateHeader.parse(frame.header)
-        fields = header.model_dump(exclude={"kind", "format"})
-        return cls(**fields, delta=from_payload(frame.payload, size=size))
+        fields = header.model_dump(exclude={"kind", "format", "held_out"})
+        delta = from_payload(frame.payload, size=size)
+        return cls(**fields, held_out=header.held_out, delta=delta)

@@ -20,6 +20,8 @@ def look_at_policy(site: Site) -> Iterator[Seen]:
         f"epsilon {budget.epsilon:g} at delta {budget.delta:g} in all, for each "
         f"{site.config.source.unit}; noise at least {budget.min_noise_multiplier:g}"
     )
+    for value in site.policy.release.values:
+        yield good(f"{value} may leave beside the updates, noised and charged")
     yield from (problem(text) for text in _contradictions(site))
     for switch, text in _SWITCHES.items():
         if getattr(site.policy.allow, switch):

@@ -7,6 +7,7 @@ from fedloom.client.site.config import SiteConfig
 from fedloom.client.site.policy.document import Policy
 from fedloom.shared.plan import Plan, SitePlan
 from fedloom.shared.privacy.accounting import ACCOUNTANTS, Mechanism
+from fedloom.shared.privacy.mechanisms import mechanisms_of
 from fedloom.shared.wire.messages import TrainTask
 
 
@@ -42,11 +43,6 @@ class Asked:
         return self.plan.site(self.config.name)
 
     @property
-    def run(self) -> Mechanism:
-        """The plan's whole run at this site."""
-        return mechanism_of(self.site, steps=self.run_steps)
-
-    @property
     def run_steps(self) -> int:
         """How many steps the plan's rounds take together, whatever it says itself."""
         return self.plan.training.steps_through(self.last_round)
@@ -58,20 +54,12 @@ class Asked:
 
     def epsilon_of_run(self) -> float:
         """What the plan's whole run costs by itself."""
-        return self._epsilon((self.run,))
+        return self._epsilon(mechanisms_of(self.plan, self.site, range(1, self.last_round + 1)))
 
     def epsilon_after(self) -> float:
         """What the site will have spent in all once this round is released."""
-        steps = self.plan.training.steps_in(self.task.round)
-        this_round = mechanism_of(self.site, steps=steps)
-        return self._epsilon((*self.facts.spent.history, this_round))
+        this_round = mechanisms_of(self.plan, self.site, (self.task.round,))
+        return self._epsilon((*self.facts.spent.history, *this_round))
 
     def _epsilon(self, history: tuple[Mechanism, ...]) -> float:
         return ACCOUNTANTS[self.plan.privacy.accountant](history, self.plan.privacy.delta)
-
-
-def mechanism_of(site: SitePlan, *, steps: int) -> Mechanism:
-    """`steps` of the plan's mechanism at a site."""
-    return Mechanism(
-        noise_multiplier=site.noise_multiplier, sample_rate=site.sample_rate, steps=steps
-    )

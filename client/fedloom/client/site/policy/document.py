@@ -13,6 +13,7 @@ from fedloom.shared.config.sections import (
     Number,
     OpenFraction,
     Positive,
+    ReleasedValue,
     Section,
 )
 from fedloom.shared.wire.messages import Digest
@@ -63,6 +64,17 @@ class AllowSection(Section):
     without_privacy: bool = False
 
 
+class ReleaseSection(Section):
+    """`[release]`: what may leave beside the noised update; by default nothing.
+
+    Each of `values` leaves noised and is charged like a training step. The noise of each release
+    is at least `min_metric_noise_multiplier` times what one privacy unit can move.
+    """
+
+    values: tuple[ReleasedValue, ...] = ()
+    min_metric_noise_multiplier: Annotated[Number, Field(ge=1)] = 10.0
+
+
 class ApprovalSection(Section):
     """`[approval]`: whether a plan within the policy trains at once, or waits for a steward."""
 
@@ -75,6 +87,7 @@ class Policy(Section):
     budget: BudgetSection = BudgetSection()
     limits: LimitsSection = LimitsSection()
     allow: AllowSection = AllowSection()
+    release: ReleaseSection = ReleaseSection()
     approval: ApprovalSection = ApprovalSection()
 
     def to_toml(self) -> str:

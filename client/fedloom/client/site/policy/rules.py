@@ -15,8 +15,8 @@ def check_task(asked: Asked) -> None:
     Guarantee: after this returns, releasing the task's round keeps the site's cumulative
     epsilon, for its privacy unit and over every charge in `facts.spent`, at or below
     `budget.epsilon` at the plan's delta, itself at most `budget.delta`; and the plan's whole
-    run, by itself, at or below `budget.epsilon_per_run`. Noise, sample rate and steps are the
-    site's own recomputation, never the server's word.
+    run, by itself, at or below `budget.epsilon_per_run`; metrics count with the rest. Noise,
+    sample rate and steps are the site's own recomputation, never the server's word.
 
     Raises:
         SiteRefusal: naming the rule, what was asked and what is allowed.
@@ -65,6 +65,16 @@ def _is_an_allowed_task(asked: Asked) -> None:
         raise SiteRefusal("allowed-targets", asked=named, allowed=", ".join(allow.targets))
 
 
+def _releases_no_more(asked: Asked) -> None:
+    release, metrics = asked.policy.release, asked.plan.metrics
+    if not set(metrics.values) <= set(release.values):
+        allowed = ", ".join(release.values) or "none"
+        raise SiteRefusal("released-values", asked=", ".join(metrics.values), allowed=allowed)
+    noise, least = metrics.noise_multiplier, release.min_metric_noise_multiplier
+    if metrics.values and not noise >= least:
+        raise SiteRefusal("metric-noise", asked=noise, allowed=f"at least {least}")
+
+
 def _is_within_limits(asked: Asked) -> None:
     limits, plan = asked.policy.limits, asked.plan
     for rule, wanted, most in (
@@ -105,5 +115,6 @@ RULES: Sequence[Rule] = (
     _is_an_allowed_task,
     _counts_as_this_site_does,
     _is_within_limits,
+    _releases_no_more,
     _is_private_if_it_must_be,
 )
