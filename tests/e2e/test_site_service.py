@@ -42,9 +42,13 @@ class Served:
         task = TrainTask(plan=self.plan, site="north", round=number, adapter=start)
         return self.process.site.train(Envelope(frame=task.pack()), nobody)
 
-    def fedloom(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def fedloom(
+        self, *arguments: str, answer: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "fedloom.cli", "site", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(
+            command, input=answer, capture_output=True, text=True, check=False, timeout=60
+        )
 
 
 @pytest.fixture
@@ -65,7 +69,7 @@ def test_a_second_service_is_refused_and_a_stopped_one_says_so(served: Served) -
     served.process.start()
     second = served.fedloom("serve", str(served.settings))
     assert second.returncode == 1
-    assert "another trainer service serves it" in second.stderr
+    assert "another trainer service runs on it" in second.stderr
     assert served.ask(1).frame.payload
     answering = served.fedloom("status", str(served.settings)).stdout
     assert "answers as north" in answering and "of 50 spent" in answering
@@ -82,6 +86,9 @@ def test_a_plan_waits_for_the_steward_and_then_trains(served: Served) -> None:
     sha256 = served.plan.sha256
     status = served.fedloom("status", str(served.settings)).stdout
     assert f"waiting   {sha256}" in status
+    no = served.fedloom("approve", str(served.settings), sha256[:12], answer="n\n")
+    assert no.returncode == 1 and no.stdout.endswith("not signed\n")
+    assert '"rule":"approval"' in served.ask(1).frame.header
     asked = served.fedloom("approve", str(served.settings), sha256[:12], "--yes")
     assert asked.returncode == 0, asked.stderr
     for words in ("12 rounds, 12 steps in all", "epsilon   0.00 now", "50 allowed", "signed: plan"):

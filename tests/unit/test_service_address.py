@@ -17,11 +17,11 @@ from fedloom.client.rpc.address import Address, read_address
 from fedloom.client.rpc.remote import SITE_SERVICE, SITE_SERVICE_TLS, RemoteSite, connect
 from fedloom.client.rpc.serving import serving
 from fedloom.client.site.holding import sole_service
-from fedloom.shared.errors import ConfigError
+from fedloom.shared.errors import ConfigError, LedgerError
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.messages import HelloHeader, RefusalHeader
 from tests.support.served import short_folder
-from tests.support.sites import a_site_config
+from tests.support.sites import a_site_config, begin
 from tests.support.tiny import sentences, write_csv
 
 
@@ -156,10 +156,18 @@ def test_one_service_for_one_dataset(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected the site's records"), sole_service(config):
         pass
     write_csv(config.source.path, sentences(3, seed=1))
+    with pytest.raises(LedgerError, match="put the newest copy"), sole_service(config):
+        pass
+    assert not config.state.exists(), "in the way of its copy"
+    begin(config)
     other = config.model_copy(update={"state": tmp_path / "other"})
+    begin(other)
     with sole_service(config):
         for rival in (config, other):
-            with pytest.raises(ConfigError, match="another trainer service"), sole_service(rival):
+            with (
+                pytest.raises(ConfigError, match="trainer service runs"),
+                sole_service(rival),
+            ):
                 pass
     with sole_service(other):
         pass

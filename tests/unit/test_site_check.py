@@ -25,7 +25,7 @@ from fedloom.client.site.opening import approvals_of, ledger_of
 from fedloom.client.site.policy.document import read_policy
 from fedloom.shared.wire.frame import Frame
 from tests.support.plans import a_plan, a_site, a_task
-from tests.support.sites import a_policy
+from tests.support.sites import a_policy, begin
 from tests.support.tiny import sentences, write_csv
 from tests.support.training import LABELS
 
@@ -351,7 +351,7 @@ def test_what_the_ledger_has_spent_and_what_waits(home: Home) -> None:
     assert "epsilon 0.00 of 8" not in good[1] and "at delta 1e-05 for each record" in good[1]
     assert good[2] == "1 round reserved, not released: counted as spent"
     home.allow(epsilon=0.01)
-    assert "0.00 left" in home.seen("ledger", "warning")[0]
+    assert "every private plan would be refused" in home.seen("ledger", "problem")[0]
 
 
 def test_a_past_without_privacy_leaves_nothing_but_simulations(home: Home) -> None:
@@ -375,6 +375,7 @@ def test_whether_a_service_runs_now(home: Home) -> None:
     with sole_service(home.config):
         assert home.seen("service", "good") == ["a trainer service runs now for this site"]
     other = home.config.model_copy(update={"state": home.settings.with_name("other")})
+    begin(other)
     with sole_service(other):
         assert "each would spend the whole budget" in home.seen("service", "problem")[0]
     # Looking held nothing back.

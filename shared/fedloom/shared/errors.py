@@ -31,8 +31,11 @@ class ConfigError(FedLoomError):
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source = source
         self.problems = tuple(problems)
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        super().__init__("\n  ".join([f"{source}: {count}", *self.problems]))
+        if len(self.problems) == 1:
+            super().__init__(f"{source}: {self.problems[0]}")
+        else:
+            heading = f"{source}: {len(self.problems)} problems"
+            super().__init__("\n  ".join([heading, *self.problems]))
 
 
 class PlanError(FedLoomError):

@@ -169,8 +169,8 @@ class Plan(Section):
         return plan
 
     @classmethod
-    def from_toml(cls, text: str) -> "Plan":
-        """Parse what `to_toml` wrote.
+    def from_toml(cls, text: str, *, source: str = "plan.toml") -> "Plan":
+        """Parse what `to_toml` wrote; `source` is where the text is from.
 
         Raises:
             PlanError: the text is no plan.
@@ -178,9 +178,9 @@ class Plan(Section):
         try:
             return cls.model_validate(tomllib.loads(text))
         except ValidationError as error:
-            raise PlanError(f"plan.toml: {explain(error, cls)[0]}") from error
+            raise PlanError(f"{source}: no plan: {explain(error, cls)[0]}") from error
         except (ValueError, RecursionError) as error:
-            raise PlanError("plan.toml: not TOML, expected what FedLoom wrote") from error
+            raise PlanError(f"{source}: not TOML, expected what FedLoom wrote") from error
 
 
 def differences(one: Plan, other: Plan) -> list[str]:

@@ -30,7 +30,7 @@ def show(site: Path) -> None:
     budget = read_policy(config.policy).budget
     for line in _lines(ledger.chain(), budget.delta):
         click.echo(line)
-    click.echo(f"allowed  epsilon {budget.epsilon:g}")
+    click.echo(f"allowed  epsilon {budget.epsilon:.4g}")
 
 
 @command.command("export")

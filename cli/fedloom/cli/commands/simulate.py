@@ -37,7 +37,8 @@ def command(
     """Run FEDERATION.toml with every site on this machine, and write its report.
 
     Killed at any point, it goes on with --resume RUN and spends nothing twice. With --sites,
-    a second run finds what the first has spent, and sites that keep to their policy.toml.
+    the first run writes each site's policy.toml for just what it asks, and a second
+    one finds what was spent and is refused what that file does not allow.
     """
     if out and resume:
         raise click.UsageError("--out and --resume exclude each other")

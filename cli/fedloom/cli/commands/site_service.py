@@ -47,6 +47,8 @@ def status(site: Path) -> None:
     """Show what the site file SITE has spent, what waits, and whether its service answers."""
     from fedloom.client.site.status import status_lines
 
+    # Whether the service answers is a line of its own.
+    logging.getLogger("fedloom.relay").setLevel(logging.CRITICAL)
     for line in status_lines(site):
         click.echo(line)
 
@@ -67,8 +69,10 @@ def approve(site: Path, plan: str, yes: bool) -> None:
     found = steward.find(plan)
     for line in steward.explain(found):
         click.echo(line)
-    if not yes:
-        click.confirm("Sign for this plan?", abort=True)
+    steward.check(found)
+    if not (yes or click.confirm("Sign for this plan?")):
+        click.echo("not signed")
+        raise SystemExit(1)
     steward.approve(found)
     _say_signed(found)
 

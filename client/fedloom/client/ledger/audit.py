@@ -59,7 +59,8 @@ def verify_export(path: Path, *, public_key: str) -> Chain:
     try:
         export = LedgerExport.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise LedgerError(f"{path}: {explain(error, LedgerExport)[0]}") from error
+        problem = explain(error, LedgerExport)[0]
+        raise LedgerError(f"{path}: not what fedloom ledger export writes: {problem}") from error
     if export.public_key != public_key:
         raise LedgerError(
             f"{path}: signed by key {export.public_key[:12]}…, expected {public_key[:12]}…"

@@ -64,7 +64,9 @@ def read_key(path: Path, passphrase: bytes | None = None) -> SiteKey:
         private = load_pem_private_key(path.read_bytes(), passphrase)
     except TypeError as error:
         has = "encrypted, but no" if passphrase is None else "not encrypted, but a"
-        raise LedgerError(f"key {path}: it is {has} passphrase was given") from error
+        raise LedgerError(
+            f"key {path}: it is {has} passphrase was given (key.passphrase_file in site.toml)"
+        ) from error
     except ValueError as error:
         expected = "the key's passphrase" if passphrase else "an Ed25519 key"
         raise LedgerError(f"key {path}: cannot be read, expected {expected}") from error

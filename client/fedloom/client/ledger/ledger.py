@@ -55,7 +55,13 @@ class Ledger:
             SiteRefusal: another process holds it.
             LedgerError: the ledger or its key is lost.
         """
-        make_folder(self._folder)
+        if site is not None:
+            make_folder(self._folder)
+        elif not self.exists:
+            raise LedgerError(
+                f"{self._folder}: no ledger's key, expected the site's state as it was last; put "
+                "its newest copy back"
+            )
         descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, _OWNER_ONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -67,7 +67,9 @@ class Approvals:
             self._check_signed(path, plan.sha256, public_key)
             return
         self._keep_waiting(plan)
-        raise SiteRefusal("approval", asked=f"plan {plan.sha256[:12]}", allowed="approved plans")
+        name = plan.sha256[:12]
+        allowed = f"plans that are signed for (fedloom site approve SITE.toml {name})"
+        raise SiteRefusal("approval", asked=f"plan {name}", allowed=allowed)
 
     def approve(self, plan: Plan, signer: SiteKey) -> None:
         """Sign for a plan; it no longer waits."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from fedloom.client.rpc.address import Address, read_address
 from fedloom.client.site.config import SiteConfig, read_site_config
 from fedloom.client.site.directory import SiteDirectory
-from fedloom.shared.errors import ConfigError
-from fedloom.shared.files import make_folder
+from fedloom.client.site.opening import ledger_of
+from fedloom.shared.errors import ConfigError, LedgerError
 
 
 @contextmanager
@@ -19,10 +19,16 @@ def sole_service(config: SiteConfig) -> Iterator[None]:
 
     Raises:
         ConfigError: another service holds either; or there are no records.
+        LedgerError: there is no ledger.
     """
     if not config.source.path.is_file():
         raise ConfigError(str(config.source.path), ["no such file, expected the site's records"])
-    make_folder(config.state)
+    if not ledger_of(config).exists:
+        # To make the folder would be in the way of its copy.
+        raise LedgerError(
+            f"{config.state}: no ledger's key, expected what fedloom site init began; if this "
+            "site trained before, put the newest copy of the folder back"
+        )
     with ExitStack() as held:
         flags = os.O_RDWR | os.O_CREAT
         held.enter_context(_locked(config.state / "serving.lock", flags))
@@ -38,7 +44,9 @@ def _locked(path: Path, flags: int) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise ConfigError(str(path), ["another trainer service serves it, expected one"]) from error
+        raise ConfigError(
+            str(path), ["another trainer service runs on it (fedloom site status), expected one"]
+        ) from error
     finally:
         os.close(descriptor)
 

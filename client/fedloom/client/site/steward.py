@@ -4,11 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from fedloom.client.site.config import SiteConfig, read_site_config
 from fedloom.client.site.opening import approvals_of, ledger_of
+from fedloom.client.site.policy.asked import Asked, Facts
 from fedloom.client.site.policy.document import Policy, read_policy
+from fedloom.client.site.policy.rules import check_plan
 from fedloom.client.site.reading import in_plain_words
+from fedloom.shared.adapter import Adapter, AdapterLayout
+from fedloom.shared.model.base import fingerprint
 from fedloom.shared.plan import Plan
+from fedloom.shared.wire.messages import TrainTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +41,9 @@ class Steward:
         Raises:
             PlanError: there is none, or several.
         """
-        if Path(plan).is_file():
-            return Plan.from_toml(Path(plan).read_text(encoding="utf-8"))
+        path = Path(plan)
+        if path.is_file():
+            return Plan.from_toml(path.read_text(encoding="utf-8"), source=plan)
         return approvals_of(self.config).find(plan)
 
     def explain(self, plan: Plan) -> Iterator[str]:
@@ -46,6 +54,20 @@ class Steward:
         """
         spent = ledger_of(self.config).spent()
         return in_plain_words(plan, self.config, self.policy, spent)
+
+    def check(self, plan: Plan) -> None:
+        """Make sure that the policy covers the plan's first round, and its run where it bounds it.
+
+        Raises:
+            SiteRefusal: a task of it would be refused, whatever is signed.
+            PlanError: it has no part for this site.
+        """
+        nothing = Adapter(layout=AdapterLayout(()), flat=np.zeros(0, np.float32))
+        task = TrainTask(plan=plan, site=self.config.name, round=1, adapter=nothing)
+        facts = Facts(
+            model_sha256=fingerprint(self.config.model), spent=ledger_of(self.config).spent()
+        )
+        check_plan(Asked(task=task, config=self.config, policy=self.policy, facts=facts))
 
     def approve(self, plan: Plan) -> None:
         """Sign for a plan with the site's key.

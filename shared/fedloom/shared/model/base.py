@@ -97,7 +97,6 @@ def resolve_model(reference: str, *, offline: bool = True) -> Path:
         place = "the local hub cache" if offline else "the hub"
         raise ModelError(
             f"model {reference}: no such folder, and not in {place}; expected a model folder"
-            + (" (or --online, to fetch a hub id)" if offline else "")
         ) from error
     return Path(found)
 

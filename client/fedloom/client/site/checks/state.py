@@ -26,7 +26,7 @@ def look_at_state(site: Site) -> Iterator[Seen]:
     if not folder.is_dir():
         yield problem(
             f"{folder}: no such folder; if this site trained before, put the newest copy back; "
-            "if it never did, begin it anew with fedloom site init"
+            "if it never did, begin a site in another folder with fedloom site init"
         )
         return
     mode = mode_of(folder)
@@ -118,7 +118,9 @@ def _spending(site: Site, spent: Spent) -> Seen:
         simulated = site.policy.allow.seeded_noise or site.policy.allow.without_privacy
         return (warning if simulated else problem)(budget.described)
     used_up = budget.epsilon_spent >= budget.epsilon_allowed
-    return (warning if used_up else good)(budget.described)
+    if used_up:
+        return problem(f"{budget.described}: every private plan would be refused")
+    return good(budget.described)
 
 
 def _is_own(path: Path, name: str, signer: SiteKey) -> bool:

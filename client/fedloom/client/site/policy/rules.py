@@ -21,6 +21,16 @@ def check_task(asked: Asked) -> None:
     Raises:
         SiteRefusal: naming the rule, what was asked and what is allowed.
     """
+    check_plan(asked)
+    _begins_where_the_plan_says(asked)
+
+
+def check_plan(asked: Asked) -> None:
+    """What of `check_task` asks for nothing but the plan: for who is to agree to it beforehand.
+
+    Raises:
+        SiteRefusal: naming the rule, what was asked and what is allowed.
+    """
     for rule in RULES:
         rule(asked)
 
@@ -110,7 +120,6 @@ def _is_private_if_it_must_be(asked: Asked) -> None:
 RULES: Sequence[Rule] = (
     _is_this_sites,
     _has_this_sites_model,
-    _begins_where_the_plan_says,
     _has_this_sites_labels,
     _is_an_allowed_task,
     _counts_as_this_site_does,
