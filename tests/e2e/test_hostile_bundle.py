@@ -1,7 +1,8 @@
 """A bundle that wants more than the site allows, in the process that Flower gives it.
 
-It has the relay's socket and nothing else: it calls every method of `site.proto` with whatever it
-likes, past FedLoom's own client.
+It stands for code that runs as another user than the service, so it has the relay's channel and
+nothing else: it calls every method of `site.proto` with whatever it likes, past FedLoom's own
+client.
 """
 
 import json

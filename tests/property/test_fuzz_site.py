@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -71,12 +72,31 @@ def surface(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Itera
     plan = make_plan(tiny_model, batch=BATCH, site=site, seed=None)
     start = Trainer(plan, tiny_model).start
     task = TrainTask(plan=plan, site="north", round=1, adapter=start).pack()
+    honest = Task(header=task.header, payload=task.payload)
     with (
         behind_a_socket(write_settings(config, a_policy(min_units=10))) as address,
         grpc.insecure_channel(address.target) as channel,
     ):
         header = json.loads(task.header)
+        stumbled = _Stumbled()
+        logging.getLogger("fedloom.site").addHandler(stumbled)
         yield Surface(stub=SiteStub(channel), header=header, payload=task.payload)
+        logging.getLogger("fedloom.site").removeHandler(stumbled)
+        assert stumbled.said == [], "a refusal that nobody foresaw is a crash"
+        check_answer(Surface(stub=SiteStub(channel), header=header, payload=b""), honest)
+    assert Ledger(config.state).spent().rounds >= 1
+
+
+class _Stumbled(logging.Handler):
+    """What the desk says of errors that it did not foresee."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.said.append(record.getMessage())
 
 
 def check_answer(surface: Surface, task: Task) -> None:

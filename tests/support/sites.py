@@ -19,9 +19,9 @@ _SECTION_OF = {
 
 def a_policy(**keys: object) -> Policy:
     """The defaults, with `keys` of whichever section they are in."""
-    tree: dict[str, dict[str, object]] = {}
+    tree = Policy.usual().model_dump()
     for key, value in keys.items():
-        tree.setdefault(_SECTION_OF[key], {})[key] = value
+        tree[_SECTION_OF[key]][key] = value
     return Policy.model_validate(tree)
 
 

@@ -57,7 +57,7 @@ def _another_key(found: dict[str, object]) -> None:
     found["signature"] = stranger.sign(Approval.model_validate(approval).digest)
 
 
-def _other_site(found: dict[str, object]) -> None:
+def _unsigned_site(found: dict[str, object]) -> None:
     found["approval"] = {**found["approval"], "site": "south"}  # type: ignore[dict-item]
 
 
@@ -69,7 +69,7 @@ def _more(found: dict[str, object]) -> None:
     found["note"] = "x"
 
 
-@pytest.mark.parametrize("change", [_another_key, _other_site, _later, _more])
+@pytest.mark.parametrize("change", [_another_key, _unsigned_site, _later, _more])
 def test_an_approval_that_is_not_the_sites_own_stops_it(
     approvals: Approvals, key: SiteKey, tmp_path: Path, change: object
 ) -> None:
@@ -79,6 +79,15 @@ def test_an_approval_that_is_not_the_sites_own_stops_it(
     change(found)  # type: ignore[operator]
     path.write_text(json.dumps(found), encoding="utf-8")
     with pytest.raises(LedgerError, match="approval"):
+        approvals.check(a_plan(), key.public)
+
+
+def test_an_approval_that_the_key_signed_for_another_site_stops_it(
+    approvals: Approvals, key: SiteKey, tmp_path: Path
+) -> None:
+    """One institution with two sites under one key."""
+    Approvals(tmp_path / "approvals", "south").approve(a_plan(), key)
+    with pytest.raises(LedgerError, match="for this plan"):
         approvals.check(a_plan(), key.public)
 
 

@@ -41,7 +41,9 @@ def measuring(**changes: object) -> Plan:
 
 
 def check(plan: Plan, round_number: int = 1, spent: tuple[Mechanism, ...] = (), **policy: object):  # type: ignore[no-untyped-def]
-    history = Spent(history=spent, steps=0, units=frozenset(), without_privacy=False, seeded=False)
+    history = Spent(
+        history=spent, rounds=0, steps=0, units=frozenset(), without_privacy=False, seeded=False
+    )
     asked = Asked(
         task=a_task(plan=plan, round_number=round_number),
         config=a_site_config(Path(), declared_units=UNITS),
@@ -258,7 +260,7 @@ def test_a_charge_has_one_byte_form() -> None:
 
 def test_the_steward_reads_what_leaves_and_what_it_costs() -> None:
     nothing = Spent(
-        history=(), steps=0, units=frozenset(), without_privacy=False, seeded=False
+        history=(), rounds=0, steps=0, units=frozenset(), without_privacy=False, seeded=False
     )  # fmt: skip
     config = a_site_config(Path(), declared_units=UNITS)
     text, plain = (

@@ -28,8 +28,16 @@ def facts(
     plain: bool = False,
     seeded: bool = False,
     steps: int = 0,
+    rounds: int = 0,
 ) -> Facts:
-    spent = Spent(history=history, steps=steps, units=units, without_privacy=plain, seeded=seeded)
+    spent = Spent(
+        history=history,
+        rounds=rounds,
+        steps=steps,
+        units=units,
+        without_privacy=plain,
+        seeded=seeded,
+    )
     return Facts(model_sha256="ab" * 32, spent=spent)
 
 
@@ -185,6 +193,23 @@ def test_what_was_charged_before_counts() -> None:
     check(a_task(), a_config(epsilon=both), facts(RUN))
 
 
+def test_rounds_add_up_over_plans() -> None:
+    """Nearly free rounds without end would each tell a little that no epsilon covers."""
+    site = a_config(max_rounds_in_all=7)
+    check(a_task(), site, facts(rounds=6))
+    assert refused(a_plan(), site, facts(rounds=7)).rule == "max-rounds-in-all"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.9, 0.99])
+def test_a_policy_that_was_cut_off_is_refused(tmp_path: Path, share: float) -> None:
+    """As while an editor writes it: no default may stand in for a stricter value."""
+    path = tmp_path / "policy.toml"
+    text = a_policy(epsilon=1.0, mode="manual").to_toml()
+    path.write_text(text[: int(share * len(text))], encoding="utf-8")
+    with pytest.raises(ConfigError):
+        read_policy(path)
+
+
 def test_a_first_round_from_another_start_than_the_plans_is_refused() -> None:
     plan = a_plan(start_sha256=a_task().adapter.sha256)
     check(a_task(plan=plan), a_config(), NOTHING)
@@ -217,7 +242,7 @@ def test_a_refusal_tells_the_site_both_numbers() -> None:
 
 
 def test_the_institutions_defaults_are_strict() -> None:
-    policy = Policy()
+    policy = Policy.usual()
     assert not policy.allow.seeded_noise
     assert not policy.allow.without_privacy
     assert policy.budget.delta <= 1e-5

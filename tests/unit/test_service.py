@@ -18,12 +18,12 @@ from fedloom.client.site.service import SiteService
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.trainer import Trainer
 from fedloom.client.training.units import DrawnUnit, TrainingUnits
-from fedloom.shared.errors import LedgerError, ModelError, SiteRefusal
+from fedloom.shared.errors import ConfigError, LedgerError, ModelError, SiteRefusal
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.messages import AdapterUpdate, TrainTask
 from tests.support.sites import a_policy, a_site, begin, service_of, write_settings
-from tests.support.tiny import write_csv, write_tiny_model
+from tests.support.tiny import sentences, write_csv, write_tiny_model
 from tests.support.training import make_plan, site_plan
 
 ROWS, BATCH = 100, 20
@@ -254,6 +254,48 @@ def test_settings_hold_from_the_moment_they_are_written(
     write_settings(config, a_policy(epsilon=0.01, min_units=ROWS))
     with pytest.raises(SiteRefusal, match="epsilon"):
         directory.service(settings).train(a_task(a_plan(tiny_model), tiny_model))
+
+
+def test_a_site_that_is_served_keeps_its_ledger_and_its_records(config: SiteConfig) -> None:
+    """The locks of a service are on those that it began with."""
+    settings, directory = write_settings(config, POLICY), SiteDirectory()
+    directory.service(settings)
+    moved = config.model_copy(update={"state": config.state.with_name("other")})
+    write_settings(moved, POLICY)
+    with pytest.raises(ConfigError, match="expected a restart"):
+        directory.service(settings)
+
+
+def test_who_was_taken_out_of_the_records_trains_no_longer(
+    service: SiteService, config: SiteConfig, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    honest = TrainingUnits.sample
+
+    def sample(self: TrainingUnits, *, rate: float, stream: Stream) -> list[DrawnUnit]:
+        seen.append(len(self.groups))
+        return honest(self, rate=rate, stream=stream)
+
+    monkeypatch.setattr(TrainingUnits, "sample", sample)
+    plan = a_plan(tiny_model)
+    rounds = plan.rounds.model_copy(update={"total": 2})
+    site = plan.sites[0].model_copy(update={"steps": 2})
+    plan = plan.model_copy(update={"rounds": rounds, "sites": (site,)})
+    service.train(a_task(plan, tiny_model))
+    write_csv(config.source.path, sentences(10, seed=1))
+    service.train(replace(a_task(plan, tiny_model), round=2))
+    assert seen[0] > 10 >= seen[1]
+
+
+def test_a_stricter_policy_holds_for_what_no_noise_covers(
+    config: SiteConfig, tiny_model: Path
+) -> None:
+    """Also for an update that was sealed before; one with noise is the same release again."""
+    plain = a_task(a_plan(tiny_model, mode="none", noise=0.0), tiny_model)
+    service_of(config, a_policy(min_units=ROWS, without_privacy=True)).train(plain)
+    with pytest.raises(SiteRefusal) as caught:
+        service_of(config, POLICY).train(plain)
+    assert caught.value.rule == "private-training"
 
 
 class _Failing(SiteDirectory):

@@ -3,6 +3,7 @@
 import datetime
 import socket
 import stat
+import threading
 from pathlib import Path
 
 import grpc
@@ -19,6 +20,7 @@ from fedloom.client.rpc.serving import serving
 from fedloom.client.site.holding import sole_service
 from fedloom.shared.errors import ConfigError, LedgerError
 from fedloom.shared.wire.envelope import Envelope
+from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.messages import HelloHeader, RefusalHeader
 from tests.support.served import short_folder
 from tests.support.sites import a_site_config, begin
@@ -79,6 +81,49 @@ def test_a_socket_that_a_killed_service_left_is_taken_over() -> None:
         address = read_address(f"unix:{folder / 's'}", None, side="service")
         with serving(Polite(), address):
             assert name_of(RemoteSite(address)) == "north"
+
+
+def test_a_socket_that_is_served_is_not_taken_away() -> None:
+    with short_folder() as folder:
+        address = read_address(f"unix:{folder / 's'}", None, side="service")
+        with serving(Polite(), address):
+            refused = pytest.raises(ConfigError, match="another service answers there")
+            with refused, serving(Polite(), address):
+                pass
+            assert name_of(RemoteSite(address)) == "north"
+
+
+class Slow(Polite):
+    """Takes its time, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.began, self.may_end = threading.Event(), threading.Event()
+        self.ended: list[str] = []
+
+    def train(self, asked: Envelope, told: Told) -> Envelope:
+        self.began.set()
+        self.may_end.wait(20)
+        self.ended.append(asked.frame.header)
+        return refusal("north", "epsilon")
+
+
+def test_a_task_at_work_ends_before_the_service_does_and_one_that_waits_is_dropped() -> None:
+    """Else a second service could have the dataset while the first still trains."""
+    slow = Slow()
+    with short_folder() as folder:
+        address = read_address(f"unix:{folder / 's'}", None, side="service")
+        with serving(slow, address):
+            askers = []
+            for name in ("first", "second"):
+                asked = Envelope(frame=Frame(header=name))
+                site = RemoteSite(address)
+                askers.append(threading.Thread(target=site.train, args=(asked, lambda _: None)))
+                askers[-1].start()
+                slow.began.wait(10)
+            threading.Timer(3.0, slow.may_end.set).start()
+        assert slow.ended == ["first"]
+        for asker in askers:
+            asker.join(10)
 
 
 def test_a_service_that_is_not_there_is_said_by_a_rule() -> None:

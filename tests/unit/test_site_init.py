@@ -61,7 +61,7 @@ def test_its_files_read_back_and_hold_what_was_given(wanted: NewSite, tiny_model
     assert (config.source.path, config.source.unit) == (wanted.records, "record")
     assert (config.source.text, config.source.label) == ("text", "label")
     assert config.policy == wanted.folder / "policy.toml"
-    expected = Policy(allow=AllowSection(models=(fingerprint(tiny_model),)))
+    expected = Policy.usual(AllowSection(models=(fingerprint(tiny_model),)))
     assert read_policy(config.policy) == expected
     chain = ledger_of(config).chain()
     assert (chain.opening.site, chain.length) == ("north", 1)

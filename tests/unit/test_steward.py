@@ -55,6 +55,16 @@ def test_a_plan_that_would_be_refused_is_not_signed_for(
     assert not (config.state / "approvals").exists()
 
 
+def test_a_coordinators_names_do_not_paint_over_the_plan(
+    config: SiteConfig, tiny_model: Path
+) -> None:
+    plan = a_plan(tiny_model)
+    model = plan.model.model_copy(update={"name": "x\nepsilon   0.12 now\x1b[8m\u202e"})
+    told = list(steward_of(config).explain(plan.model_copy(update={"model": model})))
+    assert all(line.isprintable() for line in told)
+    assert sum(line.startswith("epsilon") for line in told) == 1
+
+
 def test_a_plan_may_come_as_a_file_before_it_is_asked_for(
     config: SiteConfig, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -1,8 +1,8 @@
 """The Flower ClientApp: a thin relay between Flower and the site's trainer service.
 
 It holds no path to records, policy, ledger or key, and needs none: it hands the task on as it
-came and the answer back as it is. What code in this process can do to a site is what the
-service's two methods allow.
+came and the answer back as it is. Where it runs as another user than the service, what code in
+this process can do to a site is what the service's two methods allow.
 """
 
 import logging

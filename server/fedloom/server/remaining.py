@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from fedloom.server.discovery import FoundSite
 from fedloom.shared.plan import Plan
+from fedloom.shared.printable import printable
 from fedloom.shared.wire.messages import DeclaredBudget
 
 logger = logging.getLogger("fedloom.server")
@@ -34,7 +35,7 @@ def _said(budget: DeclaredBudget | None, asked: float | None) -> str:
     if budget is None:
         return "does not say what is left of its budget"
     # A site's words are a peer's: nothing in them may move the cursor of a terminal.
-    said = "".join(each if each.isprintable() else "?" for each in budget.described)
+    said = printable(budget.described)
     if not _is_short(budget, asked):
         return said
     return f"{said}; the plan takes {asked:.2f}, its rounds trained so far included"

@@ -20,6 +20,8 @@ Each message is one line for people: what, where, what was expected.
 
 from collections.abc import Sequence
 
+from fedloom.shared.printable import printable
+
 
 class FedLoomError(Exception):
     """Base of all errors that are FedLoom's own."""
@@ -70,7 +72,8 @@ class SiteRefusal(FedLoomError):
 
     def __init__(self, rule: str, *, asked: object, allowed: object) -> None:
         self.rule = rule
-        super().__init__(f"refused by rule {rule}: asked {asked}, allowed {allowed}")
+        told = f"asked {printable(asked)}, allowed {printable(allowed)}"
+        super().__init__(f"refused by rule {rule}: {told}")
 
 
 class TrainingError(FedLoomError):

@@ -13,6 +13,7 @@ from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.config import CacheSettings, SiteConfig, SourceSettings, SplitSettings
 from fedloom.client.site.policy.document import (
     AllowSection,
+    ApprovalSection,
     BudgetSection,
     LimitsSection,
     Policy,
@@ -129,12 +130,15 @@ def write_site(
         kept = CacheSettings(folder=cache.resolve(), keep=True)
         settings = settings.model_copy(update={"cache": kept})
     path = home / "site.toml"
+    if not path.exists():
+        # Once: a ledger that is gone later was lost.
+        with Ledger(settings.state).held(site=site.name):
+            pass
     write_durably(path, settings.to_toml().encode())
     policy = home / "policy.toml"
     if not policy.exists():
         write_durably(policy, _policy(prepared, site.name).to_toml().encode())
-    with Ledger(settings.state).held(site=site.name):
-        return path
+    return path
 
 
 def _site_config(prepared: Prepared, site: SiteSection, home: Path) -> SiteConfig:
@@ -175,7 +179,10 @@ def _policy(prepared: Prepared, site: str) -> Policy:
             min_units=1,
         ),
         limits=LimitsSection(
-            max_rounds=plan.rounds.total, max_steps=planned.steps, max_rank=plan.lora.rank
+            max_rounds=plan.rounds.total,
+            max_rounds_in_all=max(plan.rounds.total, 5000),
+            max_steps=planned.steps,
+            max_rank=plan.lora.rank,
         ),
         allow=AllowSection(
             models=(plan.model.sha256,),
@@ -188,4 +195,5 @@ def _policy(prepared: Prepared, site: str) -> Policy:
             values=plan.metrics.values,
             min_metric_noise_multiplier=plan.metrics.noise_multiplier,
         ),
+        approval=ApprovalSection(mode="automatic-within-policy"),
     )

@@ -37,6 +37,11 @@ def serve(site: Path) -> None:
         serving(SiteDesk(site, directory), address),
     ):
         click.echo(f"serving {site} on {address.target}; Ctrl-C stops")
+        if address.socket is not None:
+            click.echo(
+                "note: a socket keeps other users out, but what runs as this user, a bundle too, "
+                "can read the records; two users need loopback with TLS (docs/site.md)"
+            )
         _until_stopped()
     click.echo("stopped")
 

@@ -23,7 +23,7 @@ from fedloom.client.training.randomness import KEY_BYTES
 from fedloom.shared.errors import LedgerError, SiteRefusal
 from fedloom.shared.files import make_folder
 from fedloom.shared.wire.frame import Frame
-from fedloom.shared.wire.heads import LedgerHead
+from fedloom.shared.wire.heads import LedgerHead, signed_of
 from fedloom.shared.wire.messages import TrainTask
 
 _OWNER_ONLY = 0o600
@@ -103,12 +103,11 @@ class Ledger:
 
     def head(self) -> LedgerHead:
         """The last entry."""
-        chain = self.chain()
+        with self._checked() as (_, chain, signer):
+            number, digest = chain.length, chain.head.digest
+        signature = signer.sign(signed_of(number, digest))
         return LedgerHead(
-            public_key=chain.opening.public_key,
-            number=chain.length,
-            digest=chain.head.digest,
-            signature=chain.head.signature,
+            public_key=signer.public, number=number, digest=digest, signature=signature
         )
 
     def signed(self) -> list[Signed]:

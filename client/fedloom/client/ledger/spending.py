@@ -11,13 +11,14 @@ from fedloom.shared.privacy.mechanisms import metric_mechanism
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """What the ledger holds: the private mechanisms, and all steps whether private or not.
+    """What the ledger holds: the private mechanisms; and all rounds and steps, private or not.
 
     `units` are the privacy units that they were charged for. With `without_privacy`, no epsilon
     covers the whole any more; with `seeded`, none but a simulation's.
     """
 
     history: tuple[Mechanism, ...]
+    rounds: int
     steps: int
     units: frozenset[str]
     without_privacy: bool
@@ -32,6 +33,7 @@ def spent_of(story: Story, *, but_task: str | None = None) -> Spent:
 def _sum(charges: Sequence[Charge]) -> Spent:
     return Spent(
         history=tuple(mechanism for charge in charges for mechanism in _mechanisms(charge)),
+        rounds=len(charges),
         steps=sum(charge.steps for charge in charges),
         units=frozenset(charge.unit for charge in charges),
         without_privacy=any(charge.noise_multiplier == 0 for charge in charges),

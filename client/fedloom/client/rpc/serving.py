@@ -1,10 +1,12 @@
 """A site's answers, served to its relay on a socket."""
 
 import os
+import socket
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from queue import SimpleQueue
 
 import grpc
@@ -47,10 +49,14 @@ class SiteServicer(Methods):
     ) -> Iterator[TrainEvent]:
         """The stages that a task passes, then one answer."""
         events: _Events = SimpleQueue()
-        work: Future[None] = self._trainer.submit(self._work, request, events)
+        # Emptied when the relay has gone: what waits behind a long task must not fill memory.
+        asked = [request]
+        del request
+        work: Future[None] = self._trainer.submit(self._work, asked, events)
 
         def gone() -> None:
             work.cancel()
+            asked.clear()
             events.put(None)
 
         if not context.add_callback(gone):
@@ -60,9 +66,18 @@ class SiteServicer(Methods):
             if event.WhichOneof("event") == "answer":
                 return
 
-    def _work(self, request: Task, events: _Events) -> None:
-        answer = self._answered(request, events)
-        events.put(TrainEvent(answer=to_answer(answer)))
+    def close(self) -> None:
+        """Wait until the task at work is sealed; those that wait are dropped."""
+        self._trainer.shutdown(wait=True, cancel_futures=True)
+
+    def _work(self, asked: list[Task], events: _Events) -> None:
+        try:
+            if asked:
+                answer = self._answered(asked.pop(), events)
+                events.put(TrainEvent(answer=to_answer(answer)))
+        finally:
+            # Whatever happened, nobody waits for ever.
+            events.put(None)
 
     def _answered(self, request: Task, events: _Events) -> Envelope:
         try:
@@ -84,16 +99,21 @@ def serving(site: SiteAnswers, address: Address) -> Iterator[grpc.Server]:
         options=(*LIMITS, ("grpc.so_reuseport", 0)),
         maximum_concurrent_rpcs=_AT_ONCE,
     )
-    _register(SiteServicer(site), server)
+    servicer = SiteServicer(site)
+    _register(servicer, server)
     _listen(server, address)
     server.start()
     try:
         yield server
     finally:
         server.stop(_GRACE_SECONDS).wait()
+        # Only then may another service have the dataset.
+        servicer.close()
 
 
 def _listen(server: grpc.Server, address: Address) -> None:
+    if address.socket is not None and _is_served(address.socket):
+        raise ConfigError(str(address.socket), ["another service answers there, expected none"])
     # The socket must not be open to others even for the moment before a chmod.
     before = os.umask(0o177)
     try:
@@ -105,6 +125,16 @@ def _listen(server: grpc.Server, address: Address) -> None:
     path = address.socket
     if path is not None and stat.S_IMODE(path.stat().st_mode) != _OWNER_ONLY:
         raise ConfigError(str(path), ["the socket is open to others, expected mode 600"])
+
+
+def _is_served(path: Path) -> bool:
+    """Whether somebody listens there; a socket that a killed service left does not answer."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
 
 
 def _bind(server: grpc.Server, address: Address) -> None:

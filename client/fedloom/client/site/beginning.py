@@ -64,7 +64,7 @@ def begin_site(wanted: NewSite) -> BegunSite:
     config = wanted.settings()
     _check_new_ledger(config.state)
     ledger = _ledger(config)
-    policy = Policy(allow=AllowSection(models=(fingerprint(config.model),)))
+    policy = Policy.usual(AllowSection(models=(fingerprint(config.model),)))
     counted = training_units(config) if wanted.units is None else None
     if counted is not None:
         config = config.model_copy(update={"declared_units": public_size(counted)})

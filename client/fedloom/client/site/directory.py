@@ -1,11 +1,13 @@
 """The sites that this process serves, each found by its own settings file and kept."""
 
+import threading
 from pathlib import Path
 
 from fedloom.client.site.config import SiteConfig, read_site_config
 from fedloom.client.site.policy.document import Policy, read_policy
 from fedloom.client.site.service import SiteService
 from fedloom.client.training.pool import TrainerPool
+from fedloom.shared.errors import ConfigError
 
 _Settings = tuple[SiteConfig, Policy]
 
@@ -15,6 +17,7 @@ class SiteDirectory:
 
     def __init__(self) -> None:
         self._services: dict[Path, tuple[_Settings, SiteService]] = {}
+        self._one_at_a_time = threading.Lock()
         self.trainers = TrainerPool()
 
     def service(self, path: Path) -> SiteService:
@@ -23,11 +26,23 @@ class SiteDirectory:
         A steward who lowers a budget must not have to restart anything for it to hold.
 
         Raises:
-            ConfigError: the settings or the policy cannot be read.
+            ConfigError: the settings or the policy cannot be read, or they now name another
+                ledger or other records than the ones that this process holds.
         """
-        config = read_site_config(path)
-        settings = (config, read_policy(config.policy))
-        known = self._services.get(path)
-        if known is None or known[0] != settings:
-            self._services[path] = (settings, SiteService(*settings, self.trainers))
-        return self._services[path][1]
+        with self._one_at_a_time:
+            config = read_site_config(path)
+            settings = (config, read_policy(config.policy))
+            known = self._services.get(path)
+            if known is not None and known[0] == settings:
+                return known[1]
+            if known is not None:
+                _check_same_dataset(known[0][0], config, path)
+            service = SiteService(*settings, self.trainers)
+            self._services[path] = (settings, service)
+            return service
+
+
+def _check_same_dataset(before: SiteConfig, now: SiteConfig, path: Path) -> None:
+    if (before.state, before.source.path) != (now.state, now.source.path):
+        problem = "state or source.path changed, expected a restart: it holds the ones before"
+        raise ConfigError(str(path), [problem])

@@ -23,41 +23,48 @@ class SiteExamples:
         self._config = config
         self._units: dict[str, TrainingUnits] = {}
         self._held_out: dict[str, TrainingUnits] = {}
-        self._hidden: dict[str, Hidden | None] = {}
+        self._hidden: dict[str, tuple[TrainingUnits, Hidden | None]] = {}
 
     def units(self, plan: Plan, trainer: Trainer) -> TrainingUnits:
         """The records to train on, read once; a row that is no record is left out."""
-        if plan.sha256 not in self._units:
+        key = self._key(plan)
+        if key not in self._units:
             kept = self._config.record_split().training(self._usable_records(plan))
-            self._units = {plan.sha256: self._encoded(kept, trainer)}
-        return self._units[plan.sha256]
+            self._units = {key: self._encoded(kept, trainer)}
+        return self._units[key]
 
     def held_out(self, plan: Plan, trainer: Trainer) -> TrainingUnits:
         """The records to measure on, which never train, likewise."""
-        if plan.sha256 not in self._held_out:
+        key = self._key(plan)
+        if key not in self._held_out:
             kept = self._config.record_split().held_out(self._usable_records(plan))
-            self._held_out = {plan.sha256: self._encoded(kept, trainer)}
-        return self._held_out[plan.sha256]
+            self._held_out = {key: self._encoded(kept, trainer)}
+        return self._held_out[key]
 
-    def hidden(self, plan: Plan, trainer: Trainer) -> Hidden | None:
-        """Their hidden states, where computing them once is less than what training would."""
+    def hidden(self, plan: Plan, trainer: Trainer, units: TrainingUnits) -> Hidden | None:
+        """Hidden states of `units`, where computing them once is less than what training would."""
         site, prefix = plan.site(self._config.name), trainer.prefix_name
         # By public numbers: what a server could time must not tell the true ones.
         if prefix is None or trainer.phase.steps * site.sample_rate <= 1:
             return None
         key = f"{plan.sha256}/{prefix}"
-        if key not in self._hidden:
+        if key not in self._hidden or self._hidden[key][0] is not units:
             records = 1 if plan.privacy.unit == RECORD_UNIT else plan.privacy.unit_cap
             found = trainer.hidden_states(
-                self.units(plan, trainer).examples,
+                units.examples,
                 self._folder,
                 expected=site.declared_units * records,
                 max_bytes=self._config.cache.max_bytes,
             )
             # One phase's are of no use to another, and a plan that was given up left its own.
             self._delete_files(but=None if found is None else found.path)
-            self._hidden = {key: found}
-        return self._hidden[key]
+            self._hidden = {key: (units, found)}
+        return self._hidden[key][1]
+
+    def _key(self, plan: Plan) -> str:
+        """By the file as it is now: a person who was taken out of it trains no longer."""
+        state = self._config.source.path.stat()
+        return f"{plan.sha256}/{state.st_ino}/{state.st_size}/{state.st_mtime_ns}"
 
     def drop_hidden(self) -> None:
         """Delete the hidden states, unless the settings keep them."""

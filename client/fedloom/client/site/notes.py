@@ -104,6 +104,10 @@ POLICY_NOTES: Mapping[str, Note] = MappingProxyType(
         ),
         "limits": Note(text="How long one run may be, and how large its adapter."),
         "limits.max_rounds": Note(text="Rounds of a run; each asks for one update."),
+        "limits.max_rounds_in_all": Note(
+            text="Rounds of all runs together: that and when an answer came tells a little each "
+            "time, which no epsilon covers."
+        ),
         "limits.max_steps": Note(text="Training steps of a run, over all its rounds."),
         "limits.max_rank": Note(text="Rank of the adapter (LoRA): how many numbers it may hold."),
         "allow": Note(text="What may be trained."),

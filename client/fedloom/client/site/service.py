@@ -85,6 +85,9 @@ class SiteService:
             if remembered is not None:
                 self._ledger.check_remembered(remembered)
             sealed = self._ledger.sealed(task)
+            if sealed is not None and not task.plan.privacy.protects:
+                # No noise covers it: a policy that has become stricter since holds for it too.
+                self._check(task)
             frame = sealed if sealed is not None else self._train_new(task, told)
             if task.round == task.plan.rounds.total:
                 self._examples.drop_hidden()
@@ -149,12 +152,13 @@ class SiteService:
         return release(sums, noise_multiplier=charge.metric_noise, stream=drawn)
 
     def _change(self, task: TrainTask, trainer: Trainer, stream: Stream) -> NDArray[np.float32]:
+        units = self._examples.units(task.plan, trainer)
         return trainer.train(
             task.plan.site(task.site),
-            self._examples.units(task.plan, trainer),
+            units,
             round_number=task.round,
             stream=stream,
-            hidden=self._examples.hidden(task.plan, trainer),
+            hidden=self._examples.hidden(task.plan, trainer, units),
         )
 
 

@@ -10,6 +10,7 @@ from fedloom.client.site.config import SiteConfig
 from fedloom.client.site.opening import approvals_of, ledger_of
 from fedloom.client.site.steward import Steward
 from fedloom.shared.errors import ConfigError, WireError
+from fedloom.shared.printable import printable
 from fedloom.shared.wire.messages import HelloHeader
 
 
@@ -31,7 +32,7 @@ def status_lines(settings: Path) -> Iterator[str]:
     yield f"approval  {steward.policy.approval.mode}"
     yield f"service   {_answering(config)}"
     for plan in approvals_of(config).waiting():
-        yield f"waiting   {plan.sha256}  {plan.name}, {plan.rounds.total} rounds"
+        yield printable(f"waiting   {plan.sha256}  {plan.name}, {plan.rounds.total} rounds")
 
 
 def _answering(config: SiteConfig) -> str:

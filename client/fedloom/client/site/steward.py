@@ -15,6 +15,7 @@ from fedloom.client.site.reading import in_plain_words
 from fedloom.shared.adapter import Adapter, AdapterLayout
 from fedloom.shared.model.base import fingerprint
 from fedloom.shared.plan import Plan
+from fedloom.shared.printable import printable
 from fedloom.shared.wire.messages import TrainTask
 
 
@@ -53,7 +54,8 @@ class Steward:
             LedgerError: the ledger is not whole.
         """
         spent = ledger_of(self.config).spent()
-        return in_plain_words(plan, self.config, self.policy, spent)
+        # Its names are the coordinator's: they must not paint over what follows them.
+        return (printable(line) for line in in_plain_words(plan, self.config, self.policy, spent))
 
     def check(self, plan: Plan) -> None:
         """Make sure that the policy covers the plan's first round, and its run where it bounds it.

@@ -141,6 +141,11 @@ class PrivacyTerms(Section):
         """Whether noise is repeatable, hence worthless as protection."""
         return self.private and self.noise_seed is not None
 
+    @property
+    def protects(self) -> bool:
+        """Whether what leaves is covered by an epsilon."""
+        return self.private and not self.seeded
+
 
 class PrivacySection(PrivacyTerms):
     """`[privacy]`: the terms as people ask for them.

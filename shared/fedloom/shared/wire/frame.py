@@ -11,7 +11,7 @@ from fedloom.shared.config.problems import explain
 from fedloom.shared.errors import WireError
 
 # A header holds a plan and a manifest; ten thousand tensors fit well below this.
-MAX_HEADER_BYTES = 8 * 2**20
+MAX_HEADER_BYTES = 2 * 2**20
 
 
 class Header(BaseModel):

@@ -1,5 +1,6 @@
 """The head of a site's ledger: who remembers it can tell an older copy from the newest."""
 
+import hashlib
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,7 +13,7 @@ Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
 
 class LedgerHead(Header):
-    """The last entry of a ledger: its number, its digest, and the site's signature of that.
+    """The last entry of a ledger: its number, its digest, and the site's signature of both.
 
     It says how many events a site's ledger has, which follows from the plans it answered and
     from what its steward voided. The digest covers the second of the last event, which whoever
@@ -28,5 +29,10 @@ class LedgerHead(Header):
 
     @property
     def is_signed(self) -> bool:
-        """Whether the holder of `public_key` signed it."""
-        return is_signed(self.digest, self.signature, self.public_key)
+        """Whether the holder of `public_key` signed it, number and all."""
+        return is_signed(signed_of(self.number, self.digest), self.signature, self.public_key)
+
+
+def signed_of(number: int, digest: str) -> str:
+    """What a head's signature covers: with another number, an older head would pass for newer."""
+    return hashlib.sha256(f"fedloom-head-1\n{number}\n{digest}".encode()).hexdigest()

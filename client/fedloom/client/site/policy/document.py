@@ -30,17 +30,19 @@ class BudgetSection(Section):
     number of units that the site trains with.
     """
 
-    epsilon: Positive = 8.0
-    delta: OpenFraction = 1e-5
+    epsilon: Positive
+    delta: OpenFraction
     epsilon_per_run: Positive | None = None
     min_noise_multiplier: Annotated[Number, Field(ge=LEAST_NOISE)] = 0.3
     min_units: Count = 100
 
 
 class LimitsSection(Section):
-    """`[limits]`: how long one run may be, and how large its adapter."""
+    """`[limits]`: how long one run may be, and how large its adapter; how many rounds all runs may
+    have together, since an attempt tells a little that no epsilon covers."""
 
     max_rounds: Count = 1000
+    max_rounds_in_all: Count = 5000
     max_steps: Count = 10_000
     max_rank: Count = 64
 
@@ -78,17 +80,32 @@ class ReleaseSection(Section):
 class ApprovalSection(Section):
     """`[approval]`: whether a plan within the policy trains at once, or waits for a steward."""
 
-    mode: Literal["automatic-within-policy", "manual"] = "automatic-within-policy"
+    mode: Literal["automatic-within-policy", "manual"]
 
 
 class Policy(Section):
-    """The whole of `policy.toml`. The defaults are for an institution."""
+    """The whole of `policy.toml`.
 
-    budget: BudgetSection = BudgetSection()
-    limits: LimitsSection = LimitsSection()
-    allow: AllowSection = AllowSection()
-    release: ReleaseSection = ReleaseSection()
-    approval: ApprovalSection = ApprovalSection()
+    All sections must be there, and what bounds the most in them: a file that an editor has just
+    emptied, or was stopped in writing, is refused and not filled up with defaults.
+    """
+
+    budget: BudgetSection
+    limits: LimitsSection
+    allow: AllowSection
+    release: ReleaseSection
+    approval: ApprovalSection
+
+    @classmethod
+    def usual(cls, allow: AllowSection | None = None) -> "Policy":
+        """For an institution to begin with."""
+        return cls(
+            budget=BudgetSection(epsilon=8.0, delta=1e-5),
+            limits=LimitsSection(),
+            allow=allow or AllowSection(),
+            release=ReleaseSection(),
+            approval=ApprovalSection(mode="automatic-within-policy"),
+        )
 
     def to_toml(self) -> str:
         """As the text of a policy file."""

@@ -89,6 +89,7 @@ def _is_within_limits(asked: Asked) -> None:
     limits, plan = asked.policy.limits, asked.plan
     for rule, wanted, most in (
         ("max-rounds", plan.rounds.total, limits.max_rounds),
+        ("max-rounds-in-all", asked.facts.spent.rounds + 1, limits.max_rounds_in_all),
         ("max-steps", asked.run_steps, limits.max_steps),
         ("max-rank", plan.lora.rank, limits.max_rank),
     ):
