@@ -65,6 +65,7 @@ def served(tmp_path: Path, tiny_model: Path) -> Iterator[Served]:
         process.kill()
 
 
+@pytest.mark.slow
 def test_a_second_service_is_refused_and_a_stopped_one_says_so(served: Served) -> None:
     served.process.start()
     second = served.fedloom("serve", str(served.settings))
@@ -78,6 +79,7 @@ def test_a_second_service_is_refused_and_a_stopped_one_says_so(served: Served) -
     assert "does not listen" in served.fedloom("status", str(served.settings)).stdout
 
 
+@pytest.mark.slow
 def test_a_plan_waits_for_the_steward_and_then_trains(served: Served) -> None:
     manual = Policy.model_validate(POLICY.model_dump() | {"approval": {"mode": "manual"}})
     served.config.policy.write_text(manual.to_toml(), encoding="utf-8")
@@ -97,7 +99,7 @@ def test_a_plan_waits_for_the_steward_and_then_trains(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "kills", [pytest.param(2, id="2 kills"), pytest.param(12, id="12", marks=pytest.mark.slow)]
+    "kills", [pytest.param(1, id="1 kill"), pytest.param(12, id="12", marks=pytest.mark.slow)]
 )
 def test_a_killed_service_goes_on_and_spends_nothing_twice(served: Served, kills: int) -> None:
     """SIGKILL while a round may be at work, at moments of a seeded clock."""

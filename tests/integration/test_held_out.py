@@ -78,6 +78,7 @@ def test_each_point_lies_about_the_truth_of_the_adapter_that_the_round_started_f
         assert abs(point.accuracy - truth) < 8 * deviation * 2**0.5 / len(rows)
 
 
+@pytest.mark.slow
 def test_all_of_it_is_within_the_epsilon_that_was_promised(
     report: Report, prepared: Prepared, home: Path
 ) -> None:
