@@ -16,7 +16,7 @@ CANNOT_ANSWER, CANNOT_TRAIN = "cannot-answer", "cannot-train"
 class SiteAnswers(Protocol):
     """One site as its relay sees it: two questions, each with one answer.
 
-    Guarantee: answers never raise; what goes wrong is a refusal that names a rule alone.
+    Guarantee: what goes wrong at the site is a refusal that names a rule alone.
     """
 
     def hello(self) -> Envelope:

@@ -25,7 +25,8 @@ _HELLO_SECONDS = 60.0
 class RemoteSite:
     """Hands each question to the service at `address`.
 
-    Guarantee: as `SiteAnswers`; what the connection itself says when it breaks stays here.
+    Guarantee: as `SiteAnswers`; what the connection itself says when it breaks stays here. A
+    service that answers with a malformed head is none of ours: that is a `WireError`.
     """
 
     def __init__(self, address: Address) -> None:

@@ -1,7 +1,7 @@
 """Plans that wait for a steward, and the steward's signed word on them."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -82,6 +82,14 @@ class Approvals:
     def waiting(self) -> list[Plan]:
         """Plans that a coordinator asked for and nobody has approved."""
         return [self._read(path.stem) for path in sorted(self._waiting_files())]
+
+    def faults(self, public_key: str) -> Iterator[str]:
+        """One line for each approval that is there and is not the site's own."""
+        for path in sorted(self._folder.glob("*.approval")):
+            try:
+                self._check_signed(path, path.stem, public_key)
+            except LedgerError as error:
+                yield str(error)
 
     def find(self, start_of_sha256: str) -> Plan:
         """The one waiting plan whose SHA-256 begins so.

@@ -4,18 +4,14 @@ import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from fedloom.client.ledger.keys import SiteKey
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.ledger.spending import Spent, spent_of
-from fedloom.client.site.approvals import SignedApproval
 from fedloom.client.site.budget import budget_of
 from fedloom.client.site.checks.finding import Seen, Site, count, good, mode_of, problem, warning
 from fedloom.client.site.opening import approvals_of, ledger_of
 from fedloom.client.site.policy.document import MANUAL
 from fedloom.shared.errors import FedLoomError
-from fedloom.shared.signing import is_signed
 
 _NOT_OWNERS = 0o077
 
@@ -81,9 +77,8 @@ def look_at_approvals(site: Site) -> Iterator[Seen]:
         names = ", ".join(plan.sha256[:12] for plan in waiting)
         yield warning(f"{count(len(waiting), 'plan')} waiting for a steward: {names}")
     signer = _signer(site)
-    for path in sorted((site.config.state / "approvals").glob("*.approval")):
-        if signer is not None and not _is_own(path, site.config.name, signer):
-            yield problem(f"{path}: not signed by the site's key for this plan")
+    if signer is not None:
+        yield from map(problem, approvals_of(site.config).faults(signer.public))
 
 
 def look_at_service(site: Site) -> Iterator[Seen]:
@@ -121,16 +116,6 @@ def _spending(site: Site, spent: Spent) -> Seen:
     if used_up:
         return problem(f"{budget.described}: every private plan would be refused")
     return good(budget.described)
-
-
-def _is_own(path: Path, name: str, signer: SiteKey) -> bool:
-    try:
-        signed = SignedApproval.model_validate_json(path.read_bytes())
-    except ValidationError:
-        return False
-    approval = signed.approval
-    own = (approval.plan, approval.site) == (path.stem, name)
-    return own and is_signed(approval.digest, signed.signature, signer.public)
 
 
 def _is_locked(path: Path) -> bool:
