@@ -30,7 +30,7 @@ from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.federation import read_federation
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.flower import from_records, to_records
-from fedloom.shared.wire.messages import AdapterUpdate, HelloHeader, TrainTask
+from fedloom.shared.wire.messages import AdapterUpdate, HelloHeader, HelloQuestion, TrainTask
 from fedloom.simulation.executors.base import Job
 from fedloom.simulation.executors.pool import Worker
 from fedloom.simulation.federation import write_site
@@ -91,7 +91,8 @@ def _wait_for(site: RemoteSite, socket: Path) -> None:
         if time.monotonic() > end:
             raise TimeoutError("the service does not listen")
         time.sleep(0.1)
-    HelloHeader.parse(site.hello().frame.header)
+    question = Envelope(frame=HelloQuestion.fresh().frame())
+    HelloHeader.parse(site.hello(question).frame.header)
 
 
 def one_message(way: Way, task: TrainTask) -> float:

@@ -22,7 +22,7 @@ from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.heads import LedgerHead
 from fedloom.shared.wire.messages import HelloHeader, TrainTask
-from tests.support.served import behind_a_socket
+from tests.support.served import a_question, behind_a_socket
 from tests.support.sites import a_policy, a_site, write_settings
 from tests.support.training import make_plan, site_plan
 
@@ -69,7 +69,7 @@ class Asker:
 
 
 def hello(asker: Asker) -> None:
-    found = HelloHeader.parse(asker.site.hello().frame.header)
+    found = HelloHeader.parse(asker.site.hello(a_question()).frame.header)
     assert found.site == "north" and found.budget is not None
     assert (found.budget.epsilon_allowed, found.budget.epsilon_spent) == (50.0, 0.0)
     asker.seen.append((found.model_dump_json(), b"", None))

@@ -24,7 +24,7 @@ from fedloom.client.training.trainer import Trainer
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import LoraSection, TaskSection
 from fedloom.shared.plan import Plan
-from fedloom.shared.wire.messages import TrainTask
+from fedloom.shared.wire.messages import HelloQuestion, TrainTask
 from tests.support.served import behind_a_socket
 from tests.support.sites import a_policy, a_site, write_settings
 from tests.support.training import make_plan, site_plan
@@ -56,6 +56,10 @@ class Bundle:
         found = json.loads(answer.header)
         assert not (found["kind"] == "refusal" and (answer.payload or answer.head))
         return found.get("rule")
+
+    def hello(self) -> str:
+        question = HelloRequest(header=HelloQuestion.fresh().model_dump_json())
+        return self.stub.Hello(question).header
 
     @property
     def charged(self) -> int:
@@ -128,7 +132,7 @@ def test_budget_is_not_to_be_had_by_many_plans(bundle: Bundle) -> None:
     rules = [bundle.rule(bundle.task(name=f"p{number}", **loud)) for number in range(40)]
     first = rules.index("epsilon")
     assert rules == [None] * first + ["epsilon"] * (40 - first)
-    hello = json.loads(bundle.stub.Hello(HelloRequest()).header)
+    hello = json.loads(bundle.hello())
     assert 0 < hello["budget"]["epsilon_spent"] <= 8.0
 
 
@@ -180,4 +184,4 @@ def test_a_crowd_of_calls_is_turned_away_and_the_service_lives(bundle: Bundle) -
         except grpc.RpcError as error:
             codes.add(error.code())
     assert codes == {grpc.StatusCode.RESOURCE_EXHAUSTED}
-    assert json.loads(bundle.stub.Hello(HelloRequest()).header)["site"] == "north"
+    assert json.loads(bundle.hello())["site"] == "north"

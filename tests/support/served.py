@@ -16,7 +16,13 @@ from fedloom.client.rpc.serving import serving
 from fedloom.client.site.desk import SiteDesk
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.shared.errors import WireError
-from fedloom.shared.wire.messages import HelloHeader
+from fedloom.shared.wire.envelope import Envelope
+from fedloom.shared.wire.messages import HelloHeader, HelloQuestion
+
+
+def a_question() -> Envelope:
+    """Who are you?"""
+    return Envelope(frame=HelloQuestion.fresh().frame())
 
 
 @contextmanager
@@ -61,7 +67,7 @@ class ServiceProcess:
     def answers(self) -> bool:
         """Whether it says who it is."""
         try:
-            HelloHeader.parse(self.site.hello().frame.header)
+            HelloHeader.parse(self.site.hello(a_question()).frame.header)
         except WireError:
             return False
         return True

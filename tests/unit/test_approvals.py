@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fedloom.client.ledger.keys import SiteKey
 from fedloom.client.site.approvals import Approvals
 from fedloom.shared.errors import LedgerError, PlanError, SiteRefusal
+from fedloom.shared.keys import SigningKey
 from tests.support.plans import a_plan
 
 
@@ -18,17 +18,17 @@ def approvals(tmp_path: Path) -> Approvals:
 
 
 @pytest.fixture
-def key() -> SiteKey:
-    return SiteKey.generate()
+def key() -> SigningKey:
+    return SigningKey.generate()
 
 
-def refused(approvals: Approvals, key: SiteKey, **changes: object) -> str:
+def refused(approvals: Approvals, key: SigningKey, **changes: object) -> str:
     with pytest.raises(SiteRefusal) as caught:
         approvals.check(a_plan(**changes), key.public)
     return caught.value.rule
 
 
-def test_a_plan_waits_until_it_is_signed_for(approvals: Approvals, key: SiteKey) -> None:
+def test_a_plan_waits_until_it_is_signed_for(approvals: Approvals, key: SigningKey) -> None:
     assert refused(approvals, key) == "approval"
     assert refused(approvals, key) == "approval"
     assert approvals.waiting() == [a_plan()]
@@ -37,13 +37,13 @@ def test_a_plan_waits_until_it_is_signed_for(approvals: Approvals, key: SiteKey)
     assert approvals.waiting() == []
 
 
-def test_an_approval_is_for_one_plan_alone(approvals: Approvals, key: SiteKey) -> None:
+def test_an_approval_is_for_one_plan_alone(approvals: Approvals, key: SigningKey) -> None:
     approvals.approve(a_plan(), key)
     assert refused(approvals, key, name="other") == "approval"
 
 
 def test_a_plan_that_was_approved_before_it_came_does_not_wait(
-    approvals: Approvals, key: SiteKey
+    approvals: Approvals, key: SigningKey
 ) -> None:
     approvals.approve(a_plan(), key)
     approvals.check(a_plan(), key.public)
@@ -51,7 +51,7 @@ def test_a_plan_that_was_approved_before_it_came_does_not_wait(
 
 def _another_key(found: dict[str, object]) -> None:
     approval = found["approval"]
-    stranger = SiteKey.generate()
+    stranger = SigningKey.generate()
     from fedloom.client.site.approvals import Approval
 
     found["signature"] = stranger.sign(Approval.model_validate(approval).digest)
@@ -71,7 +71,7 @@ def _more(found: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("change", [_another_key, _unsigned_site, _later, _more])
 def test_an_approval_that_is_not_the_sites_own_stops_it(
-    approvals: Approvals, key: SiteKey, tmp_path: Path, change: object
+    approvals: Approvals, key: SigningKey, tmp_path: Path, change: object
 ) -> None:
     approvals.approve(a_plan(), key)
     (path,) = (tmp_path / "approvals").glob("*.approval")
@@ -83,7 +83,7 @@ def test_an_approval_that_is_not_the_sites_own_stops_it(
 
 
 def test_an_approval_that_the_key_signed_for_another_site_stops_it(
-    approvals: Approvals, key: SiteKey, tmp_path: Path
+    approvals: Approvals, key: SigningKey, tmp_path: Path
 ) -> None:
     """One institution with two sites under one key."""
     Approvals(tmp_path / "approvals", "south").approve(a_plan(), key)
@@ -92,7 +92,7 @@ def test_an_approval_that_the_key_signed_for_another_site_stops_it(
 
 
 def test_an_approval_moved_to_another_plan_stops_the_site(
-    approvals: Approvals, key: SiteKey, tmp_path: Path
+    approvals: Approvals, key: SigningKey, tmp_path: Path
 ) -> None:
     approvals.approve(a_plan(), key)
     (path,) = (tmp_path / "approvals").glob("*.approval")
@@ -103,7 +103,7 @@ def test_an_approval_moved_to_another_plan_stops_the_site(
 
 
 def test_a_flood_of_plans_does_not_fill_the_disk(
-    approvals: Approvals, key: SiteKey, tmp_path: Path
+    approvals: Approvals, key: SigningKey, tmp_path: Path
 ) -> None:
     for number in range(40):
         assert refused(approvals, key, name=f"p{number}") == "approval"
@@ -116,7 +116,9 @@ def test_a_flood_of_plans_does_not_fill_the_disk(
     assert approvals.waiting() == []
 
 
-def test_plans_are_found_by_the_beginning_of_their_name(approvals: Approvals, key: SiteKey) -> None:
+def test_plans_are_found_by_the_beginning_of_their_name(
+    approvals: Approvals, key: SigningKey
+) -> None:
     plans = [a_plan(), a_plan(name="other")]
     for plan in plans:
         refused(approvals, key, name=plan.name)
@@ -127,7 +129,7 @@ def test_plans_are_found_by_the_beginning_of_their_name(approvals: Approvals, ke
 
 
 def test_what_waits_and_what_was_signed_is_the_owners_alone(
-    approvals: Approvals, key: SiteKey, tmp_path: Path
+    approvals: Approvals, key: SigningKey, tmp_path: Path
 ) -> None:
     refused(approvals, key, name="other")
     approvals.approve(a_plan(), key)

@@ -10,6 +10,7 @@ from flwr.supercore.run import Run
 from fedloom.server import exchange
 from fedloom.server.discovery import FoundSite, discover_sites
 from fedloom.server.exchange import Reply, replies
+from fedloom.server.parties import TrustedParties
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.flower import to_records
 from fedloom.shared.wire.frame import Frame
@@ -196,7 +197,8 @@ def test_a_second_reply_to_one_message_does_not_count() -> None:
 
 
 def found_sites(script: dict) -> dict[str, FoundSite]:
-    return dict(discover_sites(ScriptedGrid(script), deadline_seconds=0.3))
+    nodes, parties = frozenset(script), TrustedParties()
+    return dict(discover_sites(ScriptedGrid(script), nodes, parties, deadline_seconds=0.3))
 
 
 def discovered(script: dict) -> dict[str, int]:

@@ -14,10 +14,10 @@ import pytest
 from fedloom.client.ledger import store
 from fedloom.client.ledger.chain import Signed, read_chain
 from fedloom.client.ledger.entries import Charge, Entry, Opening, charge_of, digest_of
-from fedloom.client.ledger.keys import SiteKey, read_key
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.ledger.writing import opening_of
-from fedloom.shared.errors import LedgerError, SiteRefusal
+from fedloom.shared.errors import CredentialError, LedgerError, SiteRefusal
+from fedloom.shared.keys import SigningKey, read_key
 from fedloom.shared.privacy.accounting import Mechanism, merge
 from fedloom.shared.wire.frame import Frame, to_payload
 from fedloom.shared.wire.messages import TrainTask
@@ -264,7 +264,7 @@ def test_a_beginning_that_broke_off_is_begun_again(ledger: Ledger, tmp_path: Pat
 
 def test_looking_makes_nothing(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    with pytest.raises(LedgerError, match="no such file"):
+    with pytest.raises(CredentialError, match="no such file"):
         Ledger(tmp_path / "state").chain()
     assert not list((tmp_path / "state").iterdir())
 
@@ -273,14 +273,14 @@ def test_a_ledger_signed_by_another_key_is_refused(ledger: Ledger, tmp_path: Pat
     reserve(ledger, a_task())
     key = tmp_path / "state" / "site.key"
     key.unlink()
-    SiteKey.generate().keep(key)
+    SigningKey.generate().keep(key)
     with pytest.raises(LedgerError, match="entry 1 is not signed by the site's key"):
         Ledger(tmp_path / "state").entries()
 
 
 def signed_story(*events: dict[str, object]) -> tuple[list[Signed], str]:
     """Entries that the site's own key signs, whatever they say."""
-    signer = SiteKey.generate()
+    signer = SigningKey.generate()
     kept: list[Signed] = []
     for number, fields in enumerate([{}, *events], start=1):
         part: Opening | Entry = opening_of("north", signer.public)
@@ -406,17 +406,17 @@ def test_what_others_may_read_is_refused(
 ) -> None:
     reserve(ledger, a_task())
     (tmp_path / "state" / name).chmod(mode)
-    with pytest.raises(LedgerError, match="owner only"):
+    with pytest.raises(CredentialError, match="owner only"):
         ledger.spent()
 
 
 def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "site.key"
-    key = SiteKey.generate()
+    key = SigningKey.generate()
     key.keep(path)
     assert read_key(path).public == key.public
-    with pytest.raises(LedgerError, match="exists already"):
-        SiteKey.generate().keep(path)
+    with pytest.raises(CredentialError, match="exists already"):
+        SigningKey.generate().keep(path)
 
 
 def test_two_tasks_at_once_in_one_process_are_refused(ledger: Ledger, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from fedloom.shared.errors import ConfigError, LedgerError, ModelError, SiteRefu
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.messages import AdapterUpdate, TrainTask
+from tests.support.served import a_question
 from tests.support.sites import a_policy, a_site, begin, service_of, write_settings
 from tests.support.tiny import sentences, write_csv, write_tiny_model
 from tests.support.training import make_plan, site_plan
@@ -312,10 +313,9 @@ def test_no_words_of_an_unforeseen_error_leave(
     desk = SiteDesk(tmp_path / "site.toml", _Failing())
     asked = Envelope(frame=a_task(a_plan(tiny_model), tiny_model).pack())
     with caplog.at_level(logging.ERROR, logger="fedloom.site"):
-        frame = (desk.train(asked) if kind == "train" else desk.hello()).frame
+        frame = (desk.train(asked) if kind == "train" else desk.hello(a_question())).frame
     rule = "cannot-train" if kind == "train" else "cannot-answer"
-    site = "north" if kind == "train" else "unknown"
-    header = {"kind": "refusal", "format": 1, "site": site, "rule": rule}
+    header = {"kind": "refusal", "format": 1, "site": "unknown", "rule": rule}
     assert json.loads(frame.header) == header
     assert frame.payload == b""
     assert PRIVATE_WORDS in caplog.text

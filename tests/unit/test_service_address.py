@@ -22,7 +22,7 @@ from fedloom.shared.errors import ConfigError, LedgerError
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.messages import HelloHeader, RefusalHeader
-from tests.support.served import short_folder
+from tests.support.served import a_question, short_folder
 from tests.support.sites import a_site_config, begin
 from tests.support.tiny import sentences, write_csv
 
@@ -30,7 +30,7 @@ from tests.support.tiny import sentences, write_csv
 class Polite:
     """Answers, and knows nothing."""
 
-    def hello(self) -> Envelope:
+    def hello(self, asked: Envelope) -> Envelope:
         return Envelope(frame=HelloHeader(site="north", budget=None).frame())
 
     def train(self, asked: Envelope, told: Told) -> Envelope:
@@ -38,11 +38,11 @@ class Polite:
 
 
 def name_of(site: RemoteSite) -> str:
-    return HelloHeader.parse(site.hello().frame.header).site
+    return HelloHeader.parse(site.hello(a_question()).frame.header).site
 
 
 def refused_by(site: RemoteSite) -> str:
-    return RefusalHeader.parse(site.hello().frame.header).rule
+    return RefusalHeader.parse(site.hello(a_question()).frame.header).rule
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,14 @@ from fedloom.client.site.notes import POLICY_NOTES, SITE_NOTES
 from fedloom.client.site.opening import ledger_of
 from fedloom.client.site.policy.document import AllowSection, Policy, read_policy
 from fedloom.shared.data.records import count_units, read_records
-from fedloom.shared.errors import ConfigError, DataError, FedLoomError, LedgerError, ModelError
+from fedloom.shared.errors import (
+    ConfigError,
+    CredentialError,
+    DataError,
+    FedLoomError,
+    LedgerError,
+    ModelError,
+)
 from fedloom.shared.model.base import fingerprint
 from tests.support.sites import a_policy, a_site_config
 from tests.support.tiny import sentences, write_csv
@@ -168,7 +175,7 @@ def test_a_passphrase_locks_the_key_and_must_be_one(wanted: NewSite, tmp_path: P
         begin_site(locked)
     phrase.write_text("open sesame\n")
     phrase.chmod(0o644)
-    with pytest.raises(LedgerError, match="mode 644"):
+    with pytest.raises(CredentialError, match="mode 644"):
         begin_site(locked)
     phrase.chmod(0o600)
     begin_site(locked)

@@ -19,8 +19,8 @@ class SiteAnswers(Protocol):
     Guarantee: what goes wrong at the site is a refusal that names a rule alone.
     """
 
-    def hello(self) -> Envelope:
-        """Who the site is, and what is left of its budget."""
+    def hello(self, asked: Envelope) -> Envelope:
+        """Who the site is, and what is left of its budget; `asked` holds a `HelloQuestion`."""
 
     def train(self, asked: Envelope, told: Told) -> Envelope:
         """The sealed update for a task, with the head of the ledger, or a refusal.

@@ -34,7 +34,7 @@ def make_client_app(connect: Connect) -> ClientApp:
 
     @client.query("hello")
     def hello(message: Message, context: Context) -> Message:
-        answer = _relayed(lambda site: site.hello(), context, otherwise=CANNOT_ANSWER)
+        answer = _relayed(lambda site: _greeted(site, message), context, otherwise=CANNOT_ANSWER)
         return Message(answer, reply_to=message)
 
     def _relayed(
@@ -50,6 +50,10 @@ def make_client_app(connect: Connect) -> ClientApp:
         return to_records(refusal("unknown", otherwise))
 
     return client
+
+
+def _greeted(site: SiteAnswers, message: Message) -> Envelope:
+    return site.hello(from_records(message.content))
 
 
 def _trained(site: SiteAnswers, message: Message) -> Envelope:

@@ -1,54 +1,56 @@
-"""The Flower ServerApp: reads the run folder that the run's config names, and runs its plan."""
+"""The Flower ServerApp: finds the run that its context names, and runs its plan."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedloom.server.discovery import FoundSite, discover_sites
 from fedloom.server.initial import initial_adapter
-from fedloom.server.remaining import tell_remaining
-from fedloom.server.run.budgets import keep_budgets
+from fedloom.server.parties import Parties
+from fedloom.server.remaining import note_found
+from fedloom.server.roster import Roster
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.strategy import FedLoomStrategy, RoundObserver
-from fedloom.shared.plan import Plan
-
-RUN_FOLDER, MODEL_FOLDER, START_FOLDER = "run-folder", "model-folder", "start-folder"
-# Nodes may still be loading their libraries when they are asked who they are.
-DISCOVERY_SECONDS = 180.0
 
 
-def make_server_app(*observers: RoundObserver) -> ServerApp:
-    """A ServerApp that runs the plan in `context.run_config["run-folder"]` to its end."""
+@dataclass(frozen=True, kw_only=True)
+class OpenedRun:
+    """What a run needs beside its folder: the base model, the plan's start if it has one, the
+    parties, and how long to wait until every site is connected."""
+
+    folder: RunFolder
+    model: Path
+    start: Path | None
+    parties: Parties
+    patience_seconds: float = 0.0
+
+
+OpenRun = Callable[[Context], OpenedRun]
+
+
+def make_server_app(open_run: OpenRun, *observers: RoundObserver) -> ServerApp:
+    """A ServerApp that runs the plan in the folder of the run that `open_run` finds, to its end."""
     server = ServerApp()
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
-        folder = RunFolder(Path(str(context.run_config[RUN_FOLDER])))
-        model = Path(str(context.run_config[MODEL_FOLDER]))
-        start = str(context.run_config.get(START_FOLDER, ""))
+        run = open_run(context)
+        folder = run.folder
         plan = folder.read_plan()
         with folder.locked():
-            sites = _sites_of(plan, grid)
-            keep_budgets(folder.budgets, {name: at.budget for name, at in sites.items()})
-            tell_remaining(plan, sites)
+            roster = Roster(plan, run.parties, lambda sites: note_found(plan, folder, sites))
+            roster.gather(grid, patience_seconds=run.patience_seconds)
             strategy = FedLoomStrategy(
                 plan,
                 folder,
-                nodes={name: at.node for name, at in sites.items()},
-                initial=initial_adapter(plan, model, Path(start) if start else None),
+                roster=roster,
+                parties=run.parties,
+                initial=initial_adapter(plan, run.model, run.start),
                 observers=observers,
             )
             strategy.summary()
             strategy.start(grid)
 
     return server
-
-
-def _sites_of(plan: Plan, grid: Grid) -> Mapping[str, FoundSite]:
-    found = discover_sites(grid, deadline_seconds=DISCOVERY_SECONDS)
-    return {site.name: found[site.name] for site in plan.sites if site.name in found}
-
-
-app = make_server_app()

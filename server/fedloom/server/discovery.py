@@ -1,15 +1,21 @@
 """Which node serves which site of the plan, and what that site says is left of its budget."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedloom.server.exchange import replies
+from fedloom.server.parties import Parties
 from fedloom.shared.errors import WireError
-from fedloom.shared.wire.flower import from_records
-from fedloom.shared.wire.messages import HELLO_QUERY, DeclaredBudget, HelloHeader
+from fedloom.shared.wire.envelope import Envelope
+from fedloom.shared.wire.flower import from_records, to_records
+from fedloom.shared.wire.messages import HELLO_QUERY, DeclaredBudget, HelloHeader, HelloQuestion
+from fedloom.shared.wire.signed import asked_digest
+
+logger = logging.getLogger("fedloom.server")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,30 +26,45 @@ class FoundSite:
     budget: DeclaredBudget | None
 
 
-def discover_sites(grid: Grid, *, deadline_seconds: float) -> Mapping[str, FoundSite]:
-    """Ask every node who it is; sites by name.
+def discover_sites(
+    grid: Grid, nodes: frozenset[int], parties: Parties, *, deadline_seconds: float
+) -> Mapping[str, FoundSite]:
+    """Ask each of `nodes` who it is; sites by name.
 
-    A name that two nodes claim belongs to neither: a second site under one name must not
-    silently replace the first. Nodes that do not answer are left out.
+    Guarantee: a site's name is believed only with an answer that is the site's own, given to
+    this question. A name that two nodes claim belongs to neither: a second site under one name
+    must not silently replace the first. Nodes that do not answer are left out.
     """
-    nodes = {str(node): node for node in grid.get_node_ids()}
-    questions = {
-        key: Message(RecordDict(), dst_node_id=node, message_type=HELLO_QUERY)
-        for key, node in nodes.items()
+    by_key = {str(node): node for node in sorted(nodes)}
+    questions = {key: _question(parties) for key in by_key}
+    messages = {
+        key: Message(to_records(asked), dst_node_id=by_key[key], message_type=HELLO_QUERY)
+        for key, asked in questions.items()
     }
     claims: dict[str, list[FoundSite]] = {}
-    for reply in replies(grid, questions, deadline_seconds=deadline_seconds):
-        hello = _hello_in(reply.message)
+    for reply in replies(grid, messages, deadline_seconds=deadline_seconds):
+        node, asked = by_key[reply.site], asked_digest(questions[reply.site])
+        hello = _hello_in(reply.message, node, parties, asked)
         if hello is not None:
-            found = FoundSite(node=nodes[reply.site], budget=hello.budget)
-            claims.setdefault(hello.site, []).append(found)
+            claims.setdefault(hello.site, []).append(FoundSite(node=node, budget=hello.budget))
     return {name: found[0] for name, found in claims.items() if len(found) == 1}
 
 
-def _hello_in(message: Message | None) -> HelloHeader | None:
+def _question(parties: Parties) -> Envelope:
+    return parties.asked(Envelope(frame=HelloQuestion.fresh().frame()))
+
+
+def _hello_in(
+    message: Message | None, node: int, parties: Parties, asked: str
+) -> HelloHeader | None:
     if message is None or message.has_error():
         return None
     try:
-        return HelloHeader.parse(from_records(message.content).frame.header)
+        answer = from_records(message.content)
+        hello = HelloHeader.parse(answer.frame.header)
     except WireError:
         return None
+    if not parties.is_from(hello.site, answer, asked):
+        logger.warning("node %d says that it is site %s, without its signature", node, hello.site)
+        return None
+    return hello

@@ -1,5 +1,7 @@
 """What the server checks of a reply before it counts."""
 
+from collections.abc import Callable
+
 import numpy as np
 from flwr.common.constant import ErrorCode
 
@@ -11,9 +13,13 @@ from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import UpdateRejected, WireError
 from fedloom.shared.phases import phase_in
 from fedloom.shared.plan import Plan, SitePlan
+from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.flower import from_records
 from fedloom.shared.wire.heads import LedgerHead
 from fedloom.shared.wire.messages import AdapterUpdate, RefusalHeader
+
+IsFrom = Callable[[str, Envelope], bool]
+"""Whether a site gave this answer to what it was asked in this round."""
 
 NOT_CONNECTED = "not connected"
 _SILENT = "no answer before the deadline"
@@ -37,17 +43,26 @@ class _Refused(UpdateRejected):
 class Intake:
     """Takes one round's replies into an aggregator, one at a time.
 
-    Guarantee: an update counts only if it names this plan, round, site and layout, has the
-    right length, holds finite numbers, its L2 norm is at most the plan's bound, it tells held-out
-    counts just when the plan asks for them, and the site's ledger goes on from where it was.
-    Whatever a site sends, the worst is that it is left out of the round, by name.
+    Guarantee: an update counts only if it is the site's own answer to what it was asked, names
+    this plan, round, site and layout, has the right length, holds finite numbers, its L2 norm is
+    at most the plan's bound, it tells held-out counts just when the plan asks for them, and the
+    site's ledger goes on from where it was. Whatever a site sends, the worst is that it is left
+    out of the round, by name.
     """
 
     def __init__(
-        self, plan: Plan, number: int, current: Adapter, aggregator: Aggregator, heads: HeadBook
+        self,
+        plan: Plan,
+        number: int,
+        current: Adapter,
+        aggregator: Aggregator,
+        *,
+        heads: HeadBook,
+        is_from: IsFrom,
     ) -> None:
         self._plan, self._number, self._aggregator = plan, number, aggregator
         self._heads = heads
+        self._is_from = is_from
         self._trained = phase_in(plan, number).layout(current.layout)
         self._bytes_down = current.layout.nbytes
         self._outcomes = {site.name: _outcome(site.name, NOT_CONNECTED) for site in plan.sites}
@@ -101,9 +116,13 @@ class Intake:
             late = reply.message.error.code in _UNAVAILABLE
             raise UpdateRejected(_SILENT if late else "failed while training")
         envelope = from_records(reply.message.content)
-        frame = envelope.frame
+        frame, is_own = envelope.frame, self._is_from(reply.site, envelope)
         if not frame.payload:
-            raise _Refused(RefusalHeader.parse(frame.header).rule)
+            rule = RefusalHeader.parse(frame.header).rule
+            # A relay has no key, and may say that its trainer is not there.
+            raise _Refused(rule) if is_own else UpdateRejected(f"its relay says: {rule}")
+        if not is_own:
+            raise UpdateRejected("rejected: without the site's signature for this task")
         update = AdapterUpdate.unpack(frame, size=self._trained.size)
         self._check_identity(update, reply.site)
         self._check_measured(update)

@@ -4,11 +4,23 @@ import logging
 from collections.abc import Mapping
 
 from fedloom.server.discovery import FoundSite
+from fedloom.server.run.budgets import keep_budgets
+from fedloom.server.run.folder import RunFolder
 from fedloom.shared.plan import Plan
 from fedloom.shared.printable import printable
 from fedloom.shared.wire.messages import DeclaredBudget
 
 logger = logging.getLogger("fedloom.server")
+
+
+def note_found(plan: Plan, folder: RunFolder, sites: Mapping[str, FoundSite]) -> None:
+    """Keep beside the run what sites say is left of their budgets, and tell it.
+
+    Raises:
+        CheckpointError: what they said before cannot be read.
+    """
+    keep_budgets(folder.budgets, {name: at.budget for name, at in sites.items()})
+    tell_remaining(plan, sites)
 
 
 def tell_remaining(plan: Plan, sites: Mapping[str, FoundSite]) -> None:

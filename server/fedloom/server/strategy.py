@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
@@ -12,6 +12,8 @@ from fedloom.server.aggregation.momentum import with_momentum
 from fedloom.server.aggregation.registry import AGGREGATORS
 from fedloom.server.exchange import Reply, replies
 from fedloom.server.intake import Intake
+from fedloom.server.parties import Parties
+from fedloom.server.roster import Roster
 from fedloom.server.run.checkpoint import latest_checkpoint, read_checkpoint, write_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.heads import HeadBook
@@ -23,6 +25,7 @@ from fedloom.shared.plan import Plan
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.flower import to_records
 from fedloom.shared.wire.messages import TrainTask
+from fedloom.shared.wire.signed import asked_digest
 
 RoundObserver = Callable[[int, Adapter, RoundEntry | None], None]
 """Called once with the start (or the adapter resumed from), then after each durable round."""
@@ -44,13 +47,17 @@ class FedLoomStrategy(Strategy):
         plan: Plan,
         folder: RunFolder,
         *,
-        nodes: Mapping[str, int],
+        roster: Roster,
+        parties: Parties,
         initial: Adapter,
         observers: Iterable[RoundObserver] = (),
     ) -> None:
         self._plan = plan
         self._folder = folder
-        self._nodes = nodes
+        self._roster = roster
+        self._parties = parties
+        # By site, the digest of what it was asked last: its answer must be to that.
+        self._asked: dict[str, str] = {}
         self._initial = initial
         self._observers = tuple(observers)
         self._journal = Journal(folder.rounds)
@@ -96,7 +103,7 @@ class FedLoomStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Fold replies, matched to sites by the node they come from; the new state is kept."""
-        sites = {node: site for site, node in self._nodes.items()}
+        sites = {node: site for site, node in self._roster.nodes.items()}
         known = (message for message in replies if message.metadata.src_node_id in sites)
         stream = (Reply(site=sites[m.metadata.src_node_id], message=m) for m in known)
         self._advance(self._aggregate(server_round, stream)[1])
@@ -134,6 +141,7 @@ class FedLoomStrategy(Strategy):
     def _round(self, grid: Grid, number: int) -> None:
         began = time.monotonic()
         deadline = self._plan.rounds.deadline_seconds
+        self._roster.look_again(grid)
         stream = replies(grid, self._messages(number), deadline_seconds=deadline)
         intake, following = self._aggregate(number, stream)
         entry = RoundEntry(
@@ -150,21 +158,31 @@ class FedLoomStrategy(Strategy):
 
     def _messages(self, number: int) -> dict[str, Message]:
         by_size = sorted(self._plan.sites, key=lambda site: -site.declared_units)
-        connected = [site.name for site in by_size if site.name in self._nodes]
+        connected = [site.name for site in by_size if site.name in self._roster.nodes]
         return {name: self._message(number, name) for name in connected}
 
     def _message(self, number: int, site: str) -> Message:
         task = TrainTask(plan=self._plan, site=site, round=number, adapter=self._current)
+        question = Envelope(frame=task.pack(), head=self._heads.of(site))
+        asked = self._parties.asked(question)
+        self._asked[site] = asked_digest(asked)
         return Message(
-            to_records(Envelope(frame=task.pack(), head=self._heads.of(site))),
-            dst_node_id=self._nodes[site],
+            to_records(asked),
+            dst_node_id=self._roster.nodes[site],
             message_type="train",
             ttl=self._plan.rounds.deadline_seconds,
             group_id=str(number),
         )
 
     def _aggregate(self, number: int, stream: Iterable[Reply]) -> tuple[Intake, Adapter]:
-        intake = Intake(self._plan, number, self._current, self._aggregator, self._heads)
+        intake = Intake(
+            self._plan,
+            number,
+            self._current,
+            self._aggregator,
+            heads=self._heads,
+            is_from=self._is_from,
+        )
         for reply in stream:
             intake.take(reply)
         quorum = self._plan.rounds.quorum
@@ -172,6 +190,9 @@ class FedLoomStrategy(Strategy):
             accepted, faults = intake.accepted, intake.faults()
             raise QuorumError(number, accepted=accepted, quorum=quorum, faults=faults)
         return intake, self._moved(number, self._aggregator.finish())
+
+    def _is_from(self, site: str, answer: Envelope) -> bool:
+        return self._parties.is_from(site, answer, self._asked[site])
 
     def _moved(self, number: int, woven: Adapter) -> Adapter:
         return with_momentum(

@@ -10,7 +10,9 @@
     ├── UpdateRejected     an update broke the server's checks
     ├── SiteRefusal        the site's own policy says no; the server learns the rule's name alone
     ├── TrainingError      local training cannot go on
-    ├── LedgerError        a ledger or its key is damaged, tampered with or missing
+    ├── LedgerError        a ledger is damaged, tampered with or missing
+    ├── CredentialError    a key, certificate or kit is missing, open to others, or another's
+    ├── DeployError        a process or service of a deployment cannot be had
     ├── RunFolderError     a run folder exists already, or is not one
     ├── CheckpointError    a checkpoint is truncated or belongs to another plan
     └── QuorumError        too few sites answered
@@ -82,6 +84,14 @@ class TrainingError(FedLoomError):
 
 class LedgerError(FedLoomError):
     """A site's ledger cannot be trusted or written; a person must look before it trains on."""
+
+
+class CredentialError(FedLoomError):
+    """A key, certificate or kit is missing, open to others, damaged, or not the party's."""
+
+
+class DeployError(FedLoomError):
+    """A process or service that a deployment needs cannot be had."""
 
 
 class RunFolderError(FedLoomError):

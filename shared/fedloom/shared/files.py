@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path
 
-from fedloom.shared.errors import LedgerError
+from fedloom.shared.errors import CredentialError
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -66,11 +66,11 @@ def check_owner_only(path: Path) -> None:
     """Make sure that nobody but a file's owner may read or write it.
 
     Raises:
-        LedgerError: others may.
+        CredentialError: others may.
     """
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise LedgerError(f"{path}: mode {mode:o}, expected 600, owner only")
+        raise CredentialError(f"{path}: mode {mode:o}, expected 600, owner only")
 
 
 def is_folder(path: Path) -> bool:

@@ -19,8 +19,9 @@ from fedloom.client.site.policy.document import (
     Policy,
     ReleaseSection,
 )
-from fedloom.server.app import MODEL_FOLDER, RUN_FOLDER, START_FOLDER, make_server_app
+from fedloom.server.app import OpenedRun, make_server_app
 from fedloom.server.initial import save_adapter
+from fedloom.server.parties import TrustedParties
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.strategy import RoundObserver
@@ -80,15 +81,14 @@ def run_federation(
     _open_folder(prepared, folder, resume=options.resume)
     nodes = _write_sites(prepared, options.sites or folder.path / "sites", options.cache)
     grid = InProcessGrid(nodes, executor)
-    run_config: UserConfig = {
-        RUN_FOLDER: str(folder.path),
-        MODEL_FOLDER: str(prepared.model),
-        START_FOLDER: str(prepared.config.lora.start or ""),
-    }
-    context = Context(
-        run_id=RUN_ID, node_id=0, node_config={}, state=RecordDict(), run_config=run_config
+    context = Context(run_id=RUN_ID, node_id=0, node_config={}, state=RecordDict(), run_config={})
+    run = OpenedRun(
+        folder=folder,
+        model=prepared.model,
+        start=prepared.config.lora.start,
+        parties=TrustedParties(),
     )
-    make_server_app(*options.observers)(grid, context)
+    make_server_app(lambda _: run, *options.observers)(grid, context)
     plan = prepared.plan
     final = read_checkpoint(folder.checkpoints, plan.rounds.total, plan.sha256)
     save_adapter(plan, prepared.model, final, target=folder.adapter)

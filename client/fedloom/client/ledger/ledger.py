@@ -15,13 +15,13 @@ from pathlib import Path
 
 from fedloom.client.ledger.chain import Chain, Signed, read_chain
 from fedloom.client.ledger.entries import Charge, Entry, Opening, digest_of
-from fedloom.client.ledger.keys import SiteKey, read_key
 from fedloom.client.ledger.spending import Spent, spent_of
 from fedloom.client.ledger.store import LedgerStore, Transaction
 from fedloom.client.ledger.writing import entry_after, opening_of
 from fedloom.client.training.randomness import KEY_BYTES
 from fedloom.shared.errors import LedgerError, SiteRefusal
 from fedloom.shared.files import make_folder
+from fedloom.shared.keys import SigningKey, read_key
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.heads import LedgerHead, signed_of
 from fedloom.shared.wire.messages import TrainTask
@@ -80,7 +80,7 @@ class Ledger:
         """Whether it was begun."""
         return (self._folder / _KEY).exists()
 
-    def signer(self) -> SiteKey:
+    def signer(self) -> SigningKey:
         """The site's key.
 
         Raises:
@@ -215,13 +215,13 @@ class Ledger:
             return charge
 
     @contextmanager
-    def _checked(self) -> Iterator[tuple[Transaction, Chain, SiteKey]]:
+    def _checked(self) -> Iterator[tuple[Transaction, Chain, SigningKey]]:
         signer = self.signer()
         with self._store.transaction() as now:
             yield now, read_chain(now.entries(), signer.public), signer
 
     def _begin(self, site: str) -> None:
-        signer, path = SiteKey.generate(), self._folder / _FILE
+        signer, path = SigningKey.generate(), self._folder / _FILE
         # The key comes last: with a ledger and no key, nothing was charged yet, or it is lost.
         if path.exists():
             with self._store.transaction() as now:
@@ -232,12 +232,12 @@ class Ledger:
         signer.keep(self._folder / _KEY, self._passphrase)
 
 
-def _append(now: Transaction, chain: Chain, signer: SiteKey, entry: Entry) -> None:
+def _append(now: Transaction, chain: Chain, signer: SigningKey, entry: Entry) -> None:
     chain.story.add(entry)
     now.append(entry.number, _signed(signer, entry))
 
 
-def _signed(signer: SiteKey, entry: Entry | Opening) -> Signed:
+def _signed(signer: SigningKey, entry: Entry | Opening) -> Signed:
     body = entry.canonical()
     return Signed(body=body, signature=signer.sign(digest_of(body)))
 

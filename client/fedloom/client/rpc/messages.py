@@ -9,7 +9,12 @@ from fedloom.shared.wire.heads import LedgerHead
 def to_task(asked: Envelope) -> Task:
     """A coordinator's task for the service."""
     frame = asked.frame
-    return Task(header=frame.header, payload=frame.payload, remembered_head=_head_text(asked))
+    return Task(
+        header=frame.header,
+        payload=frame.payload,
+        remembered_head=_head_text(asked),
+        signature=asked.signature or "",
+    )
 
 
 def from_task(task: Task) -> Envelope:
@@ -18,13 +23,19 @@ def from_task(task: Task) -> Envelope:
     Raises:
         WireError: its head is malformed.
     """
-    return _envelope(task.header, task.payload, task.remembered_head)
+    frame = Frame(header=task.header, payload=task.payload)
+    return _envelope(frame, task.remembered_head, task.signature)
 
 
 def to_answer(answer: Envelope) -> Answer:
     """A site's answer for the relay."""
     frame = answer.frame
-    return Answer(header=frame.header, payload=frame.payload, head=_head_text(answer))
+    return Answer(
+        header=frame.header,
+        payload=frame.payload,
+        head=_head_text(answer),
+        signature=answer.signature or "",
+    )
 
 
 def from_answer(answer: Answer) -> Envelope:
@@ -33,12 +44,13 @@ def from_answer(answer: Answer) -> Envelope:
     Raises:
         WireError: its head is malformed.
     """
-    return _envelope(answer.header, answer.payload, answer.head)
+    frame = Frame(header=answer.header, payload=answer.payload)
+    return _envelope(frame, answer.head, answer.signature)
 
 
-def _envelope(header: str, payload: bytes, head: str) -> Envelope:
+def _envelope(frame: Frame, head: str, signature: str) -> Envelope:
     found = LedgerHead.parse(head) if head else None
-    return Envelope(frame=Frame(header=header, payload=payload), head=found)
+    return Envelope(frame=frame, head=found, signature=signature or None)
 
 
 def _head_text(envelope: Envelope) -> str:

@@ -32,11 +32,12 @@ class RemoteSite:
     def __init__(self, address: Address) -> None:
         self._address = address
 
-    def hello(self) -> Envelope:
+    def hello(self, asked: Envelope) -> Envelope:
         """Who the site is, and what is left of its budget."""
+        request = HelloRequest(header=asked.frame.header)
         with _stub(self._address) as stub:
             try:
-                return from_answer(stub.Hello(HelloRequest(), timeout=_HELLO_SECONDS))
+                return from_answer(stub.Hello(request, timeout=_HELLO_SECONDS))
             except grpc.RpcError as error:
                 return self._unreachable(error)
 

@@ -19,6 +19,7 @@ from fedloom.client.rpc.site_pb2_grpc import SiteServicer as Methods
 from fedloom.client.rpc.site_pb2_grpc import add_SiteServicer_to_server
 from fedloom.shared.errors import ConfigError, WireError
 from fedloom.shared.wire.envelope import Envelope
+from fedloom.shared.wire.frame import Frame
 
 # A relay asks one thing at a time; more than a few at once is no relay.
 _AT_ONCE = 8
@@ -42,7 +43,7 @@ class SiteServicer(Methods):
 
     def Hello(self, request: HelloRequest, context: grpc.ServicerContext) -> Answer:  # noqa: N802
         """Who the site is, and what is left of its budget."""
-        return to_answer(self._site.hello())
+        return to_answer(self._site.hello(Envelope(frame=Frame(header=request.header))))
 
     def Train(  # noqa: N802
         self, request: Task, context: grpc.ServicerContext

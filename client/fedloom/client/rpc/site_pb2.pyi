@@ -6,28 +6,34 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class HelloRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("header",)
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    header: str
+    def __init__(self, header: _Optional[str] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("header", "payload", "remembered_head")
+    __slots__ = ("header", "payload", "remembered_head", "signature")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     REMEMBERED_HEAD_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     header: str
     payload: bytes
     remembered_head: str
-    def __init__(self, header: _Optional[str] = ..., payload: _Optional[bytes] = ..., remembered_head: _Optional[str] = ...) -> None: ...
+    signature: str
+    def __init__(self, header: _Optional[str] = ..., payload: _Optional[bytes] = ..., remembered_head: _Optional[str] = ..., signature: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("header", "payload", "head")
+    __slots__ = ("header", "payload", "head", "signature")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     header: str
     payload: bytes
     head: str
-    def __init__(self, header: _Optional[str] = ..., payload: _Optional[bytes] = ..., head: _Optional[str] = ...) -> None: ...
+    signature: str
+    def __init__(self, header: _Optional[str] = ..., payload: _Optional[bytes] = ..., head: _Optional[str] = ..., signature: _Optional[str] = ...) -> None: ...
 
 class TrainEvent(_message.Message):
     __slots__ = ("stage", "answer")

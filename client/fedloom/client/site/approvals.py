@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import ValidationError
 
 from fedloom.client.ledger.entries import Part, Time, now
-from fedloom.client.ledger.keys import SiteKey
 from fedloom.shared.config.sections import Name
 from fedloom.shared.errors import LedgerError, PlanError, SiteRefusal
 from fedloom.shared.files import make_folder, write_durably
+from fedloom.shared.keys import SigningKey
 from fedloom.shared.plan import Plan
 from fedloom.shared.signing import is_signed
 from fedloom.shared.wire.heads import Signature
@@ -71,7 +71,7 @@ class Approvals:
         allowed = f"plans that are signed for (fedloom site approve SITE.toml {name})"
         raise SiteRefusal("approval", asked=f"plan {name}", allowed=allowed)
 
-    def approve(self, plan: Plan, signer: SiteKey) -> None:
+    def approve(self, plan: Plan, signer: SigningKey) -> None:
         """Sign for a plan; it no longer waits."""
         approval = Approval(site=self._site, plan=plan.sha256, at=now())
         signed = SignedApproval(approval=approval, signature=signer.sign(approval.digest))

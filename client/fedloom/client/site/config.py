@@ -65,9 +65,16 @@ class KeySettings(Section):
     passphrase_file: Path | None = None
 
 
+class CoordinatorSettings(Section):
+    """Who may ask: the coordinator's Ed25519 key in hex, as `fedloom site join` found it in the
+    kit. Without one the site answers whoever reaches its service, as in a simulation."""
+
+    public_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+
 class SiteConfig(Section):
     """One site: its name, model, records, public size, state folder and policy file; then where it
-    keeps hidden states, computes, has its key's passphrase, and listens."""
+    keeps hidden states, computes, has its key's passphrase, listens, and who may ask."""
 
     name: Name
     model: Path
@@ -81,6 +88,7 @@ class SiteConfig(Section):
     compute: ComputeSettings = ComputeSettings()
     key: KeySettings = KeySettings()
     service: ServiceSettings = ServiceSettings()
+    coordinator: CoordinatorSettings = CoordinatorSettings()
 
     def record_source(self) -> RecordSource:
         """The records' place in the shape that readers take."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from fedloom.client.answering import CANNOT_ANSWER, CANNOT_TRAIN, Told, nobody, refusal
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.client.site.service import SiteService
-from fedloom.shared.errors import FedLoomError, LedgerError, SiteRefusal
+from fedloom.shared.errors import FedLoomError, SiteRefusal
 from fedloom.shared.wire.envelope import Envelope
-from fedloom.shared.wire.messages import DeclaredBudget, HelloHeader, TrainTask
+from fedloom.shared.wire.messages import DeclaredBudget, HelloHeader, HelloQuestion, TrainTask
 
 logger = logging.getLogger("fedloom.site")
 _UNKNOWN = "unknown"
@@ -18,16 +18,25 @@ class SiteDesk:
     """Answers for the site whose settings lie at `settings`.
 
     Guarantee: as `SiteAnswers`. Never an exception's text, a loss or a count leaves: those
-    depend on records. They go to the site's own log.
+    depend on records. They go to the site's own log. A site with a coordinator trains on what
+    that one signed alone, and signs each answer for its question.
     """
 
     def __init__(self, settings: Path, directory: SiteDirectory) -> None:
         self._settings = settings
         self._directory = directory
 
-    def hello(self) -> Envelope:
+    def hello(self, asked: Envelope) -> Envelope:
         """Who the site is, and what is left of its budget."""
+        return self._signed(self._hello(asked), asked)
+
+    def train(self, asked: Envelope, told: Told = nobody) -> Envelope:
+        """The sealed update for a task, with the head of the ledger, or a refusal."""
+        return self._signed(self._trained(asked, told), asked)
+
+    def _hello(self, asked: Envelope) -> Envelope:
         try:
+            HelloQuestion.parse(asked.frame.header)
             service = self._directory.service(self._settings)
             hello = HelloHeader(site=service.site, budget=self._budget(service))
             return Envelope(frame=hello.frame())
@@ -38,13 +47,15 @@ class SiteDesk:
             logger.error("%s: unexpected %s", self._settings, _kind(error), exc_info=error)
         return refusal(_UNKNOWN, CANNOT_ANSWER)
 
-    def train(self, asked: Envelope, told: Told = nobody) -> Envelope:
-        """The sealed update for a task, with the head of the ledger, or a refusal."""
+    def _trained(self, asked: Envelope, told: Told) -> Envelope:
         name = _UNKNOWN
         try:
+            service = self._directory.service(self._settings)
+            if service.link is not None:
+                # First: nothing of what a stranger sends is read.
+                service.link.check(asked)
             task = TrainTask.unpack(asked.frame)
             name = task.site
-            service = self._directory.service(self._settings)
             return service.train(task, remembered=asked.head, told=told)
         except SiteRefusal as error:
             logger.warning("%s: %s", name, error)
@@ -55,11 +66,20 @@ class SiteDesk:
             logger.error("%s: unexpected %s", self._settings, _kind(error), exc_info=error)
         return refusal(name, CANNOT_TRAIN)
 
+    def _signed(self, answer: Envelope, asked: Envelope) -> Envelope:
+        try:
+            link = self._directory.service(self._settings).link
+        # The answer says so already, and is unsigned: there is no key to be had.
+        except Exception as error:
+            logger.error("%s: no key to sign with", self._settings, exc_info=error)
+            return answer
+        return answer if link is None else link.sign(answer, asked)
+
     def _budget(self, service: SiteService) -> DeclaredBudget | None:
         """What is left; None while the ledger cannot say, which each task is then told."""
         try:
             return service.budget()
-        except LedgerError as error:
+        except FedLoomError as error:
             logger.error("%s: %s", self._settings, error)
             return None
 

@@ -76,6 +76,14 @@ SITE_NOTES: Mapping[str, Note] = MappingProxyType(
         "service.tls": Note(
             text="For a port: a folder with ca.pem, service.pem and service.key.", example="tls"
         ),
+        "coordinator": Note(
+            text="Who may ask. Filled in by fedloom site join from the coordinator's kit."
+        ),
+        "coordinator.public_key": Note(
+            text="The coordinator's public key: with it, the service trains only on what that key "
+            "signed. Compare it with what the coordinator told you by another way.",
+            example="64 hex digits",
+        ),
     }
 )
 

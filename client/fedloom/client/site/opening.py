@@ -3,8 +3,10 @@
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.approvals import Approvals
 from fedloom.client.site.config import SiteConfig
+from fedloom.client.site.link import LINK_KEY, Link
 from fedloom.shared.errors import ConfigError
 from fedloom.shared.files import check_owner_only
+from fedloom.shared.keys import read_key
 
 
 def ledger_of(config: SiteConfig) -> Ledger:
@@ -12,7 +14,7 @@ def ledger_of(config: SiteConfig) -> Ledger:
 
     Raises:
         ConfigError: the passphrase's file is missing.
-        LedgerError: others can read it.
+        CredentialError: others can read it.
     """
     return Ledger(config.state, _passphrase(config))
 
@@ -25,6 +27,19 @@ def _passphrase(config: SiteConfig) -> bytes | None:
         raise ConfigError(str(path), ["no such file, expected the passphrase of the site's key"])
     check_owner_only(path)
     return path.read_bytes().strip()
+
+
+def link_of(config: SiteConfig) -> Link | None:
+    """The line to the coordinator that the settings name; none where they name none.
+
+    Raises:
+        ConfigError: the passphrase's file is missing.
+        CredentialError: the site's key for answers is lost, locked, or readable by others.
+    """
+    if config.coordinator.public_key is None:
+        return None
+    key = read_key(config.state / LINK_KEY, _passphrase(config))
+    return Link(coordinator=config.coordinator.public_key, key=key)
 
 
 def approvals_of(config: SiteConfig) -> Approvals:

@@ -11,8 +11,9 @@ from fedloom.client.site.approvals import Approvals
 from fedloom.client.site.budget import budget_of
 from fedloom.client.site.config import SiteConfig
 from fedloom.client.site.examples import SiteExamples
+from fedloom.client.site.link import Link
 from fedloom.client.site.measuring import held_out_sums, release
-from fedloom.client.site.opening import approvals_of, ledger_of
+from fedloom.client.site.opening import approvals_of, ledger_of, link_of
 from fedloom.client.site.policy.asked import Asked, Facts
 from fedloom.client.site.policy.document import MANUAL, Policy
 from fedloom.client.site.policy.rules import check_task
@@ -52,6 +53,7 @@ class SiteService:
         self._trainers = trainers
         self._ledger: Ledger = ledger_of(config)
         self._approvals: Approvals = approvals_of(config)
+        self._link = link_of(config)
         self._examples = SiteExamples(config)
         self._checks = PassedChecks(config.state / "checks")
 
@@ -59,6 +61,11 @@ class SiteService:
     def site(self) -> str:
         """The site's public name."""
         return self._config.name
+
+    @property
+    def link(self) -> Link | None:
+        """The site's line to its coordinator, if it has one."""
+        return self._link
 
     def budget(self) -> DeclaredBudget:
         """What the policy allows and the ledger has spent, for the coordinator to know.

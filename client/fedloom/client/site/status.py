@@ -11,7 +11,8 @@ from fedloom.client.site.opening import approvals_of, ledger_of
 from fedloom.client.site.steward import Steward
 from fedloom.shared.errors import ConfigError, WireError
 from fedloom.shared.printable import printable
-from fedloom.shared.wire.messages import HelloHeader
+from fedloom.shared.wire.envelope import Envelope
+from fedloom.shared.wire.messages import HelloHeader, HelloQuestion
 
 
 def status_lines(settings: Path) -> Iterator[str]:
@@ -41,7 +42,8 @@ def _answering(config: SiteConfig) -> str:
         address = read_address(service.address, service.tls, side="relay")
         if address.socket is not None and not address.socket.exists():
             return f"does not listen on {service.address}"
-        hello = HelloHeader.parse(RemoteSite(address).hello().frame.header)
+        question = Envelope(frame=HelloQuestion.fresh().frame())
+        hello = HelloHeader.parse(RemoteSite(address).hello(question).frame.header)
     except ConfigError as error:
         return error.problems[0]
     except WireError:

@@ -9,7 +9,9 @@ from fedloom.shared.wire.heads import LedgerHead
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
     """A frame, and a head of the site's ledger: its own beside an update, or the one that the
-    coordinator remembers beside a task."""
+    coordinator remembers beside a task. `signature` is the sender's (`wire.signed`), where the
+    parties have keys."""
 
     frame: Frame
     head: LedgerHead | None = None
+    signature: str | None = None

@@ -8,15 +8,18 @@ from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.heads import LedgerHead
 
 HEADER, PAYLOAD, HEAD = "fedloom.header", "fedloom.payload", "fedloom.ledger-head"
+SIGNATURE = "fedloom.signature"
 _RAW = "fedloom.raw-f4le"
 
 
 def to_records(envelope: Envelope) -> RecordDict:
-    """A fresh RecordDict: one or two texts and, when there is a payload, one flat array."""
+    """A fresh RecordDict: a text or a few and, when there is a payload, one flat array."""
     frame, head = envelope.frame, envelope.head
     records = RecordDict({HEADER: ConfigRecord({"json": frame.header})})
     if head is not None:
         records[HEAD] = ConfigRecord({"json": head.model_dump_json()})
+    if envelope.signature is not None:
+        records[SIGNATURE] = ConfigRecord({"json": envelope.signature})
     if frame.payload:
         shape = (len(frame.payload) // 4,)
         array = Array(dtype="float32", shape=shape, stype=_RAW, data=frame.payload)
@@ -36,6 +39,7 @@ def from_records(records: RecordDict) -> Envelope:
     return Envelope(
         frame=Frame(header=header, payload=_payload(records)),
         head=None if head is None else LedgerHead.parse(head),
+        signature=_text(records, SIGNATURE),
     )
 
 

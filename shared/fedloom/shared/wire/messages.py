@@ -1,6 +1,7 @@
 """The messages of one round: a task goes out, an update or a refusal comes back."""
 
 import hashlib
+import secrets
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -80,6 +81,19 @@ class DeclaredBudget(Section):
         left = max(0.0, self.epsilon_allowed - self.epsilon_spent)
         spent = f"epsilon {self.epsilon_spent:.2f} of {self.epsilon_allowed:.4g} spent"
         return f"{spent}, {left:.2f} left, at delta {self.delta:g} for each {self.unit}"
+
+
+class HelloQuestion(Header):
+    """The coordinator's question who a node is; its `nonce` makes each answer good once."""
+
+    kind: Literal["hello-question"] = "hello-question"
+    format: Literal[1] = 1
+    nonce: Digest
+
+    @classmethod
+    def fresh(cls) -> "HelloQuestion":
+        """A question that was never asked before."""
+        return cls(nonce=secrets.token_hex(32))
 
 
 class HelloHeader(Header):

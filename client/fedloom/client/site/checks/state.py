@@ -4,7 +4,6 @@ import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
-from fedloom.client.ledger.keys import SiteKey
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.ledger.spending import Spent, spent_of
 from fedloom.client.site.budget import budget_of
@@ -12,6 +11,7 @@ from fedloom.client.site.checks.finding import Seen, Site, count, good, mode_of,
 from fedloom.client.site.opening import approvals_of, ledger_of
 from fedloom.client.site.policy.document import MANUAL
 from fedloom.shared.errors import FedLoomError
+from fedloom.shared.keys import SigningKey
 
 _NOT_OWNERS = 0o077
 
@@ -99,7 +99,7 @@ def _ledger(site: Site) -> Ledger:
     return ledger_of(site.config)
 
 
-def _signer(site: Site) -> SiteKey | None:
+def _signer(site: Site) -> SigningKey | None:
     """The key, or None; what is wrong with it has a line of its own."""
     try:
         return _ledger(site).signer()

@@ -1,0 +1,61 @@
+"""Where the plan's sites are, from round to round: who comes late or comes back is found."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from flwr.serverapp import Grid
+
+from fedloom.server.discovery import FoundSite, discover_sites
+from fedloom.server.parties import Parties
+from fedloom.shared.plan import Plan
+
+Found = Callable[[Mapping[str, FoundSite]], None]
+"""Told of sites that were not there before."""
+
+# Nodes may still be loading their libraries when they are asked who they are.
+FIRST_SECONDS = 180.0
+# A late comer must not hold up a round of those who are there.
+LATER_SECONDS = 20.0
+_POLL_SECONDS = 1.0
+
+
+class Roster:
+    """The nodes of a plan's sites.
+
+    A node that is gone loses its place until it is back; a site is looked for again in each
+    round that lacks it, among the nodes that serve no other.
+    """
+
+    def __init__(self, plan: Plan, parties: Parties, found: Found) -> None:
+        self._names = frozenset(site.name for site in plan.sites)
+        self._parties = parties
+        self._found = found
+        self._nodes: dict[str, int] = {}
+
+    @property
+    def nodes(self) -> Mapping[str, int]:
+        """Nodes by site, as of the last look."""
+        return self._nodes
+
+    def gather(self, grid: Grid, *, patience_seconds: float) -> None:
+        """The first look; waits until there are as many nodes as sites, for so long at most."""
+        end = time.monotonic() + patience_seconds
+        while len(list(grid.get_node_ids())) < len(self._names) and time.monotonic() < end:
+            time.sleep(_POLL_SECONDS)
+        self._look(grid, FIRST_SECONDS)
+
+    def look_again(self, grid: Grid) -> None:
+        """Forget who is gone, and look for who is missing."""
+        self._look(grid, LATER_SECONDS)
+
+    def _look(self, grid: Grid, seconds: float) -> None:
+        there = frozenset(grid.get_node_ids())
+        self._nodes = {name: node for name, node in self._nodes.items() if node in there}
+        unknown = there - set(self._nodes.values())
+        if self._names <= self._nodes.keys() or not unknown:
+            return
+        answers = discover_sites(grid, unknown, self._parties, deadline_seconds=seconds)
+        new = {name: at for name, at in answers.items() if name in self._names - set(self._nodes)}
+        self._nodes |= {name: at.node for name, at in new.items()}
+        if new:
+            self._found(new)
