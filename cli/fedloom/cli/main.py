@@ -15,6 +15,8 @@ COMMANDS: Commands = MappingProxyType(
         "simulate": ("simulate", "command", "Run a federation on this machine."),
         "plan": ("plan", "command", "Show what a federation would do and cost, before it does."),
         "evaluate": ("evaluate", "command", "Score an adapter on labelled records."),
+        "provision": ("provision", "command", "Make kits for a server and its sites."),
+        "server": ("server", "command", "Serve a federation between institutions."),
         "site": ("site", "command", "Set up and run one institution's own side."),
         "ledger": ("ledger", "command", "Show, verify or export what a site has spent."),
         "config": ("config", "command", "Begin or check a federation.toml."),

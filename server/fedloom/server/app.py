@@ -36,21 +36,31 @@ def make_server_app(open_run: OpenRun, *observers: RoundObserver) -> ServerApp:
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
-        run = open_run(context)
-        folder = run.folder
-        plan = folder.read_plan()
-        with folder.locked():
-            roster = Roster(plan, run.parties, lambda sites: note_found(plan, folder, sites))
-            roster.gather(grid, patience_seconds=run.patience_seconds)
-            strategy = FedLoomStrategy(
-                plan,
-                folder,
-                roster=roster,
-                parties=run.parties,
-                initial=initial_adapter(plan, run.model, run.start),
-                observers=observers,
-            )
-            strategy.summary()
-            strategy.start(grid)
+        run_plan(grid, open_run(context), *observers)
 
     return server
+
+
+def run_plan(grid: Grid, run: OpenedRun, *observers: RoundObserver) -> None:
+    """Run a plan from its last durable round to its end.
+
+    Raises:
+        RunFolderError: another process runs it.
+        QuorumError: too few sites answered; what is durable stays.
+        ModelError, PlanError, CheckpointError: model, plan or folder are not as they were.
+    """
+    folder = run.folder
+    plan = folder.read_plan()
+    with folder.locked():
+        roster = Roster(plan, run.parties, lambda sites: note_found(plan, folder, sites))
+        roster.gather(grid, patience_seconds=run.patience_seconds)
+        strategy = FedLoomStrategy(
+            plan,
+            folder,
+            roster=roster,
+            parties=run.parties,
+            initial=initial_adapter(plan, run.model, run.start),
+            observers=observers,
+        )
+        strategy.summary()
+        strategy.start(grid)

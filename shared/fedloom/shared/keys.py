@@ -59,7 +59,14 @@ class SigningKey:
 
     def sign(self, digest: str) -> str:
         """The signature of a hex digest, 64 bytes in hex."""
-        return self._private.sign(bytes.fromhex(digest)).hex()
+        return self.sign_bytes(bytes.fromhex(digest)).hex()
+
+    def sign_bytes(self, content: bytes) -> bytes:
+        """The signature of other bytes, where another's format asks for it; 64 bytes.
+
+        They must never be 32 bytes long, as the digests are that `sign` signs.
+        """
+        return self._private.sign(content)
 
     def to_pem(self, passphrase: bytes | None = None) -> bytes:
         """PKCS 8, encrypted if there is a passphrase."""

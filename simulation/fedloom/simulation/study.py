@@ -8,15 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from fedloom.server.report.build import Findings, build_report
-from fedloom.server.report.html import render_html
-from fedloom.server.report.markdown import render_markdown
 from fedloom.server.report.schema import Report, Timings
+from fedloom.server.report.writing import write_report
 from fedloom.server.run.budgets import read_budgets
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.heads import read_heads
 from fedloom.server.run.journal import Journal, RoundEntry
+from fedloom.server.run.telling import round_told
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.files import write_durably
 from fedloom.simulation.arms import ARM_KINDS, ArmKind, TrainedArm, arms_beside
 from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.federation import RunOptions, run_federation
@@ -87,13 +86,6 @@ def run_study(
     return report
 
 
-def write_report(report: Report, folder: RunFolder) -> None:
-    """Write the report's three renderings."""
-    write_durably(folder.report_json, report.model_dump_json(indent=2).encode())
-    write_durably(folder.report_html, render_html(report).encode())
-    write_durably(folder.report_markdown, render_markdown(report).encode())
-
-
 def _cache(folder: RunFolder) -> Path:
     return folder.path / "cache"
 
@@ -119,19 +111,11 @@ def _train(
 
     def observe(number: int, _: Adapter, entry: RoundEntry | None) -> None:
         if entry is not None:
-            progress.step(_told(number, entry))
+            progress.step(round_told(entry))
         elif number:
             progress.step(f"resumed after round {number}")
 
     return run_federation(prepared, folder, executor, replace(options, observers=(observe,)))
-
-
-def _told(number: int, entry: RoundEntry) -> str:
-    spent = [site.epsilon_spent for site in entry.sites if site.epsilon_spent is not None]
-    privacy = f", epsilon so far at most {max(spent):.2f}" if spent else ""
-    faults = [f"{site.site}: {site.fault}" for site in entry.sites if site.fault]
-    missing = f" ({'; '.join(faults)})" if faults else ""
-    return f"round {number}: {entry.accepted}/{len(entry.sites)} sites{privacy}{missing}"
 
 
 def _omitted(prepared: Prepared, options: StudyOptions) -> list[str]:

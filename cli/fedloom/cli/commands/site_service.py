@@ -17,7 +17,8 @@ _SITE = click.argument("site", type=click.Path(path_type=Path))
 
 @click.command("serve")
 @_SITE
-def serve(site: Path) -> None:
+@click.option("--log-json", is_flag=True, help="Log a JSON object a line, without tracebacks.")
+def serve(site: Path, log_json: bool) -> None:
     """Serve the site file SITE to its relay until stopped; one service for one dataset.
 
     The base model and the records stay loaded between rounds. What leaves, and what it costs,
@@ -30,7 +31,7 @@ def serve(site: Path) -> None:
     from fedloom.client.site.directory import SiteDirectory
     from fedloom.client.site.holding import ready_to_serve
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    _log(as_json=log_json)
     directory = SiteDirectory()
     with (
         ready_to_serve(site, directory) as address,
@@ -84,6 +85,15 @@ def approve(site: Path, plan: str, yes: bool) -> None:
 
 def _say_signed(plan: "Plan") -> None:
     click.echo(f"signed: plan {plan.sha256[:12]} may train, within policy.toml")
+
+
+def _log(*, as_json: bool) -> None:
+    if as_json:
+        from fedloom.shared.json_log import log_as_json
+
+        log_as_json()
+    else:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
 
 def _until_stopped() -> None:

@@ -52,11 +52,30 @@ class ComputeSettings(Section):
 class ServiceSettings(Section):
     """Where the trainer service listens: `unix:PATH`, or `127.0.0.1:PORT` with mutual TLS.
 
-    `tls` is a folder with `ca.pem`, `service.pem` and `service.key`; a Unix socket needs none.
+    `tls` is a folder with `ca.pem`, `service.pem` and `service.key`, `relay_tls` one with
+    `ca.pem`, `relay.pem` and `relay.key` for the other end; a Unix socket needs neither.
     """
 
     address: str = "unix:trainer.sock"
     tls: Path | None = None
+    relay_tls: Path | None = None
+
+
+class NodeSettings(Section):
+    """Flower's node beside the service: it has this port of loopback, and the next two for its
+    health and the service's metrics."""
+
+    port: Annotated[Integer, Field(ge=1024, le=65_530)] = 9470
+
+    @property
+    def health_port(self) -> int:
+        """The node's gRPC health service."""
+        return self.port + 1
+
+    @property
+    def metrics_port(self) -> int:
+        """The trainer's metrics for Prometheus."""
+        return self.port + 2
 
 
 class KeySettings(Section):
@@ -74,7 +93,8 @@ class CoordinatorSettings(Section):
 
 class SiteConfig(Section):
     """One site: its name, model, records, public size, state folder and policy file; then where it
-    keeps hidden states, computes, has its key's passphrase, listens, and who may ask."""
+    keeps hidden states, computes, has its key's passphrase, listens, who may ask, and the ports
+    of its Flower node."""
 
     name: Name
     model: Path
@@ -89,6 +109,7 @@ class SiteConfig(Section):
     key: KeySettings = KeySettings()
     service: ServiceSettings = ServiceSettings()
     coordinator: CoordinatorSettings = CoordinatorSettings()
+    node: NodeSettings = NodeSettings()
 
     def record_source(self) -> RecordSource:
         """The records' place in the shape that readers take."""
@@ -135,4 +156,8 @@ def _anchored(config: SiteConfig, home: Path) -> SiteConfig:
 def _anchored_service(service: ServiceSettings, home: Path) -> ServiceSettings:
     scheme, _, path = service.address.partition("unix:")
     address = service.address if scheme else f"unix:{home / path}"
-    return ServiceSettings(address=address, tls=service.tls and home / service.tls)
+    return ServiceSettings(
+        address=address,
+        tls=service.tls and home / service.tls,
+        relay_tls=service.relay_tls and home / service.relay_tls,
+    )

@@ -76,6 +76,13 @@ SITE_NOTES: Mapping[str, Note] = MappingProxyType(
         "service.tls": Note(
             text="For a port: a folder with ca.pem, service.pem and service.key.", example="tls"
         ),
+        "service.relay_tls": Note(
+            text="For an address that needs certificates: a folder with ca.pem, relay.pem and "
+            "relay.key, for the Flower node that asks.",
+            example="relay-tls",
+        ),
+        "node": Note(text="The Flower node beside the service, once the site has joined."),
+        "node.port": Note(text="Its port on loopback; it takes the next two as well."),
         "coordinator": Note(
             text="Who may ask. Filled in by fedloom site join from the coordinator's kit."
         ),

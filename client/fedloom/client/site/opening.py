@@ -16,10 +16,16 @@ def ledger_of(config: SiteConfig) -> Ledger:
         ConfigError: the passphrase's file is missing.
         CredentialError: others can read it.
     """
-    return Ledger(config.state, _passphrase(config))
+    return Ledger(config.state, passphrase_of(config))
 
 
-def _passphrase(config: SiteConfig) -> bytes | None:
+def passphrase_of(config: SiteConfig) -> bytes | None:
+    """The passphrase of the site's keys, if they have one.
+
+    Raises:
+        ConfigError: its file is missing.
+        CredentialError: others can read it.
+    """
     path = config.key.passphrase_file
     if path is None:
         return None
@@ -38,7 +44,7 @@ def link_of(config: SiteConfig) -> Link | None:
     """
     if config.coordinator.public_key is None:
         return None
-    key = read_key(config.state / LINK_KEY, _passphrase(config))
+    key = read_key(config.state / LINK_KEY, passphrase_of(config))
     return Link(coordinator=config.coordinator.public_key, key=key)
 
 

@@ -64,7 +64,7 @@ def latest_checkpoint(
     Raises:
         CheckpointError: there are checkpoints, and none is whole.
     """
-    rounds = sorted(int(path.stem.split("-")[1]) for path in folder.glob("round-*.ckpt"))
+    rounds = _numbers(folder)
     fault: CheckpointError | None = None
     for round_number in reversed(rounds):
         try:
@@ -76,6 +76,15 @@ def latest_checkpoint(
     if fault is not None:
         raise fault
     return None
+
+
+def latest_number(folder: Path) -> int:
+    """The newest round that has a checkpoint, whole or not; 0 where there is none."""
+    return max(_numbers(folder), default=0)
+
+
+def _numbers(folder: Path) -> list[int]:
+    return sorted(int(path.stem.split("-")[1]) for path in folder.glob("round-*.ckpt"))
 
 
 def _facts(body: bytes) -> dict[str, str]:

@@ -1,0 +1,85 @@
+"""`fedloom site request | join | up`: a site joins a federation, and its node goes up."""
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+_SITE = click.argument("site", type=_PATH)
+
+
+@click.command("request")
+@_SITE
+@click.option("--out", type=_PATH, help="Where to write it (NAME.request).")
+def request(site: Path, out: Path | None) -> None:
+    """Make the keys of the site file SITE for a federation, and a request to be sent for a kit.
+
+    The private keys stay here. The request holds the public ones alone.
+    """
+    from fedloom.client.deploy.joining import Joining
+    from fedloom.shared.files import write_durably
+
+    asked = Joining(site).request()
+    path = out or Path(f"{asked.site}.request")
+    write_durably(path, asked.model_dump_json(indent=1).encode())
+    click.echo(f"{path}  send it to the coordinator, who answers with a kit")
+    click.echo(f"this site's key: {asked.keys.link}")
+
+
+@click.command("join")
+@_SITE
+@click.argument("kit", type=_PATH)
+@click.option("--passphrase-file", type=_PATH, help="File with the passphrase of an encrypted kit.")
+@click.option("--yes", is_flag=True, help="Do not ask whether the coordinator's key is right.")
+def join(site: Path, kit: Path, passphrase_file: Path | None, yes: bool) -> None:
+    """Let the site file SITE join the federation of a KIT.
+
+    Compare the coordinator's key with what it told you by another way: who made the kit can
+    ask this site to train.
+    """
+    from fedloom.client.deploy.joining import Joining, described
+
+    joining = Joining(site)
+    signed = joining.read(kit)
+    for line in described(signed):
+        click.echo(line)
+    if not (yes or click.confirm("Is this the coordinator's key, as told by another way?")):
+        click.echo("not joined")
+        raise SystemExit(1)
+    words = None if passphrase_file is None else passphrase_file.read_text(encoding="utf-8")
+    joining.join(signed, words)
+    click.echo(f"joined: {signed.kit.federation} as {signed.kit.site}")
+    click.echo(f"next: fedloom site check {site}, then fedloom site up {site}")
+
+
+@click.command("up")
+@_SITE
+def up(site: Path) -> None:
+    """Run the trainer service and the Flower node of the site file SITE until stopped.
+
+    Whichever dies is started again. All of it runs as this user: what the node runs can then
+    read the records too. `fedloom site units` writes units for systemd with a user for each.
+    """
+    from fedloom.client.deploy.processes import site_processes, write_process_files
+    from fedloom.shared.foreground import become_supervisor, write_supervisor
+
+    processes = site_processes(site)
+    logs = write_process_files(site)
+    config = write_supervisor(processes, folder=logs.parent, logs=logs)
+    click.echo(f"site {site} is up; Ctrl-C stops")
+    click.echo(f"logs in {logs}")
+    become_supervisor(config)
+
+
+@click.command("units")
+@_SITE
+@click.option("--out", type=_PATH, required=True, help="Folder for the units.")
+def units(site: Path, out: Path) -> None:
+    """Write hardened units for systemd: the trainer and the node as users of their own."""
+    from fedloom.client.deploy.processes import site_processes, write_process_files
+    from fedloom.shared.units import write_units
+
+    processes = site_processes(site)
+    write_process_files(site)
+    for path in write_units(processes, out, party="site"):
+        click.echo(path)

@@ -1,0 +1,35 @@
+"""`python -m fedloom.client.deploy.launch supernode|superexec ...`: Flower's node, made quick."""
+
+import sys
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from fedloom.shared.flower_process import hide_task_tokens, poll_every
+
+# Flower's node sleeps for 3 s between looks for a task; every round would wait for it twice.
+_POLL_SECONDS = 0.5
+_NODE_LOOP = "flwr.supernode.start_client_internal"
+
+
+def supernode() -> None:
+    """Flower's node: takes messages from the coordinator's server, and answers them."""
+    from flwr.supernode.cli import flower_supernode
+
+    poll_every(_POLL_SECONDS, _NODE_LOOP)
+    flower_supernode()
+
+
+def superexec() -> None:
+    """What starts a relay for each message."""
+    from flwr.supercore.cli import flower_superexec
+
+    hide_task_tokens()
+    flower_superexec()
+
+
+_WHAT: Mapping[str, Callable[[], None]] = MappingProxyType(
+    {"supernode": supernode, "superexec": superexec}
+)
+
+if __name__ == "__main__":
+    _WHAT[sys.argv.pop(1)]()

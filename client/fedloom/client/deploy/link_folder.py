@@ -1,0 +1,89 @@
+"""`link/` beside a site's settings: what its Flower node needs, and nothing of the trainer's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedloom.shared.errors import CredentialError
+from fedloom.shared.files import make_folder, write_durably
+from fedloom.shared.kits.document import Kit, SignedKit, read_document
+from fedloom.shared.kits.node_key import NodeKey, read_node_key
+from fedloom.shared.kits.trusted import key_id, openssh_key
+
+_PRIVATE = 0o600
+
+
+@dataclass(frozen=True)
+class LinkFolder:
+    """Paths of one site's link. Records, policy, ledger and the key for answers lie elsewhere:
+    the node may run as another user than the trainer."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, settings: Path) -> "LinkFolder":
+        """Beside the site file `settings`."""
+        return cls(settings.absolute().parent / "link")
+
+    @property
+    def node_key(self) -> Path:
+        """The node's private key."""
+        return self.path / "node.key"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate that the server's must come from."""
+        return self.path / "ca.pem"
+
+    @property
+    def trusted(self) -> Path:
+        """Whose bundles the node runs."""
+        return self.path / "trusted.yaml"
+
+    @property
+    def kit_file(self) -> Path:
+        """The kit, without private keys."""
+        return self.path / "kit.json"
+
+    @property
+    def node_secret(self) -> Path:
+        """With it, a process may ask the node for a message to answer."""
+        return self.path / "node.secret"
+
+    @property
+    def logs(self) -> Path:
+        """What the site's processes say."""
+        return self.path / "logs"
+
+    def kit(self) -> Kit:
+        """The kit that the site joined with.
+
+        Raises:
+            CredentialError: it has not joined, or the file was altered.
+        """
+        if not self.kit_file.is_file():
+            raise CredentialError(
+                f"{self.kit_file}: no such file, expected a site that joined (fedloom site join)"
+            )
+        return read_document(self.kit_file, SignedKit, expected="a kit").kit
+
+    def find_node_key(self) -> NodeKey | None:
+        """The node's key, if there is one.
+
+        Raises:
+            CredentialError: others can read it, or it is none.
+        """
+        return read_node_key(self.node_key) if self.node_key.exists() else None
+
+    def keep_node_key(self, key: NodeKey) -> None:
+        """Write the node's key, the owner's alone."""
+        make_folder(self.path)
+        write_durably(self.node_key, key.to_openssh(), mode=_PRIVATE)
+
+    def keep(self, signed: SignedKit) -> None:
+        """Write what the node reads, the kit last: where it is, all is."""
+        make_folder(self.path)
+        kit = signed.kit
+        write_durably(self.authority, kit.authority.encode())
+        trusted = f'{key_id(kit.coordinator)}: "{openssh_key(kit.coordinator)} coordinator"\n'
+        write_durably(self.trusted, trusted.encode())
+        write_durably(self.kit_file, signed.model_dump_json(indent=1).encode())

@@ -1,0 +1,88 @@
+"""The ServerApp of a deployment: runs what the coordinator wants, and nothing that Flower says.
+
+What a Flower run's config holds is a name and a hash; neither is believed. The plan is the one
+in the wanted run's folder, its hash must be the one that was written down when it was wanted, and
+each task that leaves carries the plan under the coordinator's signature.
+"""
+
+import logging
+import os
+import time
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+from pydantic import TypeAdapter, ValidationError
+
+from fedloom.server.app import OpenedRun, run_plan
+from fedloom.server.deploy.bundle import PLAN, RUN
+from fedloom.server.deploy.events import EventLog
+from fedloom.server.deploy.finishing import finish
+from fedloom.server.deploy.home import ServerHome
+from fedloom.server.deploy.processes import HOME
+from fedloom.server.deploy.wanted import read_wanted
+from fedloom.server.parties import SignedParties
+from fedloom.server.run.folder import RunFolder
+from fedloom.shared.config.sections import Name
+from fedloom.shared.errors import FedLoomError, PlanError, QuorumError, RunFolderError
+from fedloom.shared.json_log import log_as_json
+
+logger = logging.getLogger("fedloom.server")
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+# Nodes and trainers may come up at the same time as the server.
+_PATIENCE_SECONDS = 60.0
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the plan of the wanted run that the context names, and write its report."""
+    home = ServerHome(Path(os.environ[HOME]))
+    folder = _folder(home, context)
+    log_as_json(run=folder.path.name)
+    events = EventLog.of(folder)
+    try:
+        run = _opened(home, folder, str(context.run_config.get(PLAN, "")))
+        began = time.monotonic()
+        run_plan(grid, run)
+        finish(run, seconds=time.monotonic() - began)
+    except QuorumError as error:
+        events.note("failed", str(error))
+        raise
+    except RunFolderError as error:
+        # Another Flower run of it is at work: that one goes on.
+        events.note("refused", str(error))
+        raise
+    except FedLoomError as error:
+        events.note("given-up", str(error))
+        raise
+
+
+def _folder(home: ServerHome, context: Context) -> RunFolder:
+    try:
+        name = _NAME.validate_python(context.run_config.get(RUN))
+    except ValidationError as error:
+        raise PlanError(
+            "run config: no name of a run, expected what fedloom server run sets"
+        ) from (error)
+    return home.run(name)
+
+
+def _opened(home: ServerHome, folder: RunFolder, claimed: str) -> OpenedRun:
+    wanted, plan = read_wanted(folder), folder.read_plan()
+    if not wanted.plan_sha256 == plan.sha256 == claimed:
+        raise RunFolderError(
+            f"run config: plan {claimed[:12]}…, expected {wanted.plan_sha256[:12]}… as it was "
+            "wanted; this Flower run was started or changed by somebody else"
+        )
+    if wanted.state != "wanted":
+        raise RunFolderError(f"run {wanted.name}: {wanted.state}, expected one that is wanted")
+    sites = {name: keys.link for name, keys in home.sites().items()}
+    return OpenedRun(
+        folder=folder,
+        model=wanted.model,
+        start=wanted.start,
+        parties=SignedParties(home.coordinator(), sites),
+        patience_seconds=_PATIENCE_SECONDS,
+    )

@@ -1,0 +1,117 @@
+"""The reverse proxy: nginx, which lets sites reach Flower's Fleet interface and nothing else.
+
+Flower 1.41 serves three interfaces on one port, of which two know no authentication: who reaches
+them may start runs and register nodes. Sites need ten methods of the third.
+"""
+
+from pathlib import Path
+
+from fedloom.server.deploy.home import ServerHome, ServerSettings
+
+# The Fleet methods of a node that was registered by the coordinator; registering is none of them.
+FLEET_METHODS = (
+    "activate-node",
+    "deactivate-node",
+    "send-node-heartbeat",
+    "pull-messages",
+    "push-messages",
+    "get-run",
+    "get-fab",
+    "push-object",
+    "pull-object",
+    "confirm-message-received",
+)
+_FOLDERS = ("body", "proxy", "fastcgi", "uwsgi", "scgi")
+# Flower sends objects in pieces of 5 MB, and its server holds a whole body before it looks
+# who sends it.
+_BODY = "16m"
+
+
+def access_log(home: ServerHome) -> Path:
+    """A line of JSON for each request."""
+    return home.logs / "door.log"
+
+
+def make_folders(home: ServerHome) -> None:
+    """The folders that nginx wants to be there."""
+    for name in _FOLDERS:
+        (home.proxy / name).mkdir(parents=True, exist_ok=True)
+
+
+def nginx_config(home: ServerHome, settings: ServerSettings) -> str:
+    """The whole configuration, for nginx in the foreground and without privileges."""
+    temporary = "\n".join(f"  {name} {_quoted(path)};" for name, path in _temporary(home.proxy))
+    locations = "\n".join(_location(method) for method in FLEET_METHODS)
+    listen = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
+    return f"""\
+# Made by fedloom server up; changes are written over.
+daemon off;
+worker_processes 1;
+pid {_quoted(home.proxy / "nginx.pid")};
+error_log stderr warn;
+events {{ worker_connections 1024; }}
+http {{
+{temporary}
+  log_format door escape=json '{{"time":"$time_iso8601","from":"$remote_addr","method":"$request_method","path":"$uri","status":$status,"bytes_in":$request_length,"bytes_out":$bytes_sent,"seconds":$request_time}}';
+  access_log {_quoted(access_log(home))} door;
+  server_tokens off;
+  merge_slashes off;
+  default_type text/plain;
+  limit_conn_zone $binary_remote_addr zone=one_peer:1m;
+  # Flower's server closes idle connections after 5 s.
+  upstream superlink {{ server 127.0.0.1:{settings.superlink_port}; keepalive 16; keepalive_timeout 4s; }}
+  server {{
+    listen {listen}:{settings.port} ssl;
+    ssl_certificate {_quoted(home.certificate)};
+    ssl_certificate_key {_quoted(home.certificate_key)};
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_cache shared:tls:1m;
+    ssl_session_tickets off;
+    client_max_body_size {_BODY};
+    client_body_buffer_size 1m;
+    client_header_timeout 10s;
+    client_body_timeout 30s;
+    send_timeout 30s;
+    keepalive_timeout 75s;
+    limit_conn one_peer 64;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $host;
+    proxy_ssl_verify on;
+    proxy_ssl_verify_depth 1;
+    proxy_ssl_trusted_certificate {_quoted(home.authority)};
+    proxy_ssl_name localhost;
+    proxy_ssl_server_name on;
+    proxy_request_buffering off;
+    proxy_buffers 16 64k;
+    proxy_busy_buffers_size 128k;
+    proxy_max_temp_file_size 0;
+    proxy_connect_timeout 5s;
+    proxy_send_timeout 60s;
+    proxy_read_timeout 60s;
+    proxy_next_upstream off;
+{locations}
+    # Never 401 or 403: a node takes them for the end of its run, or of itself.
+    location / {{ return 404; }}
+  }}
+}}
+"""  # noqa: E501
+
+
+def _location(method: str) -> str:
+    path = f"/v1/fleet/{method}"
+    return (
+        f"    location = {path} {{ if ($request_method != POST) {{ return 404; }} "
+        f"proxy_pass https://superlink{path}; }}"
+    )
+
+
+def _temporary(folder: Path) -> list[tuple[str, Path]]:
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    return [
+        (f"{kind}_temp_path", folder / name) for kind, name in zip(kinds, _FOLDERS, strict=True)
+    ]
+
+
+def _quoted(path: Path) -> str:
+    return f'"{path}"'

@@ -1,0 +1,100 @@
+"""From a federation's config to a wanted run: planned from public sizes alone."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from fedloom.server.deploy.events import EventLog
+from fedloom.server.deploy.home import ServerHome
+from fedloom.server.deploy.wanted import WantedRun, read_wanted, write_wanted
+from fedloom.server.planning import make_plan
+from fedloom.server.run.folder import RunFolder
+from fedloom.shared.config.federation import FederationConfig
+from fedloom.shared.errors import PlanError, RunFolderError
+from fedloom.shared.model.base import resolve_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A run that is wanted now, and its folder."""
+
+    name: str
+    folder: RunFolder
+
+
+def want_run(home: ServerHome, config: FederationConfig, *, offline: bool = True) -> Begun:
+    """Plan a run and write it down; the keeper starts it.
+
+    Raises:
+        PlanError: a site's size is not declared, a site has no kit, or the numbers do not fit.
+        ModelError: the base model is not at hand.
+    """
+    units = _declared(config)
+    _check_sites(home, config)
+    model = resolve_model(config.model.path, offline=offline)
+    plan = make_plan(config, model=model, units=units)
+    name = f"{plan.name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    folder = home.run(name)
+    folder.create(plan)
+    start = config.lora.start
+    write_wanted(
+        folder,
+        WantedRun(
+            name=name,
+            plan_sha256=plan.sha256,
+            model=model.resolve(),
+            start=None if start is None else start.resolve(),
+            created=time.time(),
+        ),
+    )
+    return Begun(name=name, folder=folder)
+
+
+def want_again(home: ServerHome, name: str) -> Begun:
+    """Let a run that was stopped or given up go on.
+
+    Raises:
+        RunFolderError: there is none of that name, or it is finished.
+    """
+    folder = home.run(name)
+    wanted = read_wanted(folder)
+    if wanted.state == "finished":
+        raise RunFolderError(f"run {name}: finished, expected one that can go on")
+    if wanted.state != "wanted":
+        EventLog.of(folder).note("resumed", "by the coordinator")
+        write_wanted(folder, wanted.model_copy(update={"state": "wanted"}))
+    return Begun(name=name, folder=folder)
+
+
+def stop_run(home: ServerHome, name: str) -> None:
+    """Let a run not go on; its rounds stay.
+
+    Raises:
+        RunFolderError: there is none of that name, or it is not going on.
+    """
+    folder = home.run(name)
+    wanted = read_wanted(folder)
+    if wanted.state != "wanted":
+        raise RunFolderError(f"run {name}: {wanted.state}, expected one that goes on")
+    EventLog.of(folder).note("stopped", "by the coordinator")
+    write_wanted(folder, wanted.model_copy(update={"state": "stopped"}))
+
+
+def _declared(config: FederationConfig) -> dict[str, int]:
+    missing = [site.name for site in config.data.sites if site.declared_units is None]
+    if missing:
+        raise PlanError(
+            f"data.sites {', '.join(missing)}: no declared_units, expected the public number that "
+            "each site tells (declared_units in its site.toml); its records are not read here"
+        )
+    return {site.name: site.declared_units or 0 for site in config.data.sites}
+
+
+def _check_sites(home: ServerHome, config: FederationConfig) -> None:
+    known = home.sites()
+    missing = [site.name for site in config.data.sites if site.name not in known]
+    if missing:
+        raise PlanError(
+            f"data.sites {', '.join(missing)}: no kit, expected sites of this server "
+            "(fedloom provision)"
+        )

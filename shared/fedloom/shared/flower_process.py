@@ -1,0 +1,54 @@
+"""What FedLoom changes in Flower 1.41's own processes before they run, by public name or not.
+
+Each change is a hole or a wait that Flower has no setting for; the version is pinned.
+"""
+
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+# A task's token is read as its process starts.
+_TOKEN_SECONDS = 60.0
+
+
+def hide_task_tokens() -> None:
+    """Hand the token of each task over in a file of the owner's alone.
+
+    Flower puts it on the command line, where every user of the machine can read it, and take
+    the task.
+    """
+    module = importlib.import_module("flwr.supercore.superexec.executor.subprocess_executor")
+    folder = tempfile.mkdtemp(prefix="fedloom-tasks-")
+
+    def popen(command: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
+        _drop_read(folder)
+        at = command.index("--token")
+        handle, path = tempfile.mkstemp(dir=folder)
+        with os.fdopen(handle, "w") as file:
+            file.write(command[at + 1])
+        hidden = [*command[:at], "--token-file", path, *command[at + 2 :]]
+        return subprocess.Popen(hidden, **options)  # type: ignore[call-overload,no-any-return]
+
+    shim = SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL)
+    module.subprocess = shim  # type: ignore[attr-defined]
+
+
+def _drop_read(folder: str) -> None:
+    for entry in os.scandir(folder):
+        if time.time() - entry.stat().st_mtime > _TOKEN_SECONDS:
+            Path(entry.path).unlink()
+
+
+def poll_every(seconds: float, module: str) -> None:
+    """Let a Flower module sleep for `seconds` at most, where it waits for longer by itself."""
+    imported = importlib.import_module(module) and sys.modules[module]
+    usual = {name: getattr(time, name) for name in dir(time) if not name.startswith("_")}
+    shim = SimpleNamespace(**usual)
+    shim.sleep = lambda wanted: time.sleep(min(wanted, seconds))
+    imported.time = shim  # type: ignore[attr-defined]

@@ -1,0 +1,106 @@
+"""Units for systemd: the same processes, each hardened, with users of their own."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fedloom.shared.files import write_durably
+from fedloom.shared.supervising import Process
+
+# systemd.exec(5): what a process that only computes and speaks TCP does not need.
+_HARDENING = """\
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectProc=invisible
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+UMask=0077"""
+
+
+def unit(process: Process, *, party: str) -> str:
+    """One unit; it is restarted whenever it ends, and may write to its own folders alone."""
+    environment = "\n".join(
+        f'Environment="{name}={_escaped(value)}"'
+        for name, value in process.whole_environment.items()
+    )
+    writes = "\n".join(f'ReadWritePaths="-{_escaped(path)}"' for path in process.writes)
+    hidden = "\n".join(f'InaccessiblePaths="-{_escaped(path)}"' for path in process.hidden)
+    return f"""\
+[Unit]
+Description=FedLoom {party}: {process.name}
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec=0
+PartOf=fedloom-{party}.target
+
+[Service]
+Type=exec
+User={process.user}
+Group={process.user}
+ExecStart={" ".join(_quoted(part) for part in process.command)}
+Restart=always
+RestartSec=5
+TimeoutStopSec=30
+{environment}
+{writes}
+{hidden}
+{_HARDENING}
+
+[Install]
+WantedBy=fedloom-{party}.target
+"""
+
+
+def target(processes: Sequence[Process], *, party: str) -> str:
+    """All of a party's units as one thing to start."""
+    wants = " ".join(f"{unit_name(process, party=party)}" for process in processes)
+    return f"""\
+[Unit]
+Description=FedLoom {party}
+Wants={wants}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def unit_name(process: Process, *, party: str) -> str:
+    """The file's name."""
+    return f"fedloom-{party}-{process.name}.service"
+
+
+def write_units(processes: Sequence[Process], folder: Path, *, party: str) -> Iterator[Path]:
+    """Write all units and their target; where each is."""
+    for process in processes:
+        path = folder / unit_name(process, party=party)
+        write_durably(path, unit(process, party=party).encode())
+        yield path
+    path = folder / f"fedloom-{party}.target"
+    write_durably(path, target(processes, party=party).encode())
+    yield path
+
+
+def _quoted(text: str) -> str:
+    # Of a command, $ begins a variable.
+    return f'"{_escaped(text).replace("$", "$$")}"'
+
+
+def _escaped(value: object) -> str:
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    # Anywhere in a unit, % begins a specifier.
+    return text.replace("%", "%%")
