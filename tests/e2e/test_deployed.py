@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fedloom.client.ledger.ledger import Ledger
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
-from fedloom.server.run.journal import Journal
 from fedloom.shared.config.federation import read_federation
 from fedloom.shared.model.card import AdapterCard
 from fedloom.simulation.executors.serial import SerialExecutor

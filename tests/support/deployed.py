@@ -9,7 +9,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,9 +137,7 @@ class Deployment:
 
     def run(self) -> str:
         """Want a run; its name."""
-        said = self.fedloom(
-            "server", "run", self.federation, "--kit", self.server, "--no-follow"
-        )
+        said = self.fedloom("server", "run", self.federation, "--kit", self.server, "--no-follow")
         found = re.search(r"^run (\S+), in", said, re.MULTILINE)
         assert found is not None, said
         return found[1]
@@ -148,7 +146,9 @@ class Deployment:
         return self.server / "runs" / name
 
     def state(self, name: str) -> str:
-        return re.search(r'"state": *"([a-z-]+)"', (self.folder(name) / "wanted.json").read_text())[1]  # type: ignore[index]
+        return re.search(r'"state": *"([a-z-]+)"', (self.folder(name) / "wanted.json").read_text())[
+            1
+        ]  # type: ignore[index]
 
     def rounds(self, name: str) -> int:
         journal = self.folder(name) / "rounds.jsonl"
@@ -177,10 +177,8 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
     for line in listing.stdout.splitlines()[1:]:
         pid, sid = map(int, line.split())
         if sid == process.pid:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
 
 @contextmanager
@@ -189,9 +187,7 @@ def deployment(
 ) -> Iterator[Deployment]:
     """Three sites that have joined, and nothing up yet."""
     with short_folder() as home:
-        federation = write_federation(
-            home, rounds=rounds, privacy=privacy, rounds_more=rounds_more
-        )
+        federation = write_federation(home, rounds=rounds, privacy=privacy, rounds_more=rounds_more)
         declare_units(federation)
         deployed = Deployment(home=home, federation=federation, port=free_ports(17))
         deployed.prepare()

@@ -8,7 +8,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fedloom.server import exchange
-from fedloom.server.discovery import FoundSite, discover_sites
+from fedloom.server.discovery import FoundSite, discover_sites, log_denied
 from fedloom.server.exchange import Reply, replies
 from fedloom.server.parties import TrustedParties
 from fedloom.shared.wire.envelope import Envelope
@@ -198,7 +198,8 @@ def test_a_second_reply_to_one_message_does_not_count() -> None:
 
 def found_sites(script: dict) -> dict[str, FoundSite]:
     nodes, parties = frozenset(script), TrustedParties()
-    return dict(discover_sites(ScriptedGrid(script), nodes, parties, deadline_seconds=0.3))
+    grid = ScriptedGrid(script)
+    return dict(discover_sites(grid, nodes, parties, log_denied, deadline_seconds=0.3))
 
 
 def discovered(script: dict) -> dict[str, int]:

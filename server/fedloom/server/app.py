@@ -7,6 +7,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedloom.server.discovery import Denied, log_denied
 from fedloom.server.initial import initial_adapter
 from fedloom.server.parties import Parties
 from fedloom.server.remaining import note_found
@@ -18,13 +19,14 @@ from fedloom.server.strategy import FedLoomStrategy, RoundObserver
 @dataclass(frozen=True, kw_only=True)
 class OpenedRun:
     """What a run needs beside its folder: the base model, the plan's start if it has one, the
-    parties, and how long to wait until every site is connected."""
+    parties, how long to wait until every site is connected, and who is told of strangers."""
 
     folder: RunFolder
     model: Path
     start: Path | None
     parties: Parties
     patience_seconds: float = 0.0
+    denied: Denied = log_denied
 
 
 OpenRun = Callable[[Context], OpenedRun]
@@ -52,7 +54,9 @@ def run_plan(grid: Grid, run: OpenedRun, *observers: RoundObserver) -> None:
     folder = run.folder
     plan = folder.read_plan()
     with folder.locked():
-        roster = Roster(plan, run.parties, lambda sites: note_found(plan, folder, sites))
+        roster = Roster(
+            plan, run.parties, lambda sites: note_found(plan, folder, sites), run.denied
+        )
         roster.gather(grid, patience_seconds=run.patience_seconds)
         strategy = FedLoomStrategy(
             plan,

@@ -23,6 +23,7 @@ IsFrom = Callable[[str, Envelope], bool]
 
 NOT_CONNECTED = "not connected"
 _SILENT = "no answer before the deadline"
+BUNDLE_REFUSED = "its node refuses the bundle: not signed by the coordinator that it knows"
 _UNAVAILABLE = frozenset(
     {
         ErrorCode.MESSAGE_UNAVAILABLE,
@@ -113,8 +114,7 @@ class Intake:
         if reply.message is None:
             raise UpdateRejected(_SILENT)
         if reply.message.has_error():
-            late = reply.message.error.code in _UNAVAILABLE
-            raise UpdateRejected(_SILENT if late else "failed while training")
+            raise UpdateRejected(fault_of(reply.message.error.code))
         envelope = from_records(reply.message.content)
         frame, is_own = envelope.frame, self._is_from(reply.site, envelope)
         if not frame.payload:
@@ -155,6 +155,13 @@ class Intake:
 
     def _weight(self, site: SitePlan) -> float:
         return 1.0 if self._plan.aggregation.weights == "uniform" else float(site.declared_units)
+
+
+def fault_of(code: int) -> str:
+    """What an error of Flower's means for a round."""
+    if code == ErrorCode.INVALID_FAB:
+        return BUNDLE_REFUSED
+    return _SILENT if code in _UNAVAILABLE else "failed while training"
 
 
 def _outcome(site: str, fault: str) -> SiteRound:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from flwr.serverapp import Grid
 
-from fedloom.server.discovery import FoundSite, discover_sites
+from fedloom.server.discovery import Denied, FoundSite, discover_sites, log_denied
 from fedloom.server.parties import Parties
 from fedloom.shared.plan import Plan
 
@@ -26,10 +26,13 @@ class Roster:
     round that lacks it, among the nodes that serve no other.
     """
 
-    def __init__(self, plan: Plan, parties: Parties, found: Found) -> None:
+    def __init__(
+        self, plan: Plan, parties: Parties, found: Found, denied: Denied = log_denied
+    ) -> None:
         self._names = frozenset(site.name for site in plan.sites)
         self._parties = parties
         self._found = found
+        self._denied = denied
         self._nodes: dict[str, int] = {}
 
     @property
@@ -54,7 +57,9 @@ class Roster:
         unknown = there - set(self._nodes.values())
         if self._names <= self._nodes.keys() or not unknown:
             return
-        answers = discover_sites(grid, unknown, self._parties, deadline_seconds=seconds)
+        answers = discover_sites(
+            grid, unknown, self._parties, self._denied, deadline_seconds=seconds
+        )
         new = {name: at for name, at in answers.items() if name in self._names - set(self._nodes)}
         self._nodes |= {name: at.node for name, at in new.items()}
         if new:

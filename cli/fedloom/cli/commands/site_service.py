@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ _SITE = click.argument("site", type=click.Path(path_type=Path))
 @click.command("serve")
 @_SITE
 @click.option("--log-json", is_flag=True, help="Log a JSON object a line, without tracebacks.")
-def serve(site: Path, log_json: bool) -> None:
+@click.option("--metrics", is_flag=True, help="Metrics for Prometheus, two ports above node.port.")
+def serve(site: Path, log_json: bool, metrics: bool) -> None:
     """Serve the site file SITE to its relay until stopped; one service for one dataset.
 
     The base model and the records stay loaded between rounds. What leaves, and what it costs,
@@ -36,6 +38,7 @@ def serve(site: Path, log_json: bool) -> None:
     with (
         ready_to_serve(site, directory) as address,
         serving(SiteDesk(site, directory), address),
+        _metrics(site) if metrics else nullcontext(),
     ):
         click.echo(f"serving {site} on {address.target}; Ctrl-C stops")
         if address.socket is not None:
@@ -85,6 +88,13 @@ def approve(site: Path, plan: str, yes: bool) -> None:
 
 def _say_signed(plan: "Plan") -> None:
     click.echo(f"signed: plan {plan.sha256[:12]} may train, within policy.toml")
+
+
+def _metrics(site: Path) -> AbstractContextManager[None]:
+    from fedloom.client.deploy.metrics import serving_metrics
+    from fedloom.client.site.config import read_site_config
+
+    return serving_metrics(site, read_site_config(site).node.metrics_port)
 
 
 def _log(*, as_json: bool) -> None:

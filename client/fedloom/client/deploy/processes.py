@@ -35,7 +35,14 @@ def site_processes(settings: Path) -> list[Process]:
     secret = str(link.node_secret)
     trainer = Process(
         name="trainer",
-        command=[*own_module("fedloom.cli"), "site", "serve", "--log-json", str(settings)],
+        command=[
+            *own_module("fedloom.cli"),
+            "site",
+            "serve",
+            "--log-json",
+            "--metrics",
+            str(settings),
+        ],
         writes=[config.state, settings.parent],
         user="fedloom-trainer",
     )

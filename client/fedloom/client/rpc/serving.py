@@ -18,6 +18,7 @@ from fedloom.client.rpc.site_pb2 import Answer, HelloRequest, Task, TrainEvent
 from fedloom.client.rpc.site_pb2_grpc import SiteServicer as Methods
 from fedloom.client.rpc.site_pb2_grpc import add_SiteServicer_to_server
 from fedloom.shared.errors import ConfigError, WireError
+from fedloom.shared.health import Health
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.frame import Frame
 
@@ -101,9 +102,12 @@ def serving(site: SiteAnswers, address: Address) -> Iterator[grpc.Server]:
         maximum_concurrent_rpcs=_AT_ONCE,
     )
     servicer = SiteServicer(site)
+    health = Health()
+    health.add_to(server)
     _register(servicer, server)
     _listen(server, address)
     server.start()
+    health.set(serving=True)
     try:
         yield server
     finally:
