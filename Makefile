@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo demo-full medmcqa test test-slow fuzz proto lint types imports check env clean
+.PHONY: nginx demo demo-full medmcqa test test-slow fuzz proto lint types imports check env clean
 .PHONY: benchmark benchmark-grid benchmark-peak benchmark-steps benchmark-site-round benchmark-relay
 
 env: $(READY)
@@ -26,6 +26,11 @@ medmcqa: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -m 'not slow'
+
+# What a server needs beside Python; the deployment's tests need it too.
+nginx:
+	@PATH="$$PATH:/usr/sbin" command -v nginx > /dev/null || \
+	  { apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends nginx-light; }
 
 # Minutes long: the demo cut short on real records, and real processes killed.
 test-slow: $(READY)

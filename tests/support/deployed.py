@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import tomli_w
 
 from tests.support.served import short_folder
@@ -120,12 +121,7 @@ class Deployment:
 
     def pids(self, party: str, what: str) -> list[int]:
         """Processes of a party whose command line has `what` in it."""
-        group = self.processes[party].pid
-        found = subprocess.run(
-            ["ps", "-eo", "pid,sid,args", "-ww"], capture_output=True, text=True, check=True
-        )
-        rows = (line.split(None, 2) for line in found.stdout.splitlines()[1:])
-        return [int(pid) for pid, sid, args in rows if int(sid) == group and what in args]
+        return [each.pid for each in _session(self.processes[party]) if what in _command(each)]
 
     def logs(self, party: str) -> str:
         """All that a party's processes said."""
@@ -173,12 +169,26 @@ class Deployment:
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    listing = subprocess.run(["ps", "-eo", "pid,sid"], capture_output=True, text=True, check=True)
-    for line in listing.stdout.splitlines()[1:]:
-        pid, sid = map(int, line.split())
-        if sid == process.pid:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    for each in _session(process):
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+
+
+def _session(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """All that the process started, children that it lost included."""
+    found = []
+    for each in psutil.process_iter():
+        with suppress(ProcessLookupError):
+            if os.getsid(each.pid) == process.pid:
+                found.append(each)
+    return found
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 @contextmanager
