@@ -1,4 +1,4 @@
-"""Where a trainer service may listen, who may speak to it there, and that it is the only one."""
+"""Where a trainer service may listen, and who may speak to it there."""
 
 import datetime
 import socket
@@ -17,14 +17,11 @@ from fedloom.client.answering import Told, refusal
 from fedloom.client.rpc.address import Address, read_address
 from fedloom.client.rpc.remote import SITE_SERVICE, SITE_SERVICE_TLS, RemoteSite, connect
 from fedloom.client.rpc.serving import serving
-from fedloom.client.site.holding import sole_service
-from fedloom.shared.errors import ConfigError, LedgerError
+from fedloom.shared.errors import ConfigError
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.messages import HelloHeader, RefusalHeader
 from tests.support.served import short_folder
-from tests.support.sites import a_site_config, begin
-from tests.support.tiny import sentences, write_csv
 
 
 class Polite:
@@ -193,26 +190,3 @@ def test_missing_certificates_are_named(tmp_path: Path) -> None:
     (folder / "service.key").unlink()
     with pytest.raises(ConfigError, match=r"no file service\.key"):
         read_address("127.0.0.1:9000", folder, side="service")
-
-
-def test_one_service_for_one_dataset(tmp_path: Path) -> None:
-    """By its state folder, and by its records: two ledgers over one file know of no other."""
-    config = a_site_config(tmp_path)
-    with pytest.raises(ConfigError, match="expected the site's records"), sole_service(config):
-        pass
-    write_csv(config.source.path, sentences(3, seed=1))
-    with pytest.raises(LedgerError, match="put the newest copy"), sole_service(config):
-        pass
-    assert not config.state.exists(), "in the way of its copy"
-    begin(config)
-    other = config.model_copy(update={"state": tmp_path / "other"})
-    begin(other)
-    with sole_service(config):
-        for rival in (config, other):
-            with (
-                pytest.raises(ConfigError, match="trainer service runs"),
-                sole_service(rival),
-            ):
-                pass
-    with sole_service(other):
-        pass

@@ -455,6 +455,7 @@ def test_a_device_that_is_not_there(home: Home, monkeypatch: pytest.MonkeyPatch)
 FILES: list[tuple[str, int, Level, str]] = [
     ("site.toml", 0o602, "problem", "mode 602 lets every user of this machine write it"),
     ("policy.toml", 0o620, "warning", "mode 620 lets its group write it"),
+    ("records.csv", 0o602, "problem", "mode 602 lets every user of this machine write it"),
     ("policy.toml", 0o644, "warning", "mode 644 lets every user of this machine read it"),
     ("records.csv", 0o644, "warning", "mode 644 lets every user of this machine read it"),
 ]

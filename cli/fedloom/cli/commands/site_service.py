@@ -26,18 +26,14 @@ def serve(site: Path) -> None:
     # Read when the libraries are imported: a site never downloads anything.
     os.environ["HF_HUB_OFFLINE"] = "1"
     from fedloom.client.rpc.serving import serving
-    from fedloom.client.site.desk import SiteDesk
-    from fedloom.client.site.directory import SiteDirectory
     from fedloom.client.site.holding import ready_to_serve
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    directory = SiteDirectory()
-    with (
-        ready_to_serve(site, directory) as address,
-        serving(SiteDesk(site, directory), address),
-    ):
-        click.echo(f"serving {site} on {address.target}; Ctrl-C stops")
-        if address.socket is not None:
+    with ready_to_serve(site) as ready, serving(ready.desk, ready.address):
+        for text in ready.warnings:
+            click.echo(f"note: {text}")
+        click.echo(f"serving {site} on {ready.address.target}; Ctrl-C stops")
+        if ready.address.socket is not None:
             click.echo(
                 "note: a socket keeps other users out, but what runs as this user, a bundle too, "
                 "can read the records; two users need loopback with TLS (docs/site.md)"
