@@ -11,8 +11,9 @@ COMMANDS: Commands = MappingProxyType(
         "init": ("site_setup", "init", "Begin a site: settings, policy, key and ledger."),
         "check": ("site_setup", "check", "Say on one page what is wrong before anyone joins."),
         "serve": ("site_service", "serve", "Serve the site's records to its own relay."),
-        "status": ("site_service", "status", "Show budget, ledger and plans that wait."),
+        "status": ("site_service", "status", "Show budget, ledger and plans."),
         "approve": ("site_service", "approve", "Show a plan that waits, and sign for it."),
+        "withdraw": ("site_service", "withdraw", "Take back an approval, or drop what waits."),
         "ledger": ("ledger", "command", "Show, verify or export what the site has spent."),
     }
 )

@@ -1,4 +1,4 @@
-"""`fedloom site serve | status | approve`: a site's service and its steward."""
+"""`fedloom site serve | status | approve | withdraw`: a site's service and its steward."""
 
 import logging
 import os
@@ -67,6 +67,10 @@ def approve(site: Path, plan: str, yes: bool) -> None:
     from fedloom.client.site.steward import Steward
 
     steward = Steward.of(site)
+    done = steward.approved(plan)
+    if done is not None:
+        click.echo(f"already approved: plan {done.plan[:12]}, at {done.at}; nothing was signed")
+        return
     found = steward.find(plan)
     for line in steward.explain(found):
         click.echo(line)
@@ -76,6 +80,20 @@ def approve(site: Path, plan: str, yes: bool) -> None:
         raise SystemExit(1)
     steward.approve(found)
     _say_signed(found)
+
+
+@click.command("withdraw")
+@_SITE
+@click.argument("plan")
+def withdraw(site: Path, plan: str) -> None:
+    """Take back the approval of PLAN, or have it wait no longer: by the beginning of its SHA-256.
+
+    Its next round is then refused, also while a service runs; a round that is at work ends.
+    """
+    from fedloom.client.site.steward import Steward
+
+    for line in Steward.of(site).withdraw(plan):
+        click.echo(line)
 
 
 def _say_signed(plan: "Plan") -> None:
