@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
@@ -49,6 +50,8 @@ class LedgerStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # SQLite lets the unlucky one of many wait until it gives up.
+        self._one_at_a_time = threading.Lock()
 
     def create(self, opening: Signed) -> None:
         """Make the file, with its first entry: there whole or not at all."""
@@ -76,7 +79,7 @@ class LedgerStore:
         if not self._path.is_file():
             raise LedgerError(f"{self._path}: no such file, expected the site's ledger")
         check_owner_only(self._path)
-        with _connected(self._path) as connection:
+        with self._one_at_a_time, _connected(self._path) as connection:
             # A reader, or a crash, may have been in the way of the last use.
             if self._left_in_log:
                 _empty_log(connection)

@@ -6,7 +6,7 @@ from pathlib import Path
 from fedloom.client.answering import CANNOT_ANSWER, CANNOT_TRAIN, Told, nobody, refusal
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.client.site.service import SiteService
-from fedloom.shared.errors import FedLoomError, LedgerError, SiteRefusal
+from fedloom.shared.errors import FedLoomError, SiteRefusal
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.messages import DeclaredBudget, HelloHeader, TrainTask
 
@@ -56,10 +56,10 @@ class SiteDesk:
         return refusal(name, CANNOT_TRAIN)
 
     def _budget(self, service: SiteService) -> DeclaredBudget | None:
-        """What is left; None while the ledger cannot say, which each task is then told."""
+        """What is left; None while the site cannot say, which each task is then told."""
         try:
             return service.budget()
-        except LedgerError as error:
+        except FedLoomError as error:
             logger.error("%s: %s", self._settings, error)
             return None
 
