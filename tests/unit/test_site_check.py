@@ -507,6 +507,27 @@ def test_the_page_is_aligned_and_its_exit_code_tells_of_problems(home: Home) -> 
     assert os.linesep.join(lines).count("records ") == 1
 
 
+def test_a_sites_folder_is_as_good_as_its_file(home: Home) -> None:
+    run = CliRunner()
+    by_folder = run.invoke(check, [str(home.settings.parent)])
+    assert by_folder.exit_code == 0
+    assert by_folder.output == run.invoke(check, [str(home.settings)]).output
+    home.settings.unlink()
+    missing = run.invoke(check, [str(home.settings.parent)])
+    assert missing.exit_code == 1
+    assert f"{home.settings}: no such file, expected a site.toml" in missing.output
+
+
+def test_a_wrong_label_set_is_one_line(home: Home) -> None:
+    """Not also: too few units, far from the declared number, and no row for each label."""
+    home.change(labels=("good", "bad"))
+    said = [each.text for each in check_site(home.settings) if each.level != "good"]
+    assert said == [
+        "none of 200 rows is usable, the first at row 1, column label: a label outside the label "
+        "set, expected one of good, bad"
+    ]
+
+
 def test_a_long_text_stays_one_line() -> None:
     def look(_: Site) -> Iterable[Seen]:
         yield Seen(level="problem", text="many\nwords " * 200)

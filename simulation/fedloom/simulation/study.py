@@ -17,6 +17,7 @@ from fedloom.server.run.heads import read_heads
 from fedloom.server.run.journal import Journal, RoundEntry
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.files import write_durably
+from fedloom.shared.words import count
 from fedloom.simulation.arms import ARM_KINDS, ArmKind, TrainedArm, arms_beside
 from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.federation import RunOptions, run_federation
@@ -131,7 +132,8 @@ def _told(number: int, entry: RoundEntry) -> str:
     privacy = f", epsilon so far at most {max(spent):.2f}" if spent else ""
     faults = [f"{site.site}: {site.fault}" for site in entry.sites if site.fault]
     missing = f" ({'; '.join(faults)})" if faults else ""
-    return f"round {number}: {entry.accepted}/{len(entry.sites)} sites{privacy}{missing}"
+    sites = count(len(entry.sites), "site")
+    return f"round {number}: {entry.accepted} of {sites}{privacy}{missing}"
 
 
 def _omitted(prepared: Prepared, options: StudyOptions) -> list[str]:

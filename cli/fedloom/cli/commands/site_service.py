@@ -9,26 +9,30 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedloom.cli.site_file import SITE
+
+_LOG_LINE, _ISO = "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"
+
 if TYPE_CHECKING:
     from fedloom.shared.plan import Plan
 
-_SITE = click.argument("site", type=click.Path(path_type=Path))
-
 
 @click.command("serve")
-@_SITE
+@SITE
 def serve(site: Path) -> None:
-    """Serve the site file SITE to its relay until stopped; one service for one dataset.
+    """Serve SITE, a site.toml or its folder, to its relay until stopped.
 
-    The base model and the records stay loaded between rounds. What leaves, and what it costs,
-    is decided here, by policy.toml and the ledger.
+    One service serves one dataset. The base model and the records stay loaded between rounds.
+    What leaves, and what it costs, is decided here, by policy.toml and the ledger.
     """
+    logging.basicConfig(level=logging.INFO, format=_LOG_LINE, datefmt=_ISO)
+    # Libraries, model and ledger take a while.
+    logging.getLogger("fedloom.site").info("starting the trainer service of %s", site)
     # Read when the libraries are imported: a site never downloads anything.
     os.environ["HF_HUB_OFFLINE"] = "1"
     from fedloom.client.rpc.serving import serving
     from fedloom.client.site.holding import ready_to_serve
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     with ready_to_serve(site) as ready, serving(ready.desk, ready.address):
         for text in ready.warnings:
             click.echo(f"note: {text}")
@@ -43,9 +47,9 @@ def serve(site: Path) -> None:
 
 
 @click.command("status")
-@_SITE
+@SITE
 def status(site: Path) -> None:
-    """Show what the site file SITE has spent, what waits, and whether its service answers."""
+    """Show what SITE has spent, what waits, and whether its service answers."""
     from fedloom.client.site.status import status_lines
 
     # Whether the service answers is a line of its own.
@@ -55,7 +59,7 @@ def status(site: Path) -> None:
 
 
 @click.command("approve")
-@_SITE
+@SITE
 @click.argument("plan")
 @click.option("--yes", is_flag=True, help="Sign without asking.")
 def approve(site: Path, plan: str, yes: bool) -> None:
@@ -83,7 +87,7 @@ def approve(site: Path, plan: str, yes: bool) -> None:
 
 
 @click.command("withdraw")
-@_SITE
+@SITE
 @click.argument("plan")
 def withdraw(site: Path, plan: str) -> None:
     """Take back the approval of PLAN, or have it wait no longer: by the beginning of its SHA-256.

@@ -29,7 +29,8 @@ def look_at_records(site: Site) -> Iterator[Seen]:
     usable = [row for row in rows if isinstance(row, Record)]
     bad = [row for row in rows if isinstance(row, BadRow)]
     yield from _usable(usable, bad)
-    for look in _LOOKS:
+    # Of no rows there is nothing else to say: what follows would be the same mistake again.
+    for look in _LOOKS if usable else ():
         yield from look(site, usable)
 
 
