@@ -26,6 +26,7 @@ from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.flower import to_records
 from fedloom.shared.wire.messages import TrainTask
 from fedloom.shared.wire.signed import asked_digest
+from fedloom.shared.words import count
 
 RoundObserver = Callable[[int, Adapter, RoundEntry | None], None]
 """Called once with the start (or the adapter resumed from), then after each durable round."""
@@ -123,8 +124,8 @@ class FedLoomStrategy(Strategy):
 
     def summary(self) -> None:
         """Log what is about to run."""
-        sites = len(self._plan.sites)
-        logger.info("plan %s: %d sites, %s", self._plan.sha256[:12], sites, self._plan.name)
+        sites = count(len(self._plan.sites), "site")
+        logger.info("plan %s: %s, %s", self._plan.sha256[:12], sites, self._plan.name)
 
     def _restore(self) -> int:
         checkpoints, plan_sha256 = self._folder.checkpoints, self._plan.sha256

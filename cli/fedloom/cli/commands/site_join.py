@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
+from fedloom.cli.site_file import SITE
+
 _PATH = click.Path(path_type=Path)
-_SITE = click.argument("site", type=_PATH)
 
 
 @click.command("request")
-@_SITE
+@SITE
 @click.option("--out", type=_PATH, help="Where to write it (NAME.request).")
 def request(site: Path, out: Path | None) -> None:
     """Make the keys of the site file SITE for a federation, and a request to be sent for a kit.
@@ -27,7 +28,7 @@ def request(site: Path, out: Path | None) -> None:
 
 
 @click.command("join")
-@_SITE
+@SITE
 @click.argument("kit", type=_PATH)
 @click.option("--passphrase-file", type=_PATH, help="File with the passphrase of an encrypted kit.")
 @click.option("--yes", is_flag=True, help="Do not ask whether the coordinator's key is right.")
@@ -53,7 +54,7 @@ def join(site: Path, kit: Path, passphrase_file: Path | None, yes: bool) -> None
 
 
 @click.command("up")
-@_SITE
+@SITE
 def up(site: Path) -> None:
     """Run the trainer service and the Flower node of the site file SITE until stopped.
 
@@ -72,7 +73,7 @@ def up(site: Path) -> None:
 
 
 @click.command("units")
-@_SITE
+@SITE
 @click.option("--out", type=_PATH, required=True, help="Folder for the units.")
 def units(site: Path, out: Path) -> None:
     """Write hardened units for systemd: the trainer and the node as users of their own."""

@@ -5,6 +5,8 @@ from typing import TypedDict, Unpack
 
 import click
 
+from fedloom.cli.site_file import SITE
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -54,10 +56,10 @@ def init(folder: Path, **given: Unpack[_Given]) -> None:
 
 
 @click.command("check")
-@click.argument("site", type=_PATH)
+@SITE
 @click.pass_context
 def check(context: click.Context, site: Path) -> None:
-    """Say on one page what is wrong with the site file SITE before anyone joins.
+    """Say on one page what is wrong with SITE, a site.toml or its folder, before anyone joins.
 
     Changes nothing, and prints nothing of a record. Exit code 1 if there is a problem.
     """

@@ -7,7 +7,7 @@ import tomli_w
 from pydantic import Field
 
 from fedloom.shared.config.reading import read_toml
-from fedloom.shared.config.sections import Count, Fraction, Integer, Name, Section
+from fedloom.shared.config.sections import Count, Fraction, Integer, Name, Section, Unit
 from fedloom.shared.data.records import RecordSource
 from fedloom.shared.data.split import Split
 
@@ -18,7 +18,8 @@ class SourceSettings(Section):
     path: Path
     text: str
     label: str
-    unit: str
+    # Told to each coordinator, as the budget's unit.
+    unit: Unit
     messages: str | None = None
 
 

@@ -76,7 +76,7 @@ class SiteDesk:
         return answer if link is None else link.sign(answer, asked)
 
     def _budget(self, service: SiteService) -> DeclaredBudget | None:
-        """What is left; None while the ledger cannot say, which each task is then told."""
+        """What is left; None while the site cannot say, which each task is then told."""
         try:
             return service.budget()
         except FedLoomError as error:
