@@ -16,6 +16,7 @@ from fedloom.client.training.trainer import Trainer
 from fedloom.shared.errors import ConfigError, LedgerError
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.messages import HelloHeader, TrainTask
+from tests.support.served import a_question
 from tests.support.sites import a_policy, a_site, a_site_config, begin, write_settings
 from tests.support.tiny import sentences, write_csv
 from tests.support.training import make_plan, site_plan
@@ -134,7 +135,7 @@ def test_what_was_replaced_while_it_is_served_trains_no_more(
     (said,) = caplog.messages
     assert "replaced since the service began" in said and "a restart" in said
     assert serving.charged() == 0
-    assert "cannot-answer" in serving.desk.hello().frame.header
+    assert "cannot-answer" in serving.desk.hello(a_question()).frame.header
 
 
 def test_a_replaced_file_can_be_another_services_and_then_is_not_ours(serving: Serving) -> None:
@@ -199,12 +200,12 @@ def test_settings_that_name_another_dataset_are_not_followed(serving: Serving, k
     before = serving.charged()
     write_settings(other, POLICY)
     assert serving.rule(2) == "cannot-train"
-    assert "cannot-answer" in serving.desk.hello().frame.header
+    assert "cannot-answer" in serving.desk.hello(a_question()).frame.header
     assert serving.charged() == before
     assert serving.charged(config.state.with_name("other")) == 0
     write_settings(config, POLICY)
     assert serving.rule(2) is None
-    assert HelloHeader.parse(serving.desk.hello().frame.header).site == "north"
+    assert HelloHeader.parse(serving.desk.hello(a_question()).frame.header).site == "north"
 
 
 def policy_of(config: SiteConfig) -> Path:
