@@ -5,8 +5,11 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.config import SiteConfig
@@ -146,6 +149,22 @@ def test_a_replaced_file_can_be_another_services_and_then_is_not_ours(serving: S
     records_by_rename(serving.config)
     with sole_service(rival):
         assert serving.rule() == "replaced"
+
+
+def test_what_was_replaced_while_it_trained_is_not_sealed(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the other file that was read, which another service has by now."""
+    honest = Trainer.train
+
+    def train(self: Trainer, *args: Any, **more: Any) -> NDArray[np.float32]:
+        records_by_rename(serving.config)
+        return honest(self, *args, **more)
+
+    monkeypatch.setattr(Trainer, "train", train)
+    assert serving.rule() == "replaced"
+    events = [entry.event for entry in Ledger(serving.config.state).entries()]
+    assert events == ["reserved"], "charged, as for any task that breaks off; nothing left"
 
 
 def test_what_was_put_back_is_served_on_and_what_was_written_in_place_too(
