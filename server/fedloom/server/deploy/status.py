@@ -18,6 +18,7 @@ from fedloom.server.run.telling import round_told
 from fedloom.shared.errors import DeployError
 from fedloom.shared.health import is_healthy
 from fedloom.shared.printable import printable
+from fedloom.shared.words import count
 
 _CONNECT_SECONDS = 2.0
 _EVENTS, _DOOR, _RUNS = 5, 8, 5
@@ -104,6 +105,6 @@ def _run(folder: RunFolder, wanted: WantedRun) -> Iterator[str]:
 def _door(home: ServerHome) -> Iterator[str]:
     for away in turned_away(access_log(home))[:_DOOR]:
         yield (
-            f"refused   {away.times} times {away.path} from {away.peer}: {away.why}, "
-            f"last {away.last}"
+            f"refused   {count(away.times, 'request')} from {away.peer}: {away.why}; "
+            f"last {away.path} at {away.last}"
         )
