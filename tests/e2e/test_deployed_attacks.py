@@ -23,10 +23,10 @@ from fedloom.client.rpc.address import read_address
 from fedloom.client.rpc.remote import RemoteSite
 from fedloom.client.rpc.serving import serving
 from fedloom.server.deploy import bundle
-from fedloom.server.deploy.authority import new_authority
 from fedloom.server.deploy.control import flower_control
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.run.journal import Journal
+from fedloom.shared.kits.authority import new_authority
 from fedloom.shared.kits.node_key import NodeKey
 from fedloom.shared.supervising import Process
 from tests.support.deployed import SITES, Deployment, change, deployment
