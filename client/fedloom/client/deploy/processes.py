@@ -43,7 +43,7 @@ def site_processes(settings: Path) -> list[Process]:
             "--metrics",
             str(settings),
         ],
-        writes=[config.state, settings.parent],
+        writes=_trainer_writes(config),
         user="fedloom-trainer",
     )
     node = Process(
@@ -93,6 +93,11 @@ def write_process_files(settings: Path) -> Path:
     if not link.node_secret.exists():
         write_durably(link.node_secret, secrets.token_hex(32).encode(), mode=_PRIVATE)
     return link.logs
+
+
+def _trainer_writes(config: SiteConfig) -> list[Path]:
+    socket = read_address(config.service.address, config.service.tls, side="service").socket
+    return [config.state] if socket is None else [config.state, socket.parent]
 
 
 def _node_config(config: SiteConfig) -> str:
