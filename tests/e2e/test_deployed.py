@@ -15,6 +15,7 @@ from fedloom.simulation.prepare import prepare
 from fedloom.simulation.site_app import app
 from tests.support.deployed import SITES, Deployment, deployment
 
+pytestmark = pytest.mark.slow
 ROUNDS = 3
 
 

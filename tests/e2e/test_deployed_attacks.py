@@ -32,6 +32,7 @@ from fedloom.shared.supervising import Process
 from tests.support.deployed import SITES, Deployment, change, deployment
 from tests.support.middle import Middle
 
+pytestmark = pytest.mark.slow
 ROUNDS = 3
 
 

@@ -58,9 +58,12 @@ class SiteDesk:
                 service.link.check(asked)
             task = TrainTask.unpack(asked.frame)
             name = task.site
-            return service.train(task, remembered=asked.head, told=told)
+            answer = service.train(task, remembered=asked.head, told=told)
+            facts = {"site": name, "round": task.round, "run": task.plan.name}
+            logger.info("round %d of %s: answered", task.round, task.plan.name, extra=facts)
+            return answer
         except SiteRefusal as error:
-            logger.warning("%s: %s", name, error)
+            logger.warning("%s: %s", name, error, extra={"site": name, "rule": error.rule})
             return refusal(name, error.rule)
         except FedLoomError as error:
             logger.error("%s: %s", name, error)

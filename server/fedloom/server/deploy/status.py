@@ -99,7 +99,7 @@ def _run(folder: RunFolder, wanted: WantedRun) -> Iterator[str]:
         at = f"{datetime.fromtimestamp(event.at).astimezone():%Y-%m-%d %H:%M:%S}"
         yield f"  {at} {event.kind}: {event.detail}"
     for site, budget in read_budgets(folder.budgets).items():
-        yield printable(f"  budget of {site}: {budget.described}")
+        yield printable(f"  budget of {site} as the run began: {budget.described}")
 
 
 def _door(home: ServerHome) -> Iterator[str]:
