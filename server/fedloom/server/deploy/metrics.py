@@ -7,8 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fedloom.server.deploy.home import ServerHome
-from fedloom.server.deploy.keeper import runs_of
-from fedloom.server.deploy.wanted import WantedRun
+from fedloom.server.deploy.wanted import WantedRun, runs_of
 from fedloom.server.run.budgets import read_budgets
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import Journal

@@ -8,9 +8,8 @@ from fedloom.server.deploy.control import NodeState, flower_control, node_public
 from fedloom.server.deploy.door import turned_away
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.home import ServerHome, ServerSettings
-from fedloom.server.deploy.keeper import runs_of
 from fedloom.server.deploy.proxy import access_log
-from fedloom.server.deploy.wanted import WantedRun
+from fedloom.server.deploy.wanted import WantedRun, runs_of
 from fedloom.server.run.budgets import read_budgets
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import Journal
