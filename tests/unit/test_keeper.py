@@ -141,7 +141,7 @@ def test_a_damaged_run_does_not_keep_others_from_their_turn(
     try:
         bench.look()
     except CheckpointError as error:
-        assert "events.jsonl" in str(error)  # noqa: PT017
+        assert "events.jsonl" in str(error)
     assert bench.flower.at_work == ["good"]
 
 
