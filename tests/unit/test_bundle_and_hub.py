@@ -145,9 +145,7 @@ def test_others_are_answered_while_one_says_nothing(port: int) -> None:
 
 def test_the_hub_is_on_loopback_alone_and_gone_afterwards() -> None:
     number = free_ports(1)
-    with serving_bundle(BUNDLE, number):
-        with pytest.raises(OSError):
-            with serving_bundle(BUNDLE, number):
-                pass
+    with serving_bundle(BUNDLE, number), pytest.raises(OSError), serving_bundle(BUNDLE, number):
+        pass
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", number))

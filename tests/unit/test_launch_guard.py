@@ -47,8 +47,10 @@ def status(url: str, path: str, *, token: bytes | None = None) -> int:
     "path",
     [
         "/v1/control/list-nodes", "//v1/control/list-nodes", "/v1//control/list-nodes",
-        "/v1/control/list-nodes/", "/v1/control/list-nodes?x=/v1/fleet/", "/v1/contro%6C/list-nodes",
-        "/v1%2Fcontrol%2Flist-nodes", "/v1/control/../control/list-nodes", "/docs", "/openapi.json",
+        "/v1/control/list-nodes/", "/v1/control/list-nodes?x=/v1/fleet/",
+        "/v1/contro%6C/list-nodes",
+        "/v1%2Fcontrol%2Flist-nodes", "/v1/control/../control/list-nodes", "/docs",
+        "/openapi.json",
         "/", "/health/", "/healthy", "/v1/fleet", "/V1/FLEET/pull-messages",
         "http://127.0.0.1/v1/control/list-nodes",
     ],
