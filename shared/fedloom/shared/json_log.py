@@ -33,7 +33,8 @@ class JsonFormatter(logging.Formatter):
         line |= {name: getattr(record, name) for name in _FACTS if hasattr(record, name)}
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
-        return json.dumps(line, ensure_ascii=False)
+        # In ASCII: a file's name need not be text, and no character may end a line.
+        return json.dumps(line, default=str)
 
 
 def log_as_json(**always: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fedloom.shared.files import write_durably
-from fedloom.shared.supervising import Process
+from fedloom.shared.supervising import Process, one_line
 
 # systemd.exec(5): what a process that only computes and speaks TCP does not need.
 _HARDENING = """\
@@ -101,6 +101,6 @@ def _quoted(text: str) -> str:
 
 
 def _escaped(value: object) -> str:
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    text = one_line(value).replace("\\", "\\\\").replace('"', '\\"')
     # Anywhere in a unit, % begins a specifier.
     return text.replace("%", "%%")

@@ -60,8 +60,9 @@ def _lines(log: Path) -> Iterator[dict[str, object]]:
         content = file.read()
     for line in content.splitlines():
         try:
-            found = json.loads(line)
-        except ValueError:
+            # nginx writes a peer's bytes as they are; a line of them must not go unseen.
+            found = json.loads(line.decode(errors="replace"))
+        except (ValueError, RecursionError):
             # The first line may be cut, and no peer's words may stop the page.
             continue
         if isinstance(found, dict):

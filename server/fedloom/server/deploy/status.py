@@ -8,14 +8,13 @@ from fedloom.server.deploy.control import NodeState, flower_control, node_public
 from fedloom.server.deploy.door import turned_away
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.home import ServerHome, ServerSettings
-from fedloom.server.deploy.keeper import runs_of
 from fedloom.server.deploy.proxy import access_log
-from fedloom.server.deploy.wanted import WantedRun
+from fedloom.server.deploy.wanted import WantedRun, runs_of
 from fedloom.server.run.budgets import read_budgets
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import Journal
 from fedloom.server.run.telling import round_told
-from fedloom.shared.errors import DeployError
+from fedloom.shared.errors import DeployError, FedLoomError
 from fedloom.shared.health import is_healthy
 from fedloom.shared.printable import printable
 from fedloom.shared.words import count
@@ -36,7 +35,7 @@ def status_lines(home: ServerHome) -> Iterator[str]:
     yield from _sites(home)
     runs = sorted(runs_of(home), key=lambda pair: pair[1].created)[-_RUNS:]
     for folder, wanted in runs:
-        yield from _run(folder, wanted)
+        yield from _run_told(folder, wanted)
     yield from _door(home)
 
 
@@ -79,6 +78,14 @@ def _seen(node: NodeState | None) -> str:
         return "never seen"
     at = f"{datetime.fromtimestamp(node.last_seen).astimezone():%Y-%m-%d %H:%M:%S}"
     return f"online, last seen {at}" if node.online else f"OFFLINE since about {at}"
+
+
+def _run_told(folder: RunFolder, wanted: WantedRun) -> list[str]:
+    try:
+        return list(_run(folder, wanted))
+    except FedLoomError as error:
+        # The page is for the day on which something is wrong.
+        return [f"run       {wanted.name}: DAMAGED, {error}"]
 
 
 def _run(folder: RunFolder, wanted: WantedRun) -> Iterator[str]:
