@@ -7,8 +7,9 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
-from fedloom.server.deploy.home import ServerHome, ServerSettings
+from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.metrics import ServerMetrics
+from fedloom.server.deploy.settings import ServerSettings
 from fedloom.server.deploy.status import status_lines
 from fedloom.server.run.budgets import keep_budgets
 from fedloom.server.run.folder import RunFolder

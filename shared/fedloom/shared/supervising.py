@@ -35,7 +35,7 @@ class Process:
     """One process: its name, what to run, and what its environment has beside the usual.
 
     Where the roles are users of their own, `user` runs it; it may write to the folders `writes`
-    alone, and finds nothing at `hidden`.
+    alone, finds nothing at `hidden`, and reaches the machine's devices only with `devices`.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Process:
     environment: Mapping[str, str] = field(default_factory=dict)
     writes: Sequence[Path] = ()
     hidden: Sequence[Path] = ()
+    devices: bool = False
     user: str = "fedloom"
 
     @property

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 from fedloom.server.deploy.home import ServerHome
-from fedloom.server.deploy.keeper import runs_of
+from fedloom.server.deploy.wanted import runs_of
 from fedloom.shared.doctor.certificates import certificate
 from fedloom.shared.doctor.machine import disk, ports, private_files, versions
 from fedloom.shared.doctor.reach import server

@@ -6,7 +6,8 @@ them may start runs and register nodes. Sites need ten methods of the third.
 
 from pathlib import Path
 
-from fedloom.server.deploy.home import ServerHome, ServerSettings
+from fedloom.server.deploy.home import ServerHome
+from fedloom.server.deploy.settings import ServerSettings
 from fedloom.shared.errors import DeployError
 
 # The Fleet methods of a node that was registered by the coordinator; registering is none of them.

@@ -7,8 +7,9 @@ from datetime import datetime
 from fedloom.server.deploy.control import NodeState, flower_control, node_public_key
 from fedloom.server.deploy.door import turned_away
 from fedloom.server.deploy.events import EventLog
-from fedloom.server.deploy.home import ServerHome, ServerSettings
+from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.proxy import access_log
+from fedloom.server.deploy.settings import ServerSettings
 from fedloom.server.deploy.wanted import WantedRun, runs_of
 from fedloom.server.run.budgets import read_budgets
 from fedloom.server.run.folder import RunFolder

@@ -160,4 +160,7 @@ def _read(authority: Issued) -> tuple[ec.EllipticCurvePrivateKey, x509.Certifica
         raise CredentialError("authority: cannot be read, expected what provision made") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CredentialError("authority: expected an elliptic curve key")
+    if key.public_key() != certificate.public_key():
+        # Else the certificate that works is replaced by one that nobody believes.
+        raise CredentialError("authority: its key is another's, expected the certificate's own")
     return key, certificate
