@@ -127,3 +127,18 @@ def test_a_head_travels_beside_a_frame(ledger: Ledger) -> None:
     records[HEAD] = ConfigRecord({"json": '{"number": 0}'})
     with pytest.raises(WireError, match="LedgerHead"):
         from_records(records)
+
+
+def test_a_head_outlasts_its_run_until_a_person_forgets_it(
+    ledger: Ledger, book: HeadBook, tmp_path: Path
+) -> None:
+    """Else a site whose ledger was lost could never train for this coordinator again."""
+    book.remember("north", charge(ledger, 1))
+    other = charge(begun(tmp_path / "anew" / "north"), 1)
+    later = HeadBook(tmp_path / "heads.json")
+    with pytest.raises(UpdateRejected, match="another key"):
+        later.remember("north", other)
+    later.forget("north")
+    later.forget("nobody")
+    HeadBook(tmp_path / "heads.json").remember("north", other)
+    assert HeadBook(tmp_path / "heads.json").of("north") == other

@@ -13,13 +13,15 @@ from fedloom.server.parties import Parties
 from fedloom.server.remaining import note_found
 from fedloom.server.roster import Roster
 from fedloom.server.run.folder import RunFolder
+from fedloom.server.run.heads import HeadBook
 from fedloom.server.strategy import FedLoomStrategy, RoundObserver
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedRun:
     """What a run needs beside its folder: the base model, the plan's start if it has one, the
-    parties, how long to wait until every site is connected, and who is told of strangers."""
+    parties, how long to wait until every site is connected, who is told of strangers, and a file of
+    heads that outlasts the run."""
 
     folder: RunFolder
     model: Path
@@ -27,6 +29,12 @@ class OpenedRun:
     parties: Parties
     patience_seconds: float = 0.0
     denied: Denied = log_denied
+    heads: Path | None = None
+
+    @property
+    def heads_file(self) -> Path:
+        """Where the heads of the sites' ledgers are remembered: beside the run, if nowhere else."""
+        return self.heads or self.folder.heads
 
 
 OpenRun = Callable[[Context], OpenedRun]
@@ -64,6 +72,7 @@ def run_plan(grid: Grid, run: OpenedRun, *observers: RoundObserver) -> None:
             roster=roster,
             parties=run.parties,
             initial=initial_adapter(plan, run.model, run.start),
+            heads=HeadBook(run.heads_file),
             observers=observers,
         )
         strategy.summary()

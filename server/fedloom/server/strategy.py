@@ -52,6 +52,7 @@ class FedLoomStrategy(Strategy):
         roster: Roster,
         parties: Parties,
         initial: Adapter,
+        heads: HeadBook,
         observers: Iterable[RoundObserver] = (),
     ) -> None:
         self._plan = plan
@@ -63,7 +64,7 @@ class FedLoomStrategy(Strategy):
         self._initial = initial
         self._observers = tuple(observers)
         self._journal = Journal(folder.rounds)
-        self._heads = HeadBook(folder.heads)
+        self._heads = heads
         self._aggregator = AGGREGATORS[plan.aggregation.method]()
         # The velocity of the server's momentum is the difference of the two.
         self._previous = self._current = initial

@@ -87,12 +87,18 @@ def run_federation(
         model=prepared.model,
         start=prepared.config.lora.start,
         parties=TrustedParties(),
+        heads=heads_beside(options.sites),
     )
     make_server_app(lambda _: run, *options.observers)(grid, context)
     plan = prepared.plan
     final = read_checkpoint(folder.checkpoints, plan.rounds.total, plan.sha256)
     save_adapter(plan, prepared.model, final, target=folder.adapter)
     return final
+
+
+def heads_beside(sites: Path | None) -> Path | None:
+    """Sites that outlast a run have heads that do."""
+    return None if sites is None else sites / "heads.json"
 
 
 def _open_folder(prepared: Prepared, folder: RunFolder, *, resume: bool) -> None:

@@ -18,7 +18,7 @@ from fedloom.server.run.telling import round_told
 from fedloom.shared.adapter import Adapter
 from fedloom.simulation.arms import ARM_KINDS, ArmKind, TrainedArm, arms_beside
 from fedloom.simulation.executors.base import Executor
-from fedloom.simulation.federation import RunOptions, run_federation
+from fedloom.simulation.federation import RunOptions, heads_beside, run_federation
 from fedloom.simulation.prepare import Prepared
 from fedloom.simulation.progress import Progress
 from fedloom.simulation.scoring import score_study
@@ -73,7 +73,7 @@ def run_study(
     findings = Findings(
         adapter=final,
         rounds=Journal(folder.rounds).entries(),
-        heads=read_heads(folder.heads),
+        heads=read_heads(heads_beside(options.sites) or folder.heads),
         budgets=read_budgets(folder.budgets),
         curve=scored.curve,
         arms=scored.arms,

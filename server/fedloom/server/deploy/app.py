@@ -87,5 +87,6 @@ def _opened(home: ServerHome, folder: RunFolder, claimed: str) -> OpenedRun:
         start=wanted.start,
         parties=SignedParties(home.coordinator(), sites),
         patience_seconds=_PATIENCE_SECONDS,
+        heads=home.heads,
         denied=lambda node, why: EventLog.of(folder).note("refused", f"node {node} {why}"),
     )

@@ -30,7 +30,7 @@ def finish(run: OpenedRun, *, seconds: float) -> None:
     findings = Findings(
         adapter=final,
         rounds=Journal(folder.rounds).entries(),
-        heads=read_heads(folder.heads),
+        heads=read_heads(run.heads_file),
         budgets=read_budgets(folder.budgets),
         curve=(),
         arms=(),

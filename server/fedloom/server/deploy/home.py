@@ -72,6 +72,11 @@ class ServerHome:
         return self.path / "removed.json"
 
     @property
+    def heads(self) -> Path:
+        """The newest head of each site's ledger, over all runs."""
+        return self.path / "heads.json"
+
+    @property
     def flower(self) -> Path:
         """Flower's state."""
         return self.path / "flower"

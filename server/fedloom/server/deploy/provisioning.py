@@ -8,6 +8,7 @@ from pathlib import Path
 from fedloom.server.deploy.admitting import check_keys
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.settings import ServerSettings
+from fedloom.server.run.heads import HeadBook
 from fedloom.shared.errors import CredentialError
 from fedloom.shared.files import make_folder, write_durably
 from fedloom.shared.keys import SigningKey
@@ -127,7 +128,7 @@ class Provisioner:
         return Provisioned(site=site, kit=path, passphrase=words if passphrase else None)
 
     def remove(self, site: str) -> None:
-        """Forget a site: its node and its answers count no more.
+        """Forget a site and its ledger's head: its node and its answers count no more.
 
         Raises:
             CredentialError: there is none of that name.
@@ -138,6 +139,7 @@ class Provisioner:
             raise CredentialError(f"{self._folder}: no site {site}, expected one that has a kit")
         self.home.write_removed([*self.home.removed(), keys.node])
         self.home.write_sites(sites)
+        HeadBook(self.home.heads).forget(site)
         for suffix in ("kit", "passphrase"):
             (self._folder / f"{site}.{suffix}").unlink(missing_ok=True)
 

@@ -38,6 +38,14 @@ class HeadBook:
         if known is not None and head != known and head.number <= known.number:
             raise UpdateRejected("rejected: the site's ledger is older than it was")
         self._heads[site] = head
+        self._keep()
+
+    def forget(self, site: str) -> None:
+        """Let a site begin anew, as a person decided."""
+        if self._heads.pop(site, None) is not None:
+            self._keep()
+
+    def _keep(self) -> None:
         content = {name: each.model_dump_json() for name, each in sorted(self._heads.items())}
         write_durably(self._path, json.dumps(content, indent=1).encode())
 
