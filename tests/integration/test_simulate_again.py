@@ -12,6 +12,7 @@ from fedloom.cli.main import cli
 from fedloom.client.app import make_client_app
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.directory import SiteDirectory
+from fedloom.shared.errors import QuorumError
 from fedloom.simulation.executors.serial import SerialExecutor
 from fedloom.simulation.site_app import in_process
 from tests.support.tiny import write_federation
@@ -68,15 +69,14 @@ def test_another_plan_that_is_trained_anew_is_not_said_to_come_from_a_ledger(
     assert "round 2: 2 of 2 sites" in other and "run before" not in other
 
 
-def test_a_site_that_began_anew_is_not_said_to_have_answered_from_its_ledger(
-    federation: Path,
-) -> None:
+def test_a_site_that_lost_its_ledger_is_refused_in_later_runs_too(federation: Path) -> None:
+    """It would spend its whole budget a second time; its head is remembered with the sites."""
     fedloom("simulate", federation, "--out", "one", "--sites", "kept")
     for path in (Path("kept") / "site1").rglob("*"):
         if path.is_file():
             path.unlink()
-    again = fedloom("simulate", federation, "--out", "two", "--sites", "kept")
-    assert "run before: site0 answered" in again
+    with pytest.raises(QuorumError, match="site1: refused: ledger-head"):
+        fedloom("simulate", federation, "--out", "two", "--sites", "kept")
 
 
 def test_the_figures_of_an_evaluation_are_told_in_words(federation: Path) -> None:
