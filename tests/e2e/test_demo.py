@@ -39,7 +39,7 @@ def finished(federation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         [*command, "--out", str(run)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "4/4 sites" in done.stderr and str(run / "report.html") in done.stdout
+    assert "4 of 4 sites" in done.stderr and str(run / "report.html") in done.stdout
     return run
 
 

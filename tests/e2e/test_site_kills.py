@@ -20,8 +20,8 @@ import pytest
 
 from fedloom.client.ledger.entries import Charge
 from fedloom.client.ledger.ledger import Ledger
-from fedloom.client.ledger.store import Transaction
 from fedloom.client.ledger.story import Story
+from fedloom.client.ledger.transaction import Transaction
 from fedloom.client.training.pool import TrainerPool
 from fedloom.client.training.steps import PrivateStep
 from fedloom.client.training.trainer import Trainer

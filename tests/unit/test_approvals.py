@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedloom.client.site.approvals import Approvals
+from fedloom.client.site.signed import Approval
 from fedloom.shared.errors import LedgerError, PlanError, SiteRefusal
 from fedloom.shared.keys import SigningKey
 from tests.support.plans import a_plan
@@ -52,8 +53,6 @@ def test_a_plan_that_was_approved_before_it_came_does_not_wait(
 def _another_key(found: dict[str, object]) -> None:
     approval = found["approval"]
     stranger = SigningKey.generate()
-    from fedloom.client.site.approvals import Approval
-
     found["signature"] = stranger.sign(Approval.model_validate(approval).digest)
 
 
@@ -114,6 +113,108 @@ def test_a_flood_of_plans_does_not_fill_the_disk(
         path.unlink()
     assert refused(approvals, key, lora=huge) == "approval"
     assert approvals.waiting() == []
+
+
+def test_a_flood_does_not_drive_out_the_plan_that_a_steward_reads(
+    approvals: Approvals, key: SigningKey
+) -> None:
+    """The newest is turned away, and the site's own log says why, until there is room again."""
+    for number in range(32):
+        refused(approvals, key, name=f"p{number}")
+    with pytest.raises(SiteRefusal, match="none but those that wait"):
+        approvals.check(a_plan(name="late"), key.public)
+    assert a_plan(name="p0") in approvals.waiting()
+    with pytest.raises(SiteRefusal, match="signed for"):
+        approvals.check(a_plan(name="p0"), key.public)
+    approvals.withdraw(a_plan(name="p1").sha256)
+    with pytest.raises(SiteRefusal, match="signed for"):
+        approvals.check(a_plan(name="late"), key.public)
+
+
+def test_a_withdrawn_approval_counts_no_more_and_is_written_down(
+    approvals: Approvals, key: SigningKey, tmp_path: Path
+) -> None:
+    refused(approvals, key)
+    approvals.approve(a_plan(), key)
+    assert approvals.withdraw(a_plan().sha256[:8]) == a_plan().sha256
+    assert refused(approvals, key) == "approval"
+    assert approvals.waiting() == [a_plan()] and not list(approvals.approved(key.public))
+    approvals.withdraw(a_plan().sha256)
+    assert approvals.waiting() == []
+    with pytest.raises(PlanError, match="none waiting or approved"):
+        approvals.withdraw(a_plan().sha256)
+    log = (tmp_path / "approvals" / "decisions.jsonl").read_text().splitlines()
+    decisions = [json.loads(line) for line in log]
+    assert [each["event"] for each in decisions] == ["approved", "withdrawn", "withdrawn"]
+    assert {each["plan"] for each in decisions} == {a_plan().sha256}
+
+
+def test_a_decision_is_on_disk_before_it_holds(
+    approvals: Approvals, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a log that cannot be written nothing is signed, and nothing is withdrawn."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fedloom.client.site.signed.append_durably", full)
+        with pytest.raises(OSError, match="No space"):
+            approvals.approve(a_plan(), key)
+    assert refused(approvals, key) == "approval"
+    approvals.approve(a_plan(), key)
+    with monkeypatch.context() as patched:
+        patched.setattr("fedloom.client.site.signed.append_durably", full)
+        with pytest.raises(OSError, match="No space"):
+            approvals.withdraw(a_plan().sha256)
+    approvals.check(a_plan(), key.public)
+
+
+def test_what_was_removed_stays_removed_after_a_crash(
+    approvals: Approvals, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is synced once the file is gone; without, the approval could come back."""
+    approvals.approve(a_plan(), key)
+    seen: list[bool] = []
+
+    def spy(folder: Path) -> None:
+        seen.append(any(folder.glob("*.approval")))
+
+    monkeypatch.setattr("fedloom.shared.files.sync_folder", spy)
+    approvals.withdraw(a_plan().sha256)
+    assert seen[-1:] == [False]
+
+
+def test_what_cannot_be_read_can_be_withdrawn(
+    approvals: Approvals, key: SigningKey, tmp_path: Path
+) -> None:
+    refused(approvals, key)
+    (waiting,) = (tmp_path / "approvals").glob("*.plan")
+    waiting.write_bytes(b"{}")
+    with pytest.raises(PlanError):
+        approvals.waiting()
+    approvals.withdraw(a_plan().sha256[:12])
+    assert approvals.waiting() == []
+    approvals.approve(a_plan(), key)
+    (signed,) = (tmp_path / "approvals").glob("*.approval")
+    signed.write_bytes(b"{}")
+    assert "damaged" in str(next(iter(approvals.approved(key.public))))
+    with pytest.raises(LedgerError, match="damaged"):
+        approvals.approve(a_plan(), key)
+    approvals.withdraw(a_plan().sha256[:12])
+    assert not list(approvals.approved(key.public))
+
+
+def test_what_is_approved_is_not_signed_again(
+    approvals: Approvals, key: SigningKey, tmp_path: Path
+) -> None:
+    approvals.approve(a_plan(), key)
+    (path,) = (tmp_path / "approvals").glob("*.approval")
+    state = path.stat()
+    approvals.approve(a_plan(), key)
+    assert path.stat().st_ino == state.st_ino and path.stat().st_mtime_ns == state.st_mtime_ns
+    log = (tmp_path / "approvals" / "decisions.jsonl").read_text()
+    assert log.count("approved") == 1
 
 
 def test_plans_are_found_by_the_beginning_of_their_name(

@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from fedloom.server.deploy.authority import Issued, new_authority, new_server
 from fedloom.shared.errors import CredentialError
+from fedloom.shared.kits.authority import Issued, new_authority, new_server
 
 OURS, THEIRS = new_authority("ours"), new_authority("ours")
 HOSTS = ("fed.example.org", "10.0.0.7", "2001:db8::7", "localhost", "127.0.0.1", "::1")

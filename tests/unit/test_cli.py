@@ -1,6 +1,7 @@
 """The command line: quick to help, and one line when something is wrong."""
 
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -113,6 +114,37 @@ def test_every_command_exists_and_explains_itself(fedloom: Run, name: str) -> No
     assert said.code == 0
     assert said.out.startswith("Usage: ")
     assert f"fedloom {name} " in said.out.splitlines()[0]
+
+
+GROUPS = [("--help",), ("site", "--help"), ("ledger", "--help"), ("config", "--help")]
+
+
+@pytest.mark.parametrize("arguments", GROUPS)
+def test_no_line_of_help_is_cut_off(fedloom: Run, arguments: tuple[str, ...]) -> None:
+    said = fedloom(*arguments)
+    assert said.code == 0 and "..." not in said.out.partition("Options:")[2]
+
+
+def test_a_service_says_when_it_starts_before_it_loads_libraries(tmp_path: Path) -> None:
+    """They take seconds, in which a steward would wonder whether anything happens."""
+    code = (
+        "import logging, sys\nfrom fedloom.cli.main import main\n"
+        "class Seen(logging.StreamHandler):\n"
+        "    def emit(self, record):\n"
+        "        print('torch' in sys.modules, record.getMessage())\n"
+        "logging.getLogger('fedloom').addHandler(Seen())\n"
+        "sys.argv = ['fedloom', 'site', 'serve', 'nowhere.toml']\nmain()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "False starting the trainer service of nowhere.toml\n"
+    first, *_, last = done.stderr.splitlines()
+    iso = (
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} INFO starting the trainer service of nowhere.toml"
+    )
+    assert re.fullmatch(iso, first), first
+    assert last == "fedloom: nowhere.toml: no such file, expected a site.toml"
 
 
 def test_an_unknown_command_is_a_usage_error(fedloom: Run) -> None:

@@ -267,7 +267,7 @@ def test_the_steward_reads_what_leaves_and_what_it_costs() -> None:
         "\n".join(in_plain_words(plan, config, a_policy(), nothing))
         for plan in (measuring(), a_plan())
     )
-    assert "held-out-accuracy, beside the update in 1 rounds" in text
+    assert "held-out-accuracy, beside the update in 1 round:" in text
     assert "noise 10 times what one record can move" in text
     assert f"{COST:.2f} after the whole run" in text
     assert "leaves" not in plain

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from fedloom.server.deploy.authority import new_authority, new_server
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.processes import server_processes, write_process_files
 from fedloom.server.deploy.proxy import FLEET_METHODS, nginx_config
 from fedloom.server.deploy.settings import ServerSettings
 from fedloom.shared.errors import DeployError
+from fedloom.shared.kits.authority import new_authority, new_server
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 

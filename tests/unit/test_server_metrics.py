@@ -95,5 +95,5 @@ def test_the_page_tells_a_damaged_run_and_goes_on(
     assert "processes superlink DOWN, proxy DOWN, keeper DOWN" in page
     assert "run       one: wanted, 2 of 1 rounds" in page
     assert "site south: no answer, last in round 2" in page
-    assert "budget of north: epsilon 2.50 of 8 spent" in page
+    assert "budget of north as the run began: epsilon 2.50 of 8 spent" in page
     assert "run       bad: DAMAGED" in page

@@ -109,6 +109,33 @@ def test_the_charge_is_on_disk_before_training_begins(
     assert seen == ["reserved"]
 
 
+def test_a_stage_is_told_once_it_is_on_disk(
+    service: SiteService, config: SiteConfig, tiny_model: Path
+) -> None:
+    """Who is told "charged" may count on it, whatever dies next; and on "sealed" likewise."""
+    seen: dict[str, list[str]] = {}
+
+    def told(stage: str) -> None:
+        # Read by a connection of its own, as after a crash at this moment.
+        seen[stage] = [entry.event for entry in Ledger(config.state).entries()]
+
+    service.train(a_task(a_plan(tiny_model), tiny_model), told=told)
+    assert seen == {"checked": [], "charged": ["reserved"], "sealed": ["reserved", "released"]}
+
+
+def test_a_charge_that_cannot_be_written_is_told_to_nobody(
+    service: SiteService, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise LedgerError("no room")
+
+    stages: list[str] = []
+    monkeypatch.setattr(Ledger, "reserve", fails)
+    with pytest.raises(LedgerError, match="no room"):
+        service.train(a_task(a_plan(tiny_model), tiny_model), told=stages.append)
+    assert stages == ["checked"]
+
+
 def test_a_failed_training_stays_charged_and_tries_again_with_the_same_draws(
     service: SiteService, config: SiteConfig, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

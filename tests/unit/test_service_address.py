@@ -1,9 +1,11 @@
-"""Where a trainer service may listen, who may speak to it there, and that it is the only one."""
+"""Where a trainer service may listen, and who may speak to it there."""
 
 import datetime
+import os
 import socket
 import stat
 import threading
+import time
 from pathlib import Path
 
 import grpc
@@ -13,18 +15,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from fedloom.client.answering import Told, refusal
+from fedloom.client.answering import Told, nobody, refusal
+from fedloom.client.rpc import serving as serving_module
 from fedloom.client.rpc.address import Address, read_address
 from fedloom.client.rpc.remote import SITE_SERVICE, SITE_SERVICE_TLS, RemoteSite, connect
 from fedloom.client.rpc.serving import serving
-from fedloom.client.site.holding import sole_service
-from fedloom.shared.errors import ConfigError, LedgerError
+from fedloom.client.rpc.site_pb2 import Task
+from fedloom.client.rpc.site_pb2_grpc import SiteStub
+from fedloom.shared.errors import ConfigError
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.messages import HelloHeader, RefusalHeader
 from tests.support.served import a_question, short_folder
-from tests.support.sites import a_site_config, begin
-from tests.support.tiny import sentences, write_csv
 
 
 class Polite:
@@ -65,12 +67,30 @@ def test_other_machines_and_tcp_without_tls_are_refused(address: str, problem: s
         connect({SITE_SERVICE: address})
 
 
-def test_a_socket_is_its_owners_alone_from_its_first_moment() -> None:
-    with short_folder() as folder:
-        address = read_address(f"unix:{folder / 's'}", None, side="service")
-        with serving(Polite(), address):
-            assert stat.S_IMODE((folder / "s").stat().st_mode) == 0o600
-            assert name_of(connect({SITE_SERVICE: address.target})) == "north"
+def test_a_socket_is_its_owners_alone_from_its_first_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Looked at as soon as it is bound: a chmod after that would come too late."""
+    seen: list[int] = []
+    bind = serving_module._bind
+
+    def spy(server: grpc.Server, address: Address) -> None:
+        bind(server, address)
+        assert address.socket is not None
+        seen.append(stat.S_IMODE(address.socket.stat().st_mode))
+
+    monkeypatch.setattr(serving_module, "_bind", spy)
+    before = os.umask(0)
+    try:
+        with short_folder() as folder:
+            address = read_address(f"unix:{folder / 's'}", None, side="service")
+            with serving(Polite(), address):
+                assert stat.S_IMODE((folder / "s").stat().st_mode) == 0o600
+                assert name_of(connect({SITE_SERVICE: address.target})) == "north"
+            assert os.umask(0) == 0, "the process's own is as it was"
+    finally:
+        os.umask(before)
+    assert seen == [0o600]
 
 
 def test_a_socket_that_a_killed_service_left_is_taken_over() -> None:
@@ -124,6 +144,65 @@ def test_a_task_at_work_ends_before_the_service_does_and_one_that_waits_is_dropp
         assert slow.ended == ["first"]
         for asker in askers:
             asker.join(10)
+
+
+def test_a_task_whose_relay_has_gone_before_it_began_is_dropped() -> None:
+    """Else a relay that asks and hangs up has the site train for nobody, as often as it likes."""
+    slow = Slow()
+    with short_folder() as folder:
+        address = read_address(f"unix:{folder / 's'}", None, side="service")
+        with serving(slow, address):
+            first = Envelope(frame=Frame(header="first"))
+            asker = threading.Thread(target=RemoteSite(address).train, args=(first, nobody))
+            asker.start()
+            slow.began.wait(10)
+            with grpc.insecure_channel(address.target) as channel:
+                gone = SiteStub(channel).Train(Task(header="gone"), timeout=0.5)
+                with pytest.raises(grpc.RpcError):
+                    next(gone)
+            # The service has a clock of its own for that.
+            time.sleep(0.5)
+            slow.may_end.set()
+            asker.join(10)
+            RemoteSite(address).train(Envelope(frame=Frame(header="last")), nobody)
+    assert slow.ended == ["first", "last"]
+
+
+class Counting(Polite):
+    """Knows how many of its tasks were at work at once."""
+
+    def __init__(self) -> None:
+        self._lock, self._now, self.most, self.ended = threading.Lock(), 0, 0, 0
+
+    def train(self, asked: Envelope, told: Told) -> Envelope:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        time.sleep(0.05)
+        with self._lock:
+            self._now -= 1
+            self.ended += 1
+        return refusal("north", asked.frame.header)
+
+
+def test_of_four_callers_at_once_each_has_its_own_answer_and_one_trains_at_a_time() -> None:
+    counting, rules = Counting(), ["a", "b", "c", "d"]
+    answers: dict[str, str] = {}
+    with short_folder() as folder:
+        address = read_address(f"unix:{folder / 's'}", None, side="service")
+
+        def ask(rule: str) -> None:
+            found = RemoteSite(address).train(Envelope(frame=Frame(header=rule)), nobody)
+            answers[rule] = RefusalHeader.parse(found.frame.header).rule
+
+        with serving(counting, address):
+            askers = [threading.Thread(target=ask, args=(rule,)) for rule in rules]
+            for asker in askers:
+                asker.start()
+            for asker in askers:
+                asker.join(20)
+    assert answers == {rule: rule for rule in rules}
+    assert (counting.most, counting.ended) == (1, 4)
 
 
 def test_a_service_that_is_not_there_is_said_by_a_rule() -> None:
@@ -188,31 +267,18 @@ def test_loopback_wants_both_sides_certificates(tmp_path: Path) -> None:
             channel.unary_unary("/fedloom.site.v1.Site/Hello")(b"", timeout=5)
 
 
+def test_a_port_that_is_served_is_not_shared(tmp_path: Path) -> None:
+    """Where two services may bind one port, the system gives each half of the relay's calls."""
+    ours = certificates(tmp_path / "ours")
+    address = read_address(f"localhost:{a_port()}", ours, side="service")
+    with serving(Polite(), address):
+        refused = pytest.raises(ConfigError, match="cannot be had")
+        with refused, serving(Polite(), address):
+            pass
+
+
 def test_missing_certificates_are_named(tmp_path: Path) -> None:
     folder = certificates(tmp_path / "tls")
     (folder / "service.key").unlink()
     with pytest.raises(ConfigError, match=r"no file service\.key"):
         read_address("127.0.0.1:9000", folder, side="service")
-
-
-def test_one_service_for_one_dataset(tmp_path: Path) -> None:
-    """By its state folder, and by its records: two ledgers over one file know of no other."""
-    config = a_site_config(tmp_path)
-    with pytest.raises(ConfigError, match="expected the site's records"), sole_service(config):
-        pass
-    write_csv(config.source.path, sentences(3, seed=1))
-    with pytest.raises(LedgerError, match="put the newest copy"), sole_service(config):
-        pass
-    assert not config.state.exists(), "in the way of its copy"
-    begin(config)
-    other = config.model_copy(update={"state": tmp_path / "other"})
-    begin(other)
-    with sole_service(config):
-        for rival in (config, other):
-            with (
-                pytest.raises(ConfigError, match="trainer service runs"),
-                sole_service(rival),
-            ):
-                pass
-    with sole_service(other):
-        pass

@@ -455,6 +455,7 @@ def test_a_device_that_is_not_there(home: Home, monkeypatch: pytest.MonkeyPatch)
 FILES: list[tuple[str, int, Level, str]] = [
     ("site.toml", 0o602, "problem", "mode 602 lets every user of this machine write it"),
     ("policy.toml", 0o620, "warning", "mode 620 lets its group write it"),
+    ("records.csv", 0o602, "problem", "mode 602 lets every user of this machine write it"),
     ("policy.toml", 0o644, "warning", "mode 644 lets every user of this machine read it"),
     ("records.csv", 0o644, "warning", "mode 644 lets every user of this machine read it"),
 ]
@@ -504,6 +505,27 @@ def test_the_page_is_aligned_and_its_exit_code_tells_of_problems(home: Home) -> 
     assert {line[11:20].strip() for line in lines} == {"good", "warning", "problem"}
     assert all(len(line[20:].strip()) > 3 for line in lines)
     assert os.linesep.join(lines).count("records ") == 1
+
+
+def test_a_sites_folder_is_as_good_as_its_file(home: Home) -> None:
+    run = CliRunner()
+    by_folder = run.invoke(check, [str(home.settings.parent)])
+    assert by_folder.exit_code == 0
+    assert by_folder.output == run.invoke(check, [str(home.settings)]).output
+    home.settings.unlink()
+    missing = run.invoke(check, [str(home.settings.parent)])
+    assert missing.exit_code == 1
+    assert f"{home.settings}: no such file, expected a site.toml" in missing.output
+
+
+def test_a_wrong_label_set_is_one_line(home: Home) -> None:
+    """Not also: too few units, far from the declared number, and no row for each label."""
+    home.change(labels=("good", "bad"))
+    said = [each.text for each in check_site(home.settings) if each.level != "good"]
+    assert said == [
+        "none of 200 rows is usable, the first at row 1, column label: a label outside the label "
+        "set, expected one of good, bad"
+    ]
 
 
 def test_a_long_text_stays_one_line() -> None:

@@ -37,7 +37,14 @@ def test_a_plan_that_the_policy_covers_is_explained_and_checked(
     steward, plan = steward_of(config), a_plan(tiny_model)
     steward.check(plan)
     told = "\n".join(steward.explain(plan))
-    for words in ("classification", plan.sha256, "rank 4", "0.00 now", "8 allowed", "1 steps"):
+    for words in (
+        "classification",
+        plan.sha256,
+        "rank 4",
+        "0.00 now",
+        "8 allowed",
+        "1 round, 1 step in all",
+    ):
         assert words in told, words
 
 

@@ -1,6 +1,6 @@
 """What `simulate` and `demo` share: run a study, show it, say where its report is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +12,7 @@ import click
 
 from fedloom.shared.config.federation import FederationConfig
 from fedloom.shared.config.sections import JOINT
+from fedloom.shared.words import count
 
 if TYPE_CHECKING:
     from fedloom.server.report.schema import Report
@@ -52,6 +53,7 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
     from fedloom.cli.progress import shown_progress
     from fedloom.server.run.folder import RunFolder
     from fedloom.simulation.federation import worker_pool
+    from fedloom.simulation.kept import answered_from_ledgers, ledger_lengths
     from fedloom.simulation.prepare import decided_as_before, prepare
     from fedloom.simulation.study import StudyOptions, run_study
 
@@ -76,9 +78,14 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
     ):
         progress.stage("read records, plan", 1)
         prepared = prepare(config, offline=not wanted.online)
-        progress.step(f"{len(prepared.plan.sites)} sites, plan {prepared.plan.sha256[:12]}")
+        progress.step(
+            f"{count(len(prepared.plan.sites), 'site')}, plan {prepared.plan.sha256[:12]}"
+        )
+        before = {} if wanted.sites is None or wanted.resume else ledger_lengths(wanted.sites)
         report = run_study(prepared, run, executor, progress, options)
     _say(report, folder)
+    if wanted.sites is not None:
+        _say_answered(answered_from_ledgers(before, wanted.sites, report))
     return report
 
 
@@ -106,10 +113,10 @@ def _say(report: "Report", folder: Path) -> None:
     width = max(map(len, named), default=0)
     for arm in report.evaluation:
         joint = arm.tests[JOINT].accuracy
-        promise = f"epsilon {arm.epsilon:g}" if arm.epsilon else ""
+        promise = f"  epsilon {arm.epsilon:g}" if arm.epsilon else ""
         click.echo(
             f"  {arm.name:<{width}}  accuracy {joint.value:6.1%}  "
-            f"[{joint.low:.1%}, {joint.high:.1%}]  {promise}"
+            f"[{joint.low:.1%}, {joint.high:.1%}]{promise}"
         )
     for site in report.sites:
         spent = "no privacy" if site.epsilon_spent is None else f"epsilon {site.epsilon_spent:.2f}"
@@ -119,3 +126,12 @@ def _say(report: "Report", folder: Path) -> None:
         click.echo(f"  note: {concern}")
     click.echo(f"adapter {folder / 'adapter'}")
     click.echo(f"report  {folder / 'report.html'}")
+
+
+def _say_answered(names: Sequence[str]) -> None:
+    if names:
+        sites = ", ".join(names)
+        click.echo(
+            f"note: this plan was run before: {sites} answered from their ledgers in --sites, "
+            "where nothing was spent anew"
+        )

@@ -18,6 +18,7 @@ from fedloom.server.run.checkpoint import latest_checkpoint, read_checkpoint, wr
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.heads import HeadBook
 from fedloom.server.run.journal import Journal, RoundEntry
+from fedloom.server.run.telling import round_told
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import QuorumError
 from fedloom.shared.phases import phase_in
@@ -26,6 +27,7 @@ from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.flower import to_records
 from fedloom.shared.wire.messages import TrainTask
 from fedloom.shared.wire.signed import asked_digest
+from fedloom.shared.words import count
 
 RoundObserver = Callable[[int, Adapter, RoundEntry | None], None]
 """Called once with the start (or the adapter resumed from), then after each durable round."""
@@ -123,8 +125,8 @@ class FedLoomStrategy(Strategy):
 
     def summary(self) -> None:
         """Log what is about to run."""
-        sites = len(self._plan.sites)
-        logger.info("plan %s: %d sites, %s", self._plan.sha256[:12], sites, self._plan.name)
+        sites = count(len(self._plan.sites), "site")
+        logger.info("plan %s: %s, %s", self._plan.sha256[:12], sites, self._plan.name)
 
     def _restore(self) -> int:
         checkpoints, plan_sha256 = self._folder.checkpoints, self._plan.sha256
@@ -154,6 +156,7 @@ class FedLoomStrategy(Strategy):
         self._journal.append(entry)
         write_checkpoint(self._folder.checkpoints, number, following, self._plan.sha256)
         self._advance(following)
+        logger.info("%s", round_told(entry), extra={"round": number})
         self._observe(number, entry)
 
     def _messages(self, number: int) -> dict[str, Message]:

@@ -24,6 +24,13 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
+def remove_durably(path: Path) -> None:
+    """Remove a file, if there is one; it is gone after a crash too."""
+    if path.exists():
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
 def append_durably(path: Path, line: bytes, *, mode: int = 0o644) -> None:
     """Append one line; it is on disk when this returns. A crash can leave only a cut last line."""
     existed = path.exists()

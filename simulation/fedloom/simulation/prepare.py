@@ -12,6 +12,7 @@ from fedloom.shared.data.split import Split
 from fedloom.shared.errors import DataError
 from fedloom.shared.model.base import resolve_model
 from fedloom.shared.plan import Plan
+from fedloom.shared.words import count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +70,10 @@ def prepare(config: FederationConfig, *, offline: bool = True) -> Prepared:
         training = split.training(records)
         tests[site.name] = tuple(split.held_out(records))
         if not training or not tests[site.name]:
-            raise DataError(
-                f"{site.path}: {len(training)} records to train on and {len(tests[site.name])} "
-                "held out, expected some of both"
+            found = (
+                f"{count(len(training), 'record')} to train on, {len(tests[site.name])} held out"
             )
+            raise DataError(f"{site.path}: {found}, expected some of both")
         units[site.name] = site.declared_units or count_units(training, unit=config.privacy.unit)
         for record in training if counts else ():
             counts[record.label] += 1

@@ -54,13 +54,14 @@ def init(path: Path) -> None:
 @command.command("validate")
 @click.argument("path", type=click.Path(path_type=Path), default=Path("federation.toml"))
 def validate(path: Path) -> None:
-    """Check PATH and name every problem at once; the sites' records are not read."""
+    """Check PATH and name all problems at once; records are not read."""
     from fedloom.shared.config.federation import missing_files, read_federation
     from fedloom.shared.errors import ConfigError
+    from fedloom.shared.words import count
 
     config = read_federation(path)
     missing = missing_files(config)
     if missing:
         raise ConfigError(str(path), missing)
     sites = ", ".join(site.name for site in config.data.sites)
-    click.echo(f"{path}: valid; {len(config.data.sites)} sites: {sites}")
+    click.echo(f"{path}: valid; {count(len(config.data.sites), 'site')}: {sites}")

@@ -1,11 +1,21 @@
 """`fedloom evaluate`: score an adapter folder on labelled records."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import click
 
 _RESAMPLES = 1000
+_IN_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "accuracy": "part of the records that come out right",
+        "loss": "mean negative log-likelihood of the right answer, in nats; 0 is best",
+        "macro_f1": "mean over the classes of F1, so that a rare class counts like a common one",
+        "ece": "how far stated confidence lies from how often it is right (calibration); 0 is best",
+    }
+)
 
 
 @click.command("evaluate")
@@ -29,6 +39,7 @@ def command(
     from fedloom.server.evaluator.standalone import evaluate_folder
     from fedloom.shared.data.records import RecordSource
     from fedloom.shared.model.base import resolve_model
+    from fedloom.shared.words import count
 
     scores = evaluate_folder(
         adapter,
@@ -40,8 +51,7 @@ def command(
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    click.echo(f"{found.pop('records')} records of {data}")
+    click.echo(f"{count(found.pop('records'), 'record')} of {data}; in brackets a 95 % interval")
     for name, figure in found.items():
-        click.echo(
-            f"  {name:<9} {figure['value']:.4f}  [{figure['low']:.4f}, {figure['high']:.4f}]"
-        )
+        interval = f"[{figure['low']:.4f}, {figure['high']:.4f}]"
+        click.echo(f"  {name:<9} {figure['value']:.4f}  {interval}  {_IN_WORDS[name]}")

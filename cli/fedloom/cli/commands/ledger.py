@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedloom.cli.site_file import SITE
+from fedloom.shared.words import count
+
 if TYPE_CHECKING:
     from fedloom.client.ledger.chain import Chain
     from fedloom.client.ledger.ledger import Ledger
     from fedloom.client.ledger.spending import Spent
     from fedloom.client.site.config import SiteConfig
-
-_SITE = click.argument("site", type=click.Path(path_type=Path))
 
 
 @click.group("ledger")
@@ -21,9 +22,9 @@ def command() -> None:
 
 
 @command.command("show")
-@_SITE
+@SITE
 def show(site: Path) -> None:
-    """Verify the ledger of the site file SITE, and show what it adds up to."""
+    """Verify the ledger of SITE, and show what it adds up to."""
     from fedloom.client.site.policy.document import read_policy
 
     config, ledger = _open(site)
@@ -34,10 +35,10 @@ def show(site: Path) -> None:
 
 
 @command.command("export")
-@_SITE
+@SITE
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write.")
 def export(site: Path, out: Path) -> None:
-    """Write the ledger of the site file SITE as JSON that its public key verifies."""
+    """Write the ledger of SITE as JSON that its public key verifies."""
     from fedloom.client.ledger.audit import LedgerExport
     from fedloom.shared.errors import LedgerError
     from fedloom.shared.files import write_durably
@@ -47,7 +48,8 @@ def export(site: Path, out: Path) -> None:
         raise LedgerError(f"{out}: exists already, expected a new file")
     found = LedgerExport.of(ledger)
     write_durably(out, found.model_dump_json(indent=1).encode(), mode=0o600)
-    click.echo(f"wrote {out}: {len(found.entries)} entries; public key {found.public_key}")
+    entries = count(len(found.entries), "entry", "entries")
+    click.echo(f"wrote {out}: {entries}; public key {found.public_key}")
 
 
 @command.command("verify")
@@ -68,7 +70,7 @@ def verify(exported: Path, key: str, delta: float) -> None:
 
 
 @command.command("void")
-@_SITE
+@SITE
 @click.argument("task")
 def void(site: Path, task: str) -> None:
     """Take back the reservation TASK, whose update was not released.
@@ -79,7 +81,9 @@ def void(site: Path, task: str) -> None:
     _, ledger = _open(site)
     with ledger.held():
         charge = ledger.void(task)
-    click.echo(f"voided round {charge.round} of plan {charge.plan[:12]}: {charge.steps} steps")
+    click.echo(
+        f"voided round {charge.round} of plan {charge.plan[:12]}: {count(charge.steps, 'step')}"
+    )
 
 
 def _open(path: Path) -> "tuple[SiteConfig, Ledger]":
@@ -107,7 +111,8 @@ def _lines(chain: "Chain", delta: float) -> list[str]:
         tasks = "".join(f"; reserved, not released: {entry.charge.task}" for entry in waiting)
         measured = sum(entry.charge.metric_noise is not None for entry in of_plan)
         told = f", held-out counts told in {measured}" if measured else ""
-        lines.append(f"  plan {plan[:12]}  {len(of_plan)} rounds, {steps} steps{told}{tasks}")
+        trained = f"{count(len(of_plan), 'round')}, {count(steps, 'step')}"
+        lines.append(f"  plan {plan[:12]}  {trained}{told}{tasks}")
     return lines
 
 
@@ -116,14 +121,14 @@ def _in_words(spent: "Spent", delta: float) -> str:
 
     if not spent.steps:
         return "nothing"
-    units = ", ".join(sorted(spent.units))
+    units, steps = ", ".join(sorted(spent.units)), count(spent.steps, "step")
     if len(spent.units) > 1:
-        return f"{spent.steps} steps by {units}: no one epsilon covers them"
+        return f"{steps} by {units}: no one epsilon covers them"
     if spent.without_privacy:
-        return f"{spent.steps} steps, some without privacy: no epsilon covers them"
+        return f"{steps}, some without privacy: no epsilon covers them"
     epsilon = ACCOUNTANTS["prv"](spent.history, delta)
     seeded = "; SEEDED: NOT PRIVATE" if spent.seeded else ""
     return (
         f"epsilon {epsilon:.4g}, delta {delta:g} for each {units}, add-or-remove-one-unit, "
-        f"accountant prv, {spent.steps} steps{seeded}"
+        f"accountant prv, {steps}{seeded}"
     )

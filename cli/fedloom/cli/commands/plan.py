@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedloom.shared.words import count
+
 if TYPE_CHECKING:
     from fedloom.shared.adapter import AdapterLayout
     from fedloom.shared.phases import Phase
@@ -53,9 +55,10 @@ def _lines(plan: "Plan", layout: "AdapterLayout") -> list[str]:
 
 
 def _phase_line(phase: "Phase", trained: "AdapterLayout") -> str:
+    steps, numbers = count(phase.local_steps, "step"), count(trained.size, "trained number")
     return (
-        f"rounds   {phase.first} to {phase.last}, {phase.local_steps} steps each, {phase.trains}: "
-        f"{trained.size:,} trained numbers, {trained.nbytes:,} bytes up for each site and round"
+        f"rounds   {phase.first} to {phase.last}, {steps} each, {phase.trains}: {numbers}, "
+        f"{trained.nbytes:,} bytes up for each site and round"
     )
 
 

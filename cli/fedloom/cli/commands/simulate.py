@@ -38,7 +38,8 @@ def command(
 
     Killed at any point, it goes on with --resume RUN and spends nothing twice. With --sites,
     the first run writes each site's policy.toml for just what it asks, and a second
-    one finds what was spent and is refused what that file does not allow.
+    one finds what was spent and is refused what that file does not allow. The very same plan
+    again is answered from the ledgers, which is said.
     """
     if out and resume:
         raise click.UsageError("--out and --resume exclude each other")

@@ -14,9 +14,10 @@ COMMANDS: Commands = MappingProxyType(
         "join": ("site_join", "join", "Join the federation of a kit."),
         "up": ("site_join", "up", "Run the trainer service and the Flower node until stopped."),
         "serve": ("site_service", "serve", "Serve the site's records to its own relay."),
-        "status": ("site_service", "status", "Show budget, ledger and plans that wait."),
+        "status": ("site_service", "status", "Show budget, ledger and plans."),
         "approve": ("site_service", "approve", "Show a plan that waits, and sign for it."),
         "units": ("site_join", "units", "Write units for systemd, with a user for each role."),
+        "withdraw": ("site_service", "withdraw", "Take back an approval, or drop what waits."),
         "ledger": ("ledger", "command", "Show, verify or export what the site has spent."),
     }
 )

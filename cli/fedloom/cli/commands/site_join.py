@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
+from fedloom.cli.site_file import SITE
+
 _PATH = click.Path(path_type=Path)
-_SITE = click.argument("site", type=_PATH)
 
 
 @click.command("request")
-@_SITE
+@SITE
 @click.option("--out", type=_PATH, help="Where to write it (NAME.request).")
 def request(site: Path, out: Path | None) -> None:
     """Make the keys of the site file SITE for a federation, and a request to be sent for a kit.
@@ -27,7 +28,7 @@ def request(site: Path, out: Path | None) -> None:
 
 
 @click.command("join")
-@_SITE
+@SITE
 @click.argument("kit", type=_PATH)
 @click.option("--passphrase-file", type=_PATH, help="File with the passphrase of an encrypted kit.")
 @click.option("--yes", is_flag=True, help="Do not ask whether the coordinator's key is right.")
@@ -53,18 +54,22 @@ def join(site: Path, kit: Path, passphrase_file: Path | None, yes: bool) -> None
 
 
 @click.command("up")
-@_SITE
-def up(site: Path) -> None:
+@SITE
+@click.option("--only", type=click.Choice(["trainer", "node"]), help="This part of it alone.")
+def up(site: Path, only: str | None) -> None:
     """Run the trainer service and the Flower node of the site file SITE until stopped.
 
     Whichever dies is started again. All of it runs as this user: what the node runs can then
-    read the records too. `fedloom site units` writes units for systemd with a user for each.
+    read the records too. `fedloom site units` writes units for systemd with a user for each;
+    in containers, --only gives each part its own.
     """
     from fedloom.client.deploy.processes import site_processes, write_process_files
     from fedloom.shared.foreground import become_supervisor, write_supervisor
 
-    processes = site_processes(site)
+    trainer, *node = site_processes(site)
+    parts = {"trainer": [trainer], "node": node}
     logs = write_process_files(site)
+    processes = [trainer, *node] if only is None else parts[only]
     config = write_supervisor(processes, folder=logs.parent, logs=logs)
     click.echo(f"site {site} is up; Ctrl-C stops")
     click.echo(f"logs in {logs}")
@@ -72,7 +77,7 @@ def up(site: Path) -> None:
 
 
 @click.command("units")
-@_SITE
+@SITE
 @click.option("--out", type=_PATH, required=True, help="Folder for the units.")
 def units(site: Path, out: Path) -> None:
     """Write hardened units for systemd: the trainer and the node as users of their own."""

@@ -1,4 +1,4 @@
-"""`fedloom site serve | status | approve`: a site's service and its steward."""
+"""`fedloom site serve | status | approve | withdraw`: a site's service and its steward."""
 
 import logging
 import os
@@ -10,38 +10,41 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedloom.cli.site_file import SITE
+
+_LOG_LINE, _ISO = "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"
+
 if TYPE_CHECKING:
     from fedloom.shared.plan import Plan
 
-_SITE = click.argument("site", type=click.Path(path_type=Path))
-
 
 @click.command("serve")
-@_SITE
+@SITE
 @click.option("--log-json", is_flag=True, help="Log a JSON object a line, without tracebacks.")
 @click.option("--metrics", is_flag=True, help="Metrics for Prometheus, two ports above node.port.")
 def serve(site: Path, log_json: bool, metrics: bool) -> None:
-    """Serve the site file SITE to its relay until stopped; one service for one dataset.
+    """Serve SITE, a site.toml or its folder, to its relay until stopped.
 
-    The base model and the records stay loaded between rounds. What leaves, and what it costs,
-    is decided here, by policy.toml and the ledger.
+    One service serves one dataset. The base model and the records stay loaded between rounds.
+    What leaves, and what it costs, is decided here, by policy.toml and the ledger.
     """
+    _log(as_json=log_json)
+    # Libraries, model and ledger take a while.
+    logging.getLogger("fedloom.site").info("starting the trainer service of %s", site)
     # Read when the libraries are imported: a site never downloads anything.
     os.environ["HF_HUB_OFFLINE"] = "1"
     from fedloom.client.rpc.serving import serving
-    from fedloom.client.site.desk import SiteDesk
-    from fedloom.client.site.directory import SiteDirectory
     from fedloom.client.site.holding import ready_to_serve
 
-    _log(as_json=log_json)
-    directory = SiteDirectory()
     with (
-        ready_to_serve(site, directory) as address,
-        serving(SiteDesk(site, directory), address),
+        ready_to_serve(site) as ready,
+        serving(ready.desk, ready.address),
         _metrics(site) if metrics else nullcontext(),
     ):
-        click.echo(f"serving {site} on {address.target}; Ctrl-C stops")
-        if address.socket is not None:
+        for text in ready.warnings:
+            click.echo(f"note: {text}")
+        click.echo(f"serving {site} on {ready.address.target}; Ctrl-C stops")
+        if ready.address.socket is not None:
             click.echo(
                 "note: a socket keeps other users out, but what runs as this user, a bundle too, "
                 "can read the records; two users need loopback with TLS (docs/site.md)"
@@ -51,9 +54,9 @@ def serve(site: Path, log_json: bool, metrics: bool) -> None:
 
 
 @click.command("status")
-@_SITE
+@SITE
 def status(site: Path) -> None:
-    """Show what the site file SITE has spent, what waits, and whether its service answers."""
+    """Show what SITE has spent, what waits, and whether its service answers."""
     from fedloom.client.site.status import status_lines
 
     # Whether the service answers is a line of its own.
@@ -63,7 +66,7 @@ def status(site: Path) -> None:
 
 
 @click.command("approve")
-@_SITE
+@SITE
 @click.argument("plan")
 @click.option("--yes", is_flag=True, help="Sign without asking.")
 def approve(site: Path, plan: str, yes: bool) -> None:
@@ -75,6 +78,10 @@ def approve(site: Path, plan: str, yes: bool) -> None:
     from fedloom.client.site.steward import Steward
 
     steward = Steward.of(site)
+    done = steward.approved(plan)
+    if done is not None:
+        click.echo(f"already approved: plan {done.plan[:12]}, at {done.at}; nothing was signed")
+        return
     found = steward.find(plan)
     for line in steward.explain(found):
         click.echo(line)
@@ -84,6 +91,20 @@ def approve(site: Path, plan: str, yes: bool) -> None:
         raise SystemExit(1)
     steward.approve(found)
     _say_signed(found)
+
+
+@click.command("withdraw")
+@SITE
+@click.argument("plan")
+def withdraw(site: Path, plan: str) -> None:
+    """Take back the approval of PLAN, or have it wait no longer: by the beginning of its SHA-256.
+
+    Its next round is then refused, also while a service runs; a round that is at work ends.
+    """
+    from fedloom.client.site.steward import Steward
+
+    for line in Steward.of(site).withdraw(plan):
+        click.echo(line)
 
 
 def _say_signed(plan: "Plan") -> None:
@@ -103,7 +124,7 @@ def _log(*, as_json: bool) -> None:
 
         log_as_json()
     else:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        logging.basicConfig(level=logging.INFO, format=_LOG_LINE, datefmt=_ISO)
 
 
 def _until_stopped() -> None:

@@ -5,6 +5,8 @@ from typing import TypedDict, Unpack
 
 import click
 
+from fedloom.cli.site_file import SITE
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -20,6 +22,7 @@ class _Given(TypedDict):
     labels: tuple[str, ...] | None
     units: int | None
     passphrase_file: Path | None
+    two_users: bool
 
 
 def _names(_context: click.Context, _option: click.Parameter, value: str | None) -> object:
@@ -40,6 +43,9 @@ def _names(_context: click.Context, _option: click.Parameter, value: str | None)
 )
 @click.option("--labels", callback=_names, help='The classes in order, as "a,b,c"; "" for none.')
 @click.option("--units", type=click.IntRange(min=1), help="Public size (counted, rounded down).")
+@click.option(
+    "--two-users", is_flag=True, help="Let the Flower node be run by another user (systemd)."
+)
 @click.option("--passphrase-file", type=_PATH, help="File with a passphrase for the site's key.")
 def init(folder: Path, **given: Unpack[_Given]) -> None:
     """Begin a site in FOLDER: site.toml, policy.toml, a signing key and a ledger.
@@ -54,10 +60,10 @@ def init(folder: Path, **given: Unpack[_Given]) -> None:
 
 
 @click.command("check")
-@click.argument("site", type=_PATH)
+@SITE
 @click.pass_context
 def check(context: click.Context, site: Path) -> None:
-    """Say on one page what is wrong with the site file SITE before anyone joins.
+    """Say on one page what is wrong with SITE, a site.toml or its folder, before anyone joins.
 
     Changes nothing, and prints nothing of a record. Exit code 1 if there is a problem.
     """

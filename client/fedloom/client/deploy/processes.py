@@ -43,7 +43,7 @@ def site_processes(settings: Path) -> list[Process]:
             "--metrics",
             str(settings),
         ],
-        writes=[config.state, settings.parent, *_written_elsewhere(config)],
+        writes=[config.state, *_written_elsewhere(config)],
         # A GPU is a device.
         devices=config.compute.device != "cpu",
         user="fedloom-trainer",

@@ -16,7 +16,8 @@ from pathlib import Path
 from fedloom.client.ledger.chain import Chain, Signed, read_chain
 from fedloom.client.ledger.entries import Charge, Entry, Opening, digest_of
 from fedloom.client.ledger.spending import Spent, spent_of
-from fedloom.client.ledger.store import LedgerStore, Transaction
+from fedloom.client.ledger.store import LedgerStore
+from fedloom.client.ledger.transaction import Transaction
 from fedloom.client.ledger.writing import entry_after, opening_of
 from fedloom.client.training.randomness import KEY_BYTES
 from fedloom.shared.errors import LedgerError, SiteRefusal

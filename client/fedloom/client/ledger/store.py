@@ -1,18 +1,29 @@
 """A ledger's file: SQLite, on disk at the end of every transaction, in a schema that is checked."""
 
+import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 
 from fedloom.client.ledger.chain import Signed
+from fedloom.client.ledger.transaction import Transaction
 from fedloom.shared.errors import LedgerError
 from fedloom.shared.files import check_owner_only, sync_folder
 
+logger = logging.getLogger("fedloom.site")
+
 _OWNER_ONLY = 0o600
 _MOST_SAID = 120
+# Each use of the ledger waits that long for a reader that is in the way of emptying the log.
+_WAIT_FOR_READERS = 200
+_IN_THE_WAY = (
+    "%s: another program reads it, so a key that was overwritten may still be in %s; tried again "
+    "at the next use"
+)
 _SCHEMA = """
 CREATE TABLE entries (number INTEGER PRIMARY KEY, body BLOB NOT NULL, signature TEXT NOT NULL);
 CREATE TABLE sealed (task TEXT PRIMARY KEY, header TEXT NOT NULL, payload BLOB NOT NULL);
@@ -25,77 +36,22 @@ CREATE TRIGGER entries_follow BEFORE INSERT ON entries
     WHEN NEW.number != (SELECT coalesce(max(number), 0) + 1 FROM entries)
     BEGIN SELECT RAISE(ABORT, 'a ledger is only appended to'); END;
 """
-# Whatever an altered file holds comes as bytes and text, for the checks to refuse.
-_ALL = """
-SELECT number, coalesce(CAST(body AS BLOB), x''), coalesce(CAST(signature AS TEXT), '')
-FROM entries ORDER BY number
-"""
-_UPDATE = """
-SELECT coalesce(CAST(header AS TEXT), ''), coalesce(CAST(payload AS BLOB), x'')
-FROM sealed WHERE task = ?
-"""
-_KEY = "SELECT coalesce(CAST(key AS BLOB), x'') FROM draw_keys WHERE task = ?"
 # Durable at each commit, and what is deleted is overwritten.
 _SETTINGS = (("journal_mode", "WAL", "wal"), ("synchronous", "FULL", 2), ("secure_delete", "ON", 1))
 
 
-class Transaction:
-    """What happens together or not at all."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def entries(self) -> list[Signed]:
-        """All entries, the oldest first.
-
-        Raises:
-            LedgerError: they are not numbered one after the other.
-        """
-        rows = self._connection.execute(_ALL).fetchall()
-        for wanted, (number, *_) in enumerate(rows, start=1):
-            if number != wanted:
-                raise LedgerError(f"ledger: entry {wanted} does not follow the one before")
-        return [Signed(body=body, signature=signature) for _, body, signature in rows]
-
-    def append(self, number: int, signed: Signed) -> None:
-        """Put an entry at the end, and see it there.
-
-        Raises:
-            LedgerError: it is not there.
-        """
-        row = (number, signed.body, signed.signature)
-        self._connection.execute("INSERT INTO entries VALUES (?, ?, ?)", row)
-        if self.entries()[-1:] != [signed]:
-            raise LedgerError(f"ledger: entry {number} was not written")
-
-    def sealed(self, task: str) -> tuple[str, bytes] | None:
-        """Header and payload of the update that a task was answered with."""
-        found: tuple[str, bytes] | None = self._connection.execute(_UPDATE, (task,)).fetchone()
-        return found
-
-    def seal(self, task: str, header: str, payload: bytes) -> None:
-        """Keep an update."""
-        self._connection.execute("INSERT INTO sealed VALUES (?, ?, ?)", (task, header, payload))
-
-    def draw_key(self, task: str) -> bytes | None:
-        """The key of all that a reserved task draws."""
-        row: tuple[bytes] | None = self._connection.execute(_KEY, (task,)).fetchone()
-        return None if row is None else row[0]
-
-    def keep_draw_key(self, task: str, key: bytes) -> None:
-        """Keep the key until the task's update is sealed."""
-        self._connection.execute("INSERT INTO draw_keys VALUES (?, ?)", (task, key))
-
-    def forget_draw_key(self, task: str) -> None:
-        """Delete it, and overwrite it in the file."""
-        self._connection.execute("DELETE FROM draw_keys WHERE task = ?", (task,))
-
-
 class LedgerStore:
-    """One file that only its owner can read."""
+    """One file that only its owner can read.
+
+    Guarantee: what a transaction overwrites, a key above all, is gone from the file and from
+    the log beside it once the transaction ends; or, where another reader is in the way, once
+    the ledger is next used without one, and meanwhile the site's log says so.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # SQLite lets the unlucky one of many wait until it gives up.
+        self._one_at_a_time = threading.Lock()
 
     def create(self, opening: Signed) -> None:
         """Make the file, with its first entry: there whole or not at all."""
@@ -123,14 +79,37 @@ class LedgerStore:
         if not self._path.is_file():
             raise LedgerError(f"{self._path}: no such file, expected the site's ledger")
         check_owner_only(self._path)
-        with _connected(self._path) as connection:
+        with self._one_at_a_time, _connected(self._path) as connection:
+            # A reader, or a crash, may have been in the way of the last use.
+            if self._left_in_log:
+                _empty_log(connection)
             connection.execute("BEGIN IMMEDIATE")
             if connection.execute("SELECT sql FROM sqlite_master").fetchall() != _schema():
                 raise LedgerError(f"{self._path}: another schema, expected a FedLoom ledger's")
             yield Transaction(connection)
             connection.execute("COMMIT")
-            # Pages that were overwritten must not live on in the log beside the file.
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if not _empty_log(connection):
+                logger.warning(_IN_THE_WAY, self._path, self._log.name)
+
+    @property
+    def _log(self) -> Path:
+        return self._path.with_name(f"{self._path.name}-wal")
+
+    @property
+    def _left_in_log(self) -> bool:
+        try:
+            return self._log.stat().st_size > 0
+        except FileNotFoundError:
+            return False
+
+
+def _empty_log(connection: sqlite3.Connection) -> bool:
+    """Have pages that were overwritten live on nowhere; whether no reader was in the way."""
+    before = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+    connection.execute(f"PRAGMA busy_timeout = {_WAIT_FOR_READERS}")
+    in_the_way, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    connection.execute(f"PRAGMA busy_timeout = {before}")
+    return not in_the_way
 
 
 @contextmanager

@@ -17,8 +17,8 @@ LIMITS = (
     ("grpc.enable_http_proxy", 0),
 )
 # What the kernel takes as the name of a Unix socket.
-_LONGEST_PATH = 107
-_UNIX, _LOOPBACK = "unix:", re.compile(r"(127\.0\.0\.1|\[::1\]|localhost):\d{1,5}")
+_LONGEST_PATH, _LAST_PORT = 107, 65_535
+UNIX, _LOOPBACK = "unix:", re.compile(r"(127\.0\.0\.1|\[::1\]|localhost):\d{1,5}")
 _FILES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"service": ("service.pem", "service.key"), "relay": ("relay.pem", "relay.key")}
 )
@@ -43,7 +43,7 @@ class Address:
     @property
     def socket(self) -> Path | None:
         """The socket's path, if it is one."""
-        return None if self.credentials else Path(self.target.removeprefix(_UNIX))
+        return None if self.credentials else Path(self.target.removeprefix(UNIX))
 
 
 def read_address(address: str, tls: Path | None, *, side: str) -> Address:
@@ -53,19 +53,30 @@ def read_address(address: str, tls: Path | None, *, side: str) -> Address:
         ConfigError: TCP that is not loopback or has no TLS, a path that is too long, or a
             certificate that is not there.
     """
-    if address.startswith(_UNIX):
-        path = address.removeprefix(_UNIX)
+    if address.startswith(UNIX):
+        path = address.removeprefix(UNIX)
         if len(path.encode()) > _LONGEST_PATH:
             problem = f"socket path of {len(path.encode())} bytes, expected at most {_LONGEST_PATH}"
             raise ConfigError("service address", [problem])
-        return Address(target=f"{_UNIX}{Path(path).absolute()}", credentials=None)
-    if not _LOOPBACK.fullmatch(address):
-        problem = f"{address[:80]}, expected unix:PATH, or 127.0.0.1:PORT with TLS"
-        raise ConfigError("service address", [problem])
+        return Address(target=f"{UNIX}{Path(path).absolute()}", credentials=None)
+    host_and_port(address)
     if tls is None:
         problem = f"{address} without TLS certificates, expected a folder of them or a unix:PATH"
         raise ConfigError("service address", [problem])
     return Address(target=address, credentials=_credentials(tls, side))
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Of an address on loopback.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    host, _, port = address.rpartition(":")
+    if not _LOOPBACK.fullmatch(address) or int(port) > _LAST_PORT:
+        problem = f"{address[:80]}, expected unix:PATH, or 127.0.0.1:PORT with TLS"
+        raise ConfigError("service address", [problem])
+    return host.strip("[]"), int(port)
 
 
 def _credentials(folder: Path, side: str) -> Credentials:

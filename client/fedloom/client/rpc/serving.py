@@ -4,7 +4,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -51,13 +51,13 @@ class SiteServicer(Methods):
     ) -> Iterator[TrainEvent]:
         """The stages that a task passes, then one answer."""
         events: _Events = SimpleQueue()
-        # Emptied when the relay has gone: what waits behind a long task must not fill memory.
+        # Emptied when the relay has gone: then it does not train, and what waits behind a long
+        # task fills no memory.
         asked = [request]
         del request
-        work: Future[None] = self._trainer.submit(self._work, asked, events)
+        self._trainer.submit(self._work, asked, events)
 
         def gone() -> None:
-            work.cancel()
             asked.clear()
             events.put(None)
 
@@ -74,8 +74,8 @@ class SiteServicer(Methods):
 
     def _work(self, asked: list[Task], events: _Events) -> None:
         try:
-            if asked:
-                answer = self._answered(asked.pop(), events)
+            for request in asked.copy():
+                answer = self._answered(request, events)
                 events.put(TrainEvent(answer=to_answer(answer)))
         finally:
             # Whatever happened, nobody waits for ever.

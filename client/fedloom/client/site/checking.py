@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from fedloom.client.site.checks.finding import Finding, Level, Look, Site, count
+from fedloom.client.site.checks.finding import Finding, Level, Look, Site
 from fedloom.client.site.checks.machine import (
     look_at_address,
     look_at_device,
@@ -25,6 +25,7 @@ from fedloom.client.site.checks.state import (
 from fedloom.client.site.config import SiteConfig, read_site_config
 from fedloom.client.site.policy.document import Policy, read_policy
 from fedloom.shared.errors import ConfigError, FedLoomError
+from fedloom.shared.words import count
 
 _SETTINGS, _POLICY = "settings", "policy"
 _LONGEST_LINE = 400

@@ -1,6 +1,7 @@
 """The sites that this process serves, each found by its own settings file and kept."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from fedloom.client.site.config import SiteConfig, read_site_config
@@ -13,9 +14,13 @@ _Settings = tuple[SiteConfig, Policy]
 
 
 class SiteDirectory:
-    """Services by the path of their settings; base models are shared between them."""
+    """Services by the path of their settings; base models are shared between them.
 
-    def __init__(self) -> None:
+    `check_held` refuses while what this process holds of its sites is no longer theirs.
+    """
+
+    def __init__(self, check_held: Callable[[], None] = lambda: None) -> None:
+        self._check_held = check_held
         self._services: dict[Path, tuple[_Settings, SiteService]] = {}
         self._one_at_a_time = threading.Lock()
         self.trainers = TrainerPool()
@@ -28,8 +33,10 @@ class SiteDirectory:
         Raises:
             ConfigError: the settings or the policy cannot be read, or they now name another
                 ledger or other records than the ones that this process holds.
+            SiteRefusal: what it holds was replaced.
         """
         with self._one_at_a_time:
+            self._check_held()
             config = read_site_config(path)
             settings = (config, read_policy(config.policy))
             known = self._services.get(path)
@@ -37,7 +44,7 @@ class SiteDirectory:
                 return known[1]
             if known is not None:
                 _check_same_dataset(known[0][0], config, path)
-            service = SiteService(*settings, self.trainers)
+            service = SiteService(*settings, self.trainers, check_held=self._check_held)
             self._services[path] = (settings, service)
             return service
 

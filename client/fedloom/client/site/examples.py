@@ -9,6 +9,7 @@ from fedloom.client.training.trainer import Trainer
 from fedloom.client.training.units import TrainingUnits
 from fedloom.shared.data.records import RECORD_UNIT, BadRow, Record, group_by_unit, read_rows
 from fedloom.shared.plan import Plan
+from fedloom.shared.words import count
 
 logger = logging.getLogger("fedloom.site")
 
@@ -91,5 +92,5 @@ class SiteExamples:
             # To refuse here would tell the server that one record is not like the others.
             first = f"row {bad[0].row}, column {bad[0].column}: {bad[0].problem}"
             name = self._config.name
-            logger.warning("%s: %d rows left out, the first at %s", name, len(bad), first)
+            logger.warning("%s: %s left out, the first at %s", name, count(len(bad), "row"), first)
         return [row for row in rows if isinstance(row, Record)]

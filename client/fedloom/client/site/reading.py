@@ -8,6 +8,7 @@ from fedloom.client.site.policy.document import Policy
 from fedloom.shared.plan import Plan
 from fedloom.shared.privacy.accounting import ACCOUNTANTS
 from fedloom.shared.privacy.mechanisms import mechanisms_of
+from fedloom.shared.words import count
 
 
 def in_plain_words(plan: Plan, config: SiteConfig, policy: Policy, spent: Spent) -> Iterator[str]:
@@ -19,15 +20,16 @@ def in_plain_words(plan: Plan, config: SiteConfig, policy: Policy, spent: Spent)
     training, lora, site = plan.training, plan.lora, plan.site(config.name)
     targets = ", ".join(lora.targets) or "the model's own choice"
     where = f" in the last {lora.last_layers} layers" if lora.last_layers else ""
-    others = len(plan.sites) - 1
+    others = count(len(plan.sites) - 1, "other site")
     yield f"plan      {plan.name}, {plan.sha256}"
     yield f"what      {plan.task.kind} ({', '.join(plan.task.labels) or 'free text'})"
     yield f"model     {plan.model.described}, sha256 {plan.model.sha256}"
     yield f"adapter   LoRA of rank {lora.rank} on {targets}{where}"
-    yield f"with      {others} other site{'' if others == 1 else 's'}"
+    yield f"with      {others}"
     yield (
-        f"how long  {plan.rounds.total} rounds, {site.steps} steps in all, each on about "
-        f"{training.expected_batch_size} of {config.declared_units} {plan.privacy.unit}s"
+        f"how long  {count(plan.rounds.total, 'round')}, {count(site.steps, 'step')} in all, each "
+        f"on about {training.expected_batch_size} of "
+        f"{count(config.declared_units, plan.privacy.unit)}"
     )
     yield from _privacy(plan, config, policy, spent)
 
@@ -52,9 +54,9 @@ def _released(plan: Plan) -> Iterator[str]:
     measured = sum(map(metrics.measures, range(1, plan.rounds.total + 1)))
     for value in metrics.values:
         yield (
-            f"leaves    {value}, beside the update in {measured} rounds: how many {unit}s are held "
-            f"out and how many come out right, with noise {metrics.noise_multiplier:g} times what "
-            f"one {unit} can move"
+            f"leaves    {value}, beside the update in {count(measured, 'round')}: how many "
+            f"{unit}s are held out and how many come out right, with noise "
+            f"{metrics.noise_multiplier:g} times what one {unit} can move"
         )
 
 

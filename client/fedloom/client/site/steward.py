@@ -1,4 +1,4 @@
-"""What a steward does with plans: look at one that waits, and sign for it."""
+"""What a steward does with plans: look at one that waits, sign for it, take that back."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ import numpy as np
 from fedloom.client.site.config import SiteConfig, read_site_config
 from fedloom.client.site.opening import approvals_of, ledger_of
 from fedloom.client.site.policy.asked import Asked, Facts
-from fedloom.client.site.policy.document import Policy, read_policy
+from fedloom.client.site.policy.document import MANUAL, Policy, read_policy
 from fedloom.client.site.policy.rules import check_plan
 from fedloom.client.site.reading import in_plain_words
+from fedloom.client.site.signed import Approval
 from fedloom.shared.adapter import Adapter, AdapterLayout
 from fedloom.shared.model.base import fingerprint
 from fedloom.shared.plan import Plan
@@ -47,6 +48,20 @@ class Steward:
             return Plan.from_toml(path.read_text(encoding="utf-8"), source=plan)
         return approvals_of(self.config).find(plan)
 
+    def approved(self, plan: str) -> Approval | None:
+        """The approval that a plan has already, by its file or the beginning of its SHA-256.
+
+        Raises:
+            PlanError: the file is no plan.
+            LedgerError: there is an approval, but not this site's own.
+        """
+        approvals = approvals_of(self.config)
+        names = approvals.named(self.find(plan).sha256 if Path(plan).is_file() else plan)
+        # Of several, the one that waits may be meant.
+        if len(names) != 1:
+            return None
+        return approvals.approval(names[0], ledger_of(self.config).signer().public)
+
     def explain(self, plan: Plan) -> Iterator[str]:
         """The plan in plain words, with what the ledger says of its cost.
 
@@ -78,3 +93,14 @@ class Steward:
             LedgerError: the key is lost, locked, or readable by others.
         """
         approvals_of(self.config).approve(plan, ledger_of(self.config).signer())
+
+    def withdraw(self, plan: str) -> Iterator[str]:
+        """Take back an approval, or have a plan wait no longer; what that means, a line each.
+
+        Raises:
+            PlanError: nothing of that name waits or was approved.
+        """
+        withdrawn = approvals_of(self.config).withdraw(plan)
+        yield f"withdrawn: plan {withdrawn}; if it is asked for again, it waits again"
+        if self.policy.approval.mode != MANUAL:
+            yield f"note: under approval.mode {self.policy.approval.mode} it trains without one"

@@ -40,7 +40,7 @@ def main(grid: Grid, context: Context) -> None:
     """Run the plan of the wanted run that the context names, and write its report."""
     home = ServerHome(Path(os.environ[HOME]))
     folder = _folder(home, context)
-    log_as_json(run=folder.path.name)
+    log_as_json(home.logs / "serverapp.log", run=folder.path.name)
     events = EventLog.of(folder)
     try:
         run = _opened(home, folder, str(context.run_config.get(PLAN, "")))

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedloom.server.deploy.admitting import check_keys
-from fedloom.server.deploy.authority import Issued, new_authority, new_server
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.settings import ServerSettings
 from fedloom.shared.errors import CredentialError
 from fedloom.shared.files import make_folder, write_durably
 from fedloom.shared.keys import SigningKey
+from fedloom.shared.kits.authority import Issued, new_authority, new_server
 from fedloom.shared.kits.document import (
     Kit,
     PartyKeys,

@@ -18,6 +18,7 @@ from fedloom.server.run.telling import round_told
 from fedloom.shared.errors import DeployError, FedLoomError
 from fedloom.shared.health import is_healthy
 from fedloom.shared.printable import printable
+from fedloom.shared.words import count
 
 _CONNECT_SECONDS = 2.0
 _EVENTS, _DOOR, _RUNS = 5, 8, 5
@@ -106,12 +107,12 @@ def _run(folder: RunFolder, wanted: WantedRun) -> Iterator[str]:
         at = f"{datetime.fromtimestamp(event.at).astimezone():%Y-%m-%d %H:%M:%S}"
         yield f"  {at} {event.kind}: {event.detail}"
     for site, budget in read_budgets(folder.budgets).items():
-        yield printable(f"  budget of {site}: {budget.described}")
+        yield printable(f"  budget of {site} as the run began: {budget.described}")
 
 
 def _door(home: ServerHome) -> Iterator[str]:
     for away in turned_away(access_log(home))[:_DOOR]:
         yield (
-            f"refused   {away.times} times {away.path} from {away.peer}: {away.why}, "
-            f"last {away.last}"
+            f"refused   {count(away.times, 'request')} from {away.peer}: {away.why}; "
+            f"last {away.path} at {away.last}"
         )

@@ -10,6 +10,7 @@ from fedloom.server.report.plots import arms_plot, curve_plot, epsilon_plot
 from fedloom.server.report.schema import Arm, Report
 from fedloom.server.report.sites import WHAT_A_HEAD_IS_FOR, stop_in_words
 from fedloom.shared.config.sections import JOINT
+from fedloom.shared.words import count
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -53,6 +54,7 @@ def _environment() -> "Environment":
         "bytes": in_bytes,
         "percent": in_percent,
         "points": lambda difference: in_points(difference).replace("-", "−"),
+        "counted": count,
         "factor": _factor,
         "power": _power,
     }

@@ -2,6 +2,7 @@
 
 from fedloom.server.run.journal import RoundEntry
 from fedloom.shared.printable import printable
+from fedloom.shared.words import count
 
 
 def round_told(entry: RoundEntry) -> str:
@@ -10,5 +11,5 @@ def round_told(entry: RoundEntry) -> str:
     privacy = f", epsilon so far at most {max(spent):.2f}" if spent else ""
     faults = [f"{site.site}: {site.fault}" for site in entry.sites if site.fault]
     missing = f" ({printable('; '.join(faults))})" if faults else ""
-    counted = f"{entry.accepted}/{len(entry.sites)} sites"
-    return f"round {entry.round}: {counted}{privacy}{missing}"
+    sites = count(len(entry.sites), "site")
+    return f"round {entry.round}: {entry.accepted} of {sites}{privacy}{missing}"

@@ -20,6 +20,7 @@ from fedloom.shared.config.sections import (
     TrainingSection,
 )
 from fedloom.shared.files import is_folder
+from fedloom.shared.words import count
 
 
 class FederationConfig(Section):
@@ -65,9 +66,8 @@ class FederationConfig(Section):
     def _quorum_within_sites(self) -> "FederationConfig":
         quorum = self.rounds.quorum
         if quorum is not None and quorum > len(self.data.sites):
-            raise ValueError(
-                f"rounds.quorum is {quorum}, expected at most the {len(self.data.sites)} sites"
-            )
+            sites = count(len(self.data.sites), "site")
+            raise ValueError(f"rounds.quorum is {quorum}, expected at most the {sites}")
         return self
 
 

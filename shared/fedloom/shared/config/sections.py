@@ -24,6 +24,8 @@ Positive = Annotated[Number, Field(gt=0)]
 Rate = Annotated[Positive, Field(le=1e4)]
 Count = Annotated[Integer, Field(ge=1)]
 Steps = Annotated[Count, Field(le=MOST_STEPS)]
+# The name of what is protected: a column, or `record`.
+Unit = Annotated[str, Field(min_length=1, max_length=200)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 
@@ -125,7 +127,7 @@ class PrivacyTerms(Section):
     # In fp32 the clipped sum and its noise keep their precision well within these.
     clip_norm: Annotated[Number, Field(ge=1e-6, le=1e6)] = 1.0
     clipping: Literal["flat", "automatic"] = "flat"
-    unit: str = Field(default="record", min_length=1)
+    unit: Unit = "record"
     unit_cap: Annotated[Count, Field(le=100_000)] = 16
     relation: Literal["add-or-remove-one-unit"] = "add-or-remove-one-unit"
     accountant: Literal["prv"] = "prv"

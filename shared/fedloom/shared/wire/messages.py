@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedloom.shared.adapter import Adapter, AdapterLayout, TensorSpec
-from fedloom.shared.config.sections import Name, Section
+from fedloom.shared.config.sections import Name, Section, Unit
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.frame import Frame, Header, from_payload, to_payload
 
@@ -68,7 +68,7 @@ class DeclaredBudget(Section):
     `epsilon_spent` is None when no epsilon covers what it answered.
     """
 
-    unit: Annotated[str, Field(min_length=1, max_length=200)]
+    unit: Unit
     delta: Annotated[float, Field(gt=0, lt=1)]
     epsilon_allowed: Annotated[float, Field(gt=0)]
     epsilon_spent: Annotated[float, Field(ge=0)] | None

@@ -56,11 +56,6 @@ def problem(text: str) -> Seen:
     return Seen(level="problem", text=text)
 
 
-def count(number: int, singular: str, plural: str | None = None) -> str:
-    """A number with its word: `1 row`, `2,000 rows`."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
-
-
 def mode_of(path: Path) -> int:
     """A file's permissions."""
     return path.stat().st_mode & 0o777

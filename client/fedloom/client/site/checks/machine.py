@@ -15,6 +15,7 @@ from fedloom.client.site.checks.finding import (
     warning,
     written_by_others,
 )
+from fedloom.client.site.config import SiteConfig
 from fedloom.client.training.device import choose_device
 from fedloom.shared.files import check_owner_only
 
@@ -63,19 +64,24 @@ def look_at_device(site: Site) -> Iterator[Seen]:
 
 
 def look_at_files(site: Site) -> Iterator[Seen]:
-    """Who besides the owner may read the records and settings, or write the settings."""
-    settings = (site.settings, site.config.policy)
-    found = [
-        each
-        for path in settings
-        if path.is_file()
-        for each in written_by_others(path, "write it, and with it decide what leaves")
-    ]
-    for path in (*settings, site.config.source.path):
+    """Who besides the owner may read or write the records and settings."""
+    found = list(writable_settings(site.settings, site.config))
+    for path in (site.settings, site.config.policy, site.config.source.path):
         if path.is_file() and mode_of(path) & _OTHERS_READ:
             text = f"mode {mode_of(path):o} lets every user of this machine read it, expected 640"
             found.append(warning(f"{path}: {text}"))
     yield from found or [good("records and settings are not open to every user of this machine")]
+
+
+def writable_settings(settings: Path, config: SiteConfig) -> Iterator[Seen]:
+    """Which of the files that decide what is trained on, and what leaves, others may write."""
+    for path, what in (
+        (settings, "write it, and with it decide what leaves"),
+        (config.policy, "write it, and with it decide what leaves"),
+        (config.source.path, "write it, and with it decide what is trained on"),
+    ):
+        if path.is_file():
+            yield from written_by_others(path, what)
 
 
 def _needs(site: Site) -> Mapping[Path, int]:

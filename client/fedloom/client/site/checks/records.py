@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from fedloom.client.site.checks.finding import Seen, Site, count, good, problem, warning
+from fedloom.client.site.checks.finding import Seen, Site, good, problem, warning
 from fedloom.shared.data.records import (
     RECORD_UNIT,
     BadRow,
@@ -13,6 +13,7 @@ from fedloom.shared.data.records import (
 )
 from fedloom.shared.data.tables import read_table
 from fedloom.shared.errors import DataError
+from fedloom.shared.words import count
 
 # Sampling follows the declared number; beyond this the true number makes another batch of it.
 _FAR_APART = 0.1
@@ -28,7 +29,8 @@ def look_at_records(site: Site) -> Iterator[Seen]:
     usable = [row for row in rows if isinstance(row, Record)]
     bad = [row for row in rows if isinstance(row, BadRow)]
     yield from _usable(usable, bad)
-    for look in _LOOKS:
+    # Of no rows there is nothing else to say: what follows would be the same mistake again.
+    for look in _LOOKS if usable else ():
         yield from look(site, usable)
 
 

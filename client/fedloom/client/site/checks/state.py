@@ -1,17 +1,17 @@
 """The state folder: its key, its ledger, approvals, and whether a service holds it now."""
 
-import fcntl
 from collections.abc import Iterator
-from pathlib import Path
 
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.ledger.spending import Spent, spent_of
 from fedloom.client.site.budget import budget_of
-from fedloom.client.site.checks.finding import Seen, Site, count, good, mode_of, problem, warning
+from fedloom.client.site.checks.finding import Seen, Site, good, mode_of, problem, warning
+from fedloom.client.site.locks import SERVING_LOCK, is_locked
 from fedloom.client.site.opening import approvals_of, ledger_of
 from fedloom.client.site.policy.document import MANUAL
 from fedloom.shared.errors import FedLoomError
 from fedloom.shared.keys import SigningKey
+from fedloom.shared.words import count
 
 _NOT_OWNERS = 0o077
 
@@ -83,10 +83,10 @@ def look_at_approvals(site: Site) -> Iterator[Seen]:
 
 def look_at_service(site: Site) -> Iterator[Seen]:
     """Whether a trainer service runs now, by the locks that it holds."""
-    ours, records = site.config.state / "serving.lock", site.config.source.path
-    if _is_locked(ours):
+    ours, records = site.config.state / SERVING_LOCK, site.config.source.path
+    if is_locked(ours):
         yield good("a trainer service runs now for this site")
-    elif _is_locked(records):
+    elif is_locked(records):
         yield problem(
             f"{records}: served by another state folder's service now; "
             "each would spend the whole budget on the same records"
@@ -116,18 +116,3 @@ def _spending(site: Site, spent: Spent) -> Seen:
     if used_up:
         return problem(f"{budget.described}: every private plan would be refused")
     return good(budget.described)
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether another holds the file; looking makes none, and lets go of it at once.
-
-    A service that begins in that very instant is refused, and begins when it is started again.
-    """
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
