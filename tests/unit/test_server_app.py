@@ -26,6 +26,7 @@ def folder(
 
     home, plan = ServerHome(tmp_path), make_plan(tiny_model)
     SigningKey.generate().keep(home.coordinator_key)
+    home.logs.mkdir()
     found = want(home, "one", plan_sha256=plan.sha256)
     found.plan.write_text(plan.to_toml())
     monkeypatch.setenv(HOME, str(tmp_path))
