@@ -62,7 +62,7 @@ def test_what_is_as_private_as_records_is_hidden_wherever_it_lies(tmp_path: Path
     found = by_name(site)
     assert {cache, words} <= set(found["node"].hidden)
     # And what the trainer needs beyond its own folder, it may write.
-    assert {cache, tmp_path / "run", tmp_path / "north" / "state"} <= set(found["trainer"].writes)
+    assert {cache, tmp_path / "run", tmp_path / "north" / "state"} == set(found["trainer"].writes)
 
 
 @pytest.mark.parametrize(("device", "reached"), [("auto", True), ("cuda", True), ("cpu", False)])

@@ -61,7 +61,8 @@ def server_processes(home: ServerHome) -> list[Process]:
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.3",
             HOME: str(home.path),
         },
-        writes=[home.flower, home.runs],
+        # The ServerApp that it starts has a log of its own.
+        writes=[home.flower, home.runs, home.logs],
     )  # fmt: skip
     proxy = Process(
         name="proxy",
