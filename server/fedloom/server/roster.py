@@ -51,6 +51,10 @@ class Roster:
         """Forget who is gone, and look for who is missing."""
         self._look(grid, LATER_SECONDS)
 
+    def is_there(self, grid: Grid, site: str) -> bool:
+        """Whether the node that a site had at the last look is connected just now."""
+        return self._nodes.get(site) in set(grid.get_node_ids())
+
     def _look(self, grid: Grid, seconds: float) -> None:
         there = frozenset(grid.get_node_ids())
         self._nodes = {name: node for name, node in self._nodes.items() if node in there}

@@ -80,11 +80,15 @@ def supervisord_config(processes: Sequence[Process], *, folder: Path, logs: Path
     return "\n".join([*head, *programs]) + "\n"
 
 
-def _program(process: Process, logs: Path) -> list[str]:
-    # A supervisor that is itself killed must not leave processes that hold ports and locks.
+def ends_with_us() -> list[str]:
+    """What stands before a command whose process is to end as the one that starts it does: who
+    is itself killed must not leave processes that hold ports and locks."""
     setpriv = shutil.which("setpriv")
-    ends_with_us = [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
-    command = [*ends_with_us, *process.command]
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+
+
+def _program(process: Process, logs: Path) -> list[str]:
+    command = [*ends_with_us(), *process.command]
     return [
         "",
         f"[program:{process.name}]",

@@ -21,6 +21,8 @@ from fedloom.shared.errors import FedLoomError
 logger = logging.getLogger("fedloom.keeper")
 
 _FIRST_WAIT, _LONGEST_WAIT = 5.0, 300.0
+# A ServerApp that has let go of the folder tells Flower so within this time.
+_ENDING_SECONDS = 6.0
 Clock = Callable[[], float]
 
 
@@ -52,6 +54,8 @@ class Keeper:
         self._app = app
         self._clock = clock
         self._pauses: dict[str, _Pause] = {}
+        # When a run's folder was first found left by its ServerApp.
+        self._left: dict[str, float] = {}
 
     def tend(self) -> None:
         """One look: nodes, then runs.
@@ -93,10 +97,21 @@ class Keeper:
             self._stop(folder, wanted, flower)
             return False
         if flower is not None and not flower.ended:
+            self._end_if_dead(folder, wanted)
             return True
         if flower is not None and self._settle(folder, wanted, flower):
             return False
         return self._start(folder, wanted)
+
+    def _end_if_dead(self, folder: RunFolder, wanted: WantedRun) -> None:
+        """Flower finds out after a minute; the folder's lock is free as its process ends."""
+        number = wanted.flower_run
+        if number is None or folder.left_by() != number:
+            self._left.pop(wanted.name, None)
+        elif self._clock() - self._left.setdefault(wanted.name, self._clock()) > _ENDING_SECONDS:
+            del self._left[wanted.name]
+            EventLog.of(folder).note("failed", "its process ended before its time")
+            self._control.stop(number)
 
     def _stop(self, folder: RunFolder, wanted: WantedRun, flower: FlowerRun | None) -> None:
         if flower is not None and not flower.ended and wanted.flower_run is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from fedloom.shared.flower_process import hide_task_tokens
+from fedloom.shared.flower_process import RETRY_SECONDS, hide_task_tokens, try_again_within
 
 CONTROL_TOKEN = "FEDLOOM_CONTROL_TOKEN_FILE"  # noqa: S105
 # These have an authentication of their own: a node's signature, a secret and a task's token.
@@ -69,6 +69,7 @@ def superexec() -> None:
     from flwr.supercore.cli import flower_superexec
 
     hide_task_tokens()
+    try_again_within(RETRY_SECONDS)
     flower_superexec()
 
 
