@@ -42,7 +42,7 @@ class LosingGrid(ScriptedGrid):
 
 @pytest.fixture
 def exchanged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Reply]]:
-    def run(grid: LosingGrid, *, deadline: float = 200.0) -> list[Reply]:
+    def run(grid: LosingGrid, *, deadline: float = 200.0, left: Iterable[str] = ()) -> list[Reply]:
         def sleep(seconds: float) -> None:
             grid.now += seconds
 
@@ -52,8 +52,11 @@ def exchanged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Reply]]:
             return a_message(node) if node in grid.get_node_ids() else None
 
         monkeypatch.setattr(exchange.time, "sleep", sleep)
-        asked = {f"site{node}": a_message(node) for node in grid.scripts}
-        stream = replies(grid, asked, deadline_seconds=deadline, again=again, clock=grid.clock)
+        names = {f"site{node}": node for node in grid.scripts}
+        asked = {name: a_message(node) for name, node in names.items() if name not in left}
+        stream = replies(
+            grid, asked, deadline_seconds=deadline, again=again, left=left, clock=grid.clock
+        )
         return list(stream)
 
     return run
@@ -137,3 +140,18 @@ def test_what_the_site_itself_raised_is_not_asked_again(
     (reply,) = exchanged(grid)
     assert not is_answer(reply)
     assert len(grid.asked) == 1
+
+
+@pytest.mark.parametrize(("back", "counted"), [(8.0, ["site2", "site1"]), (1e9, ["site2"])])
+def test_who_is_between_two_nodes_as_a_round_begins_is_asked_when_it_is_back(
+    exchanged: Callable[..., list[Reply]], back: float, counted: list[str]
+) -> None:
+    class Returning(LosingGrid):
+        def get_node_ids(self) -> Iterable[int]:
+            return {1, 2} if self.now > back else {2}
+
+    grid = Returning({1: [(1.0, hello("a"))], 2: [(2.0, hello("b"))]})
+    found = exchanged(grid, left=["site1"])
+    assert [reply.site for reply in found] == counted
+    assert all(map(is_answer, found))
+    assert grid.now < 62

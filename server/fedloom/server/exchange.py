@@ -40,9 +40,9 @@ class Reply:
 @dataclass(kw_only=True)
 class _Lost:
     """A site whose node went: what Flower says of it, until when it is waited for, and when it
-    is looked for next."""
+    is looked for next. It says nothing of one that was not asked yet."""
 
-    said: Message
+    said: Message | None
     until: float
     look: float
 
@@ -82,11 +82,15 @@ class _Exchange:
             return None
         if self._may_return(site, message):
             del self.asked[message.metadata.reply_to_message_id]
-            now = self._clock()
-            self._lost.setdefault(site, _Lost(said=message, until=now + _RETURN_SECONDS, look=now))
+            self.lose(site, message)
             return None
         self._close(site)
         return Reply(site=site, message=message)
+
+    def lose(self, site: str, said: Message | None) -> None:
+        """Wait for a site whose node went."""
+        now = self._clock()
+        self._lost.setdefault(site, _Lost(said=said, until=now + _RETURN_SECONDS, look=now))
 
     def look_for_lost(self) -> Iterator[Reply]:
         """Ask those who are back; what Flower said of those who stayed away for too long."""
@@ -96,7 +100,8 @@ class _Exchange:
                 continue
             if now >= lost.until:
                 self._close(site)
-                yield Reply(site=site, message=lost.said)
+                if lost.said is not None:
+                    yield Reply(site=site, message=lost.said)
             elif now >= lost.look:
                 lost.look = now + _ASK_SECONDS
                 self.ask_again(site)
@@ -110,9 +115,11 @@ class _Exchange:
 
     def silent(self) -> Iterator[Reply]:
         """Those who did not answer, when all is over."""
-        for site in dict.fromkeys([*self.asked.values(), *self._lost]):
-            lost = self._lost.get(site)
-            yield Reply(site=site, message=None if lost is None else lost.said)
+        for site in dict.fromkeys(self.asked.values()):
+            yield Reply(site=site, message=None)
+        for site, lost in self._lost.items():
+            if lost.said is not None and site not in self.asked.values():
+                yield Reply(site=site, message=lost.said)
 
     def _may_return(self, site: str, message: Message) -> bool:
         if self._again is None or self._times[site] >= _MOST_ASKS:
@@ -130,6 +137,7 @@ def replies(
     *,
     deadline_seconds: float,
     again: AskAgain | None = None,
+    left: Iterable[str] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Reply]:
     """Send each site its message and yield each reply as it comes.
@@ -140,11 +148,14 @@ def replies(
 
     With `again`, a site whose node went is asked once more when it is back, and who is silent
     at half the time too: a message can be lost with the node that took it, and nobody says so.
+    Sites in `left` are asked if they come back at all; else there is no reply of theirs.
     """
     began = clock()
     exchange = _Exchange(grid, began + deadline_seconds, again, clock)
     for site in list(exchange.push(messages)):
         yield Reply(site=site, message=None)
+    for site in left if again is not None else ():
+        exchange.lose(site, None)
     half = began + deadline_seconds / 2
     while exchange.open:
         arrived = False

@@ -151,6 +151,7 @@ class FedLoomStrategy(Strategy):
             self._messages(number),
             deadline_seconds=deadline,
             again=partial(self._again, grid, number) if self._asks_again else None,
+            left=self._roster.just_left,
         )
         intake, following = self._aggregate(number, stream)
         entry = RoundEntry(
@@ -183,7 +184,7 @@ class FedLoomStrategy(Strategy):
         self._asked[site] = asked_digest(asked)
         return Message(
             to_records(asked),
-            dst_node_id=self._roster.nodes[site],
+            dst_node_id=self._roster.last_node(site),
             message_type="train",
             ttl=seconds or self._plan.rounds.deadline_seconds,
             group_id=str(number),

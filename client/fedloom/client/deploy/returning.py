@@ -32,7 +32,6 @@ _LOOK_SECONDS = 2.0
 # Flower takes a node's signature for five minutes.
 _MOST_APART_SECONDS = 240.0
 _AWAY = {
-    401: "refuses this node: its key is not registered, or one of the clocks is wrong",
     502: "Flower's server is away",
     503: "Flower's server is away",
     504: "Flower's server does not answer",
@@ -77,21 +76,29 @@ def remember_number(link: LinkFolder) -> None:
 class _Clock:
     """Compares the server's clock with this machine's at each answer."""
 
+    def __init__(self) -> None:
+        self.apart = 0.0
+
     def intercept(
         self,
         context: ProtobufRequestContext,
         call_next: Callable[[ProtobufRequestContext], httpx.Response],
     ) -> httpx.Response:
-        """Warn where they are too far apart."""
+        """Take note of how far they are apart."""
         response = call_next(context)
-        apart = clocks_apart(response.headers.get("date"))
-        if abs(apart) > _MOST_APART_SECONDS:
-            logger.error(
-                "this machine's clock is %.0f s %s the server's, expected the same within %.0f s: "
-                "until one of them is set, the server refuses this site's messages",
-                abs(apart), "ahead of" if apart > 0 else "behind", _MOST_APART_SECONDS,
-            )  # fmt: skip
+        self.apart = clocks_apart(response.headers.get("date"))
         return response
+
+    @property
+    def problem(self) -> str | None:
+        """In words, if the server refuses a message for it."""
+        if abs(self.apart) <= _MOST_APART_SECONDS:
+            return None
+        side = "ahead of" if self.apart > 0 else "behind"
+        return (
+            f"clock: this machine's is about {abs(self.apart) / 60:.0f} minutes {side} the "
+            "server's, expected the same; until one is set, the server refuses this node"
+        )
 
 
 def clocks_apart(date: str | None) -> float:
@@ -104,21 +111,21 @@ def clocks_apart(date: str | None) -> float:
 
 
 def _try(link: LinkFolder) -> str | None:
-    """What stands in the way, if the server is not there."""
-    number = _number(link)
+    """What stands in the way, if the server is not there or will not have this node's messages."""
+    number, clock = _number(link), _Clock()
     try:
-        with _client(link) as client:
+        with _client(link, clock) as client:
             client.DeactivateNode(DeactivateNodeRequest(node_id=number))
     except httpx.HTTPStatusError as error:
-        # Anything else means that it is there, and no such node is connected.
+        # Anything else means that it is there, and no node of this number is connected.
         problem = _AWAY.get(error.response.status_code)
-        return None if problem is None else f"server: {problem}"
+        return clock.problem if problem is None else f"server: {problem}"
     except httpx.TransportError as error:
         return f"server: cannot be reached ({type(error).__name__})"
     return None
 
 
-def _client(link: LinkFolder) -> FleetHttpClient:
+def _client(link: LinkFolder, clock: _Clock) -> FleetHttpClient:
     own = read_node_key(link.node_key).private
     return FleetHttpClient.from_server_address(
         link.kit().server,
@@ -127,7 +134,7 @@ def _client(link: LinkFolder) -> FleetHttpClient:
         interceptors=[
             RuntimeVersionHttpInterceptor(component_name="SuperNode"),
             NodeAuthHttpInterceptor(own, own.public_key()),
-            _Clock(),
+            clock,
         ],
     )
 
