@@ -7,7 +7,9 @@ from flwr.app import Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 
 from fedloom.server import exchange
+from fedloom.server.discovery import FoundSite, discover_sites, log_denied
 from fedloom.server.exchange import Reply, replies
+from fedloom.server.parties import TrustedParties
 from tests.unit.test_exchange import ScriptedGrid, hello
 
 Made = Callable[[Message], Message]
@@ -155,3 +157,13 @@ def test_who_is_between_two_nodes_as_a_round_begins_is_asked_when_it_is_back(
     assert [reply.site for reply in found] == counted
     assert all(map(is_answer, found))
     assert grid.now < 62
+
+
+def test_a_node_that_comes_back_while_it_is_looked_for_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a power cut, server and sites come up at the same time."""
+    grid = LosingGrid({1: [(0.0, gone()), (0.0, hello("north"))]})
+    monkeypatch.setattr(exchange.time, "sleep", lambda _: None)
+    found = discover_sites(grid, frozenset({1}), TrustedParties(), log_denied, deadline_seconds=5.0)
+    assert found == {"north": FoundSite(node=1, budget=None)}

@@ -272,8 +272,11 @@ def a_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_loopback_wants_both_sides_certificates(tmp_path: Path) -> None:
+def test_loopback_wants_both_sides_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A relay of another authority, one without any, and one without TLS get nothing."""
+    monkeypatch.setattr("fedloom.client.rpc.remote._RETURN_SECONDS", 0.0)
     ours, theirs = certificates(tmp_path / "ours"), certificates(tmp_path / "theirs")
     target = f"localhost:{a_port()}"
     with serving(Polite(), read_address(target, ours, side="service")):

@@ -40,26 +40,27 @@ class RemoteSite:
 
     def hello(self, asked: Envelope) -> Envelope:
         """Who the site is, and what is left of its budget."""
-        request = HelloRequest(header=asked.frame.header)
-        with _stub(self._address) as stub:
-            try:
-                return from_answer(stub.Hello(request, timeout=_HELLO_SECONDS))
-            except grpc.RpcError as error:
-                return self._unreachable(error)
+        return self._patiently(lambda: self._hello(asked))
 
     def train(self, asked: Envelope, told: Told) -> Envelope:
-        """The sealed update for a task, or a refusal; as long as it takes.
+        """The sealed update for a task, or a refusal; as long as it takes."""
+        return self._patiently(lambda: self._train(asked, told))
 
-        A service that is away is waited for, and asked the same again.
-        """
+    def _patiently(self, ask: Callable[[], Envelope]) -> Envelope:
+        """The answer; a service that is away is waited for, and asked the same again."""
         end = time.monotonic() + self._return_seconds
         while True:
             try:
-                return self._train(asked, told)
+                return ask()
             except grpc.RpcError as error:
                 if not _is_gone(error) or time.monotonic() > end:
                     return self._unreachable(error)
             time.sleep(_LOOK_SECONDS)
+
+    def _hello(self, asked: Envelope) -> Envelope:
+        request = HelloRequest(header=asked.frame.header)
+        with _stub(self._address) as stub:
+            return from_answer(stub.Hello(request, timeout=_HELLO_SECONDS))
 
     def _train(self, asked: Envelope, told: Told) -> Envelope:
         with _stub(self._address) as stub:
