@@ -31,8 +31,8 @@ def test_a_task_is_killed_with_who_started_it(tmp_path: Path, how: signal.Signal
         [sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert parent.stdout is not None
-    pid, group, token = parent.stdout.readline().strip().split(maxsplit=2)
-    assert token == "a token"
+    pid, group, handed = parent.stdout.readline().strip().split(maxsplit=2)
+    assert handed == "a token"
     assert int(group) == int(pid), "a signal to the group of its parent does not reach it"
     # As a supervisor does it.
     os.killpg(parent.pid, how)
