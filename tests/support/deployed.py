@@ -73,8 +73,8 @@ class Deployment:
 
     def prepare(self) -> None:
         """Provision, begin three sites, and let them join: one made its own keys, two did not."""
-        for number, name in enumerate(SITES):
-            self._init(name, node_port=self.port + 8 + 3 * number)
+        for name in SITES:
+            self._init(name, node_port=self.node_port(name))
         self.fedloom("site", "request", self.site("site0"))
         self.fedloom(
             "provision", self.federation, "--server", self.host, "--port", self.port + 7,
@@ -130,6 +130,14 @@ class Deployment:
     def pids(self, party: str, what: str) -> list[int]:
         """Processes of a party whose command line has `what` in it."""
         return [each.pid for each in _session(self.processes[party]) if what in _command(each)]
+
+    def commands(self) -> list[str]:
+        """The command lines of all processes of all parties."""
+        return [_command(each) for party in self.processes.values() for each in _session(party)]
+
+    def node_port(self, site: str) -> int:
+        """The first of a site's own ports."""
+        return self.port + 8 + 3 * SITES.index(site)
 
     def logs(self, party: str) -> str:
         """All that a party's processes said."""

@@ -28,6 +28,7 @@ from fedloom.shared.errors import (
 )
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.messages import DeclaredBudget, HelloHeader, TrainTask
+from tests.support.served import a_question
 from tests.support.sites import a_policy, a_site, a_site_config, write_settings
 from tests.support.training import make_plan, site_plan
 
@@ -46,7 +47,7 @@ def desk(config: SiteConfig) -> SiteDesk:
 
 
 def budget(desk: SiteDesk) -> DeclaredBudget | None:
-    return HelloHeader.parse(desk.hello().frame.header).budget
+    return HelloHeader.parse(desk.hello(a_question()).frame.header).budget
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_a_budget_that_cannot_be_told_is_none_and_the_site_has_its_name(
 
     monkeypatch.setattr(SiteService, "budget", fails)
     with caplog.at_level(logging.ERROR, logger="fedloom.site"):
-        found = HelloHeader.parse(desk.hello().frame.header)
+        found = HelloHeader.parse(desk.hello(a_question()).frame.header)
     assert (found.site, found.budget) == ("north", None)
     (record,) = caplog.records
     assert str(error) in record.getMessage() and record.exc_info is None

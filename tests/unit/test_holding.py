@@ -5,8 +5,11 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.config import SiteConfig
@@ -16,6 +19,7 @@ from fedloom.client.training.trainer import Trainer
 from fedloom.shared.errors import ConfigError, LedgerError
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.messages import HelloHeader, TrainTask
+from tests.support.served import a_question
 from tests.support.sites import a_policy, a_site, a_site_config, begin, write_settings
 from tests.support.tiny import sentences, write_csv
 from tests.support.training import make_plan, site_plan
@@ -134,7 +138,7 @@ def test_what_was_replaced_while_it_is_served_trains_no_more(
     (said,) = caplog.messages
     assert "replaced since the service began" in said and "a restart" in said
     assert serving.charged() == 0
-    assert "cannot-answer" in serving.desk.hello().frame.header
+    assert "cannot-answer" in serving.desk.hello(a_question()).frame.header
 
 
 def test_a_replaced_file_can_be_another_services_and_then_is_not_ours(serving: Serving) -> None:
@@ -145,6 +149,22 @@ def test_a_replaced_file_can_be_another_services_and_then_is_not_ours(serving: S
     records_by_rename(serving.config)
     with sole_service(rival):
         assert serving.rule() == "replaced"
+
+
+def test_what_was_replaced_while_it_trained_is_not_sealed(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the other file that was read, which another service has by now."""
+    honest = Trainer.train
+
+    def train(self: Trainer, *args: Any, **more: Any) -> NDArray[np.float32]:
+        records_by_rename(serving.config)
+        return honest(self, *args, **more)
+
+    monkeypatch.setattr(Trainer, "train", train)
+    assert serving.rule() == "replaced"
+    events = [entry.event for entry in Ledger(serving.config.state).entries()]
+    assert events == ["reserved"], "charged, as for any task that breaks off; nothing left"
 
 
 def test_what_was_put_back_is_served_on_and_what_was_written_in_place_too(
@@ -199,12 +219,12 @@ def test_settings_that_name_another_dataset_are_not_followed(serving: Serving, k
     before = serving.charged()
     write_settings(other, POLICY)
     assert serving.rule(2) == "cannot-train"
-    assert "cannot-answer" in serving.desk.hello().frame.header
+    assert "cannot-answer" in serving.desk.hello(a_question()).frame.header
     assert serving.charged() == before
     assert serving.charged(config.state.with_name("other")) == 0
     write_settings(config, POLICY)
     assert serving.rule(2) is None
-    assert HelloHeader.parse(serving.desk.hello().frame.header).site == "north"
+    assert HelloHeader.parse(serving.desk.hello(a_question()).frame.header).site == "north"
 
 
 def policy_of(config: SiteConfig) -> Path:

@@ -39,6 +39,9 @@ class FakeFlower:
     def run(self, number: str) -> FlowerRun | None:
         return self.runs.get(number)
 
+    def lasting(self) -> dict[str, str]:
+        return {}
+
     def stop(self, number: str) -> None:
         self.stopped.append(number)
         self.runs[number] = FlowerRun(status="finished", outcome="stopped", details="")

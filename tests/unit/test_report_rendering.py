@@ -426,3 +426,15 @@ def test_plots_cope_with_extremes() -> None:
     assert drawn.count("<use") < 300
     assert epsilon_plot({"a": ()}, None).startswith("<svg")
     assert "var(--accent, #0b6e6e)" in arms_plot(a_report().evaluation, "joint")
+
+
+def test_a_deployments_report_claims_no_simulation_and_no_score() -> None:
+    """Nobody scored anything, and the caveats of a simulation would be false."""
+    report = a_report(setting="deployment", evaluation=(), curve=())
+    page, text = render_html(report), render_markdown(report)
+    assert "This is a simulation" in render_html(a_report())
+    for words in ("This is a simulation", "scored on", "the arm without privacy was not run"):
+        assert words not in page
+    assert "has seen no record" in page
+    assert "accuracy of the federation" in render_markdown(a_report())
+    assert "accuracy of the federation" not in text and "left each site" in text

@@ -94,8 +94,8 @@ class Linked:
         coordinator = CoordinatorSettings(public_key=KEY.public)
         self.config: SiteConfig = a_site(home, model=model, rows=60, coordinator=coordinator)
         OTHER.keep(self.config.state / LINK_KEY)
-        settings = write_settings(self.config, a_policy(min_units=10, seeded_noise=True))
-        self.desk = SiteDesk(settings, SiteDirectory())
+        self.settings = write_settings(self.config, a_policy(min_units=10, seeded_noise=True))
+        self.desk = SiteDesk(self.settings, SiteDirectory())
         site = site_plan(noise=2.0, rate=1 / 3, units=60)
         self.plan: Plan = make_plan(model, batch=20, site=site)
         self.parties = SignedParties(KEY, {"north": OTHER.public})
@@ -166,3 +166,13 @@ def _for_round(envelope: Envelope, number: int) -> Envelope:
     header = re.sub(r'"round":1,"manifest"', f'"round":{number},"manifest"', envelope.frame.header)
     assert header != envelope.frame.header
     return replace(envelope, frame=replace(envelope.frame, header=header))
+
+
+def test_refusals_stay_signed_when_the_settings_can_no_longer_be_read(linked: Linked) -> None:
+    """Else a site that is being changed would look like a stranger."""
+    linked.desk.hello(a_question())
+    linked.settings.write_text("nonsense")
+    asked = linked.parties.asked(linked.task())
+    answer = linked.desk.train(asked)
+    assert RefusalHeader.parse(answer.frame.header).rule == "cannot-train"
+    assert linked.parties.is_from("north", answer, asked_digest(asked))

@@ -10,9 +10,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from fedloom.cli.commands.site_setup import check, init
+from fedloom.client.rpc.address import read_address
+from fedloom.client.rpc.remote import RemoteSite
+from fedloom.client.rpc.serving import serving
 from fedloom.client.site.beginning import begin_site
 from fedloom.client.site.commented import Note, commented
 from fedloom.client.site.config import SiteConfig, read_site_config
+from fedloom.client.site.desk import SiteDesk
+from fedloom.client.site.directory import SiteDirectory
 from fedloom.client.site.new_site import NewSite, public_size, training_units
 from fedloom.client.site.notes import POLICY_NOTES, SITE_NOTES
 from fedloom.client.site.opening import ledger_of
@@ -27,6 +32,8 @@ from fedloom.shared.errors import (
     ModelError,
 )
 from fedloom.shared.model.base import fingerprint
+from fedloom.shared.wire.messages import HelloHeader
+from tests.support.served import a_question
 from tests.support.sites import a_policy, a_site_config
 from tests.support.tiny import sentences, write_csv
 from tests.support.training import LABELS
@@ -250,3 +257,22 @@ def test_the_command_passes_errors_on_and_takes_no_labels_for_free_text(wanted: 
     assert run_init(wanted, "--labels", "", "--units", "300").exit_code == 0
     config = read_site_config(wanted.folder / "site.toml")
     assert (config.labels, config.declared_units) == ((), 300)
+
+
+def test_two_users_have_certificates_for_each_other_and_nobody_else(wanted: NewSite) -> None:
+    """The node's user reads its own folder; the trainer's key is none of its business."""
+    begin_site(changed(wanted, two_users=True))
+    config = read_site_config(wanted.folder / "site.toml")
+    service, relay = config.service.tls, config.service.relay_tls
+    assert service is not None and relay is not None
+    assert {path.name for path in service.iterdir()} == {"ca.pem", "service.pem", "service.key"}
+    assert {path.name for path in relay.iterdir()} == {"ca.pem", "relay.pem", "relay.key"}
+    assert (service / "ca.pem").read_bytes() == (relay / "ca.pem").read_bytes()
+    for key in (service / "service.key", relay / "relay.key"):
+        assert key.stat().st_mode & 0o777 == 0o600
+    assert not list(wanted.folder.rglob("ca.key")), "nobody can be let in later"
+    here = read_address(config.service.address, service, side="service")
+    there = read_address(config.service.address, relay, side="relay")
+    with serving(SiteDesk(wanted.folder / "site.toml", SiteDirectory()), here):
+        hello = HelloHeader.parse(RemoteSite(there).hello(a_question()).frame.header)
+    assert hello.site == config.name

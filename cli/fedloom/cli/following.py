@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from operator import itemgetter
 
 import click
 
@@ -17,7 +18,18 @@ _ENDS = frozenset({"finished", "given-up", "stopped"})
 
 
 def follow(begun: Begun) -> int:
-    """Print what happens until the run ends; the exit code that its end deserves."""
+    """Print what happens until the run ends; the exit code that its end deserves.
+
+    Ctrl-C ends the following alone, and says so: it is not how a run is stopped.
+    """
+    try:
+        return _followed(begun)
+    except KeyboardInterrupt:
+        click.echo(f"\nnot followed any more; run {begun.name} goes on", err=True)
+        return 130
+
+
+def _followed(begun: Begun) -> int:
     seen = _Seen()
     while True:
         state = read_wanted(begun.folder).state
@@ -43,7 +55,8 @@ class _Seen:
         now = time.time()
         lines += [(now, f"{_clock(now)} {round_told(at)}") for at in rounds[self._rounds :]]
         self._events, self._rounds = len(events), len(rounds)
-        return (line for _, line in sorted(lines))
+        # By time alone: as text, round 10 comes before round 2.
+        return (line for _, line in sorted(lines, key=itemgetter(0)))
 
 
 def _event(event: RunEvent) -> str:

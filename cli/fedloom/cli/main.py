@@ -18,6 +18,7 @@ COMMANDS: Commands = MappingProxyType(
         "provision": ("provision", "command", "Make kits for a server and its sites."),
         "server": ("server", "command", "Serve a federation between institutions."),
         "site": ("site", "command", "Set up and run one institution's own side."),
+        "doctor": ("doctor", "command", "Say what ails a server or a site, and how to mend it."),
         "ledger": ("ledger", "command", "Show, verify or export what a site has spent."),
         "config": ("config", "command", "Begin or check a federation.toml."),
         "fetch": ("fetch", "command", "Fetch the demo's models and data by pinned hash."),

@@ -19,6 +19,7 @@ from fedloom.server.run.checkpoint import latest_checkpoint, read_checkpoint, wr
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.heads import HeadBook
 from fedloom.server.run.journal import Journal, RoundEntry
+from fedloom.server.run.telling import round_told
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import QuorumError
 from fedloom.shared.phases import phase_in
@@ -164,6 +165,7 @@ class FedLoomStrategy(Strategy):
         self._journal.append(entry)
         write_checkpoint(self._folder.checkpoints, number, following, self._plan.sha256)
         self._advance(following)
+        logger.info("%s", round_told(entry), extra={"round": number})
         self._observe(number, entry)
 
     def _messages(self, number: int) -> dict[str, Message]:

@@ -21,5 +21,5 @@ def write_supervisor(processes: Sequence[Process], *, folder: Path, logs: Path) 
 
 def become_supervisor(config: Path) -> None:
     """Be the supervisor from here on; a signal ends it and all that it started."""
-    command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-c", str(config)]
-    os.execv(sys.executable, command)  # noqa: S606
+    module = ["-P", "-W", "ignore", "-m", "supervisor.supervisord"]
+    os.execv(sys.executable, [sys.executable, *module, "-c", str(config)])  # noqa: S606

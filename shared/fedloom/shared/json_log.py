@@ -5,8 +5,11 @@ import logging
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
 # Keys that a message may carry beside its words (`extra=`), as any log collector wants them.
+_MOST_BYTES = 10_000_000
 _FACTS = ("run", "round", "site", "rule")
 
 
@@ -33,12 +36,19 @@ class JsonFormatter(logging.Formatter):
         line |= {name: getattr(record, name) for name in _FACTS if hasattr(record, name)}
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
-        return json.dumps(line, ensure_ascii=False)
+        # In ASCII: a file's name need not be text, and no character may end a line.
+        return json.dumps(line, default=str)
 
 
-def log_as_json(**always: str) -> None:
-    """Send FedLoom's own messages to standard output as JSON, in place of any other way."""
-    handler = logging.StreamHandler(sys.stdout)
+def log_as_json(file: Path | None = None, **always: str) -> None:
+    """Send FedLoom's own messages as JSON to a file, or to standard output, and nowhere else.
+
+    The file is the owner's alone, and begun anew at 10 MB; three older ones are kept.
+    """
+    handler: logging.Handler = logging.StreamHandler(sys.stdout)
+    if file is not None:
+        file.touch(mode=0o600)
+        handler = RotatingFileHandler(file, maxBytes=_MOST_BYTES, backupCount=3, encoding="utf-8")
     handler.setFormatter(JsonFormatter(always))
     own = logging.getLogger("fedloom")
     own.handlers = [handler]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -45,7 +46,7 @@ class SigningKey:
             raise CredentialError(
                 f"key {source}: it is {has} passphrase was given (key.passphrase_file in site.toml)"
             ) from error
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             expected = "the key's passphrase" if passphrase else "an Ed25519 key"
             raise CredentialError(f"key {source}: cannot be read, expected {expected}") from error
         if not isinstance(private, Ed25519PrivateKey):

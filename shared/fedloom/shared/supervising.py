@@ -4,11 +4,15 @@ supervisord in the foreground restarts what died, for a machine without systemd 
 where there is systemd, units that are generated from the same processes do it.
 """
 
+import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from fedloom.shared.errors import DeployError
 
 # What Flower and the model libraries must not do at run time: call home, or install anything.
 _OFFLINE: Mapping[str, str] = {
@@ -22,6 +26,8 @@ _OFFLINE: Mapping[str, str] = {
 # a node is refused for a minute after it was killed.
 _RETRIES = 1_000_000
 _STOP_SECONDS = 25
+# Where an institution's machine has a web proxy, what speaks to loopback must not go through it.
+_LOOPBACK = "127.0.0.1,localhost,::1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +35,7 @@ class Process:
     """One process: its name, what to run, and what its environment has beside the usual.
 
     Where the roles are users of their own, `user` runs it; it may write to the folders `writes`
-    alone, and finds nothing at `hidden`.
+    alone, finds nothing at `hidden`, and reaches the machine's devices only with `devices`.
     """
 
     name: str
@@ -37,13 +43,15 @@ class Process:
     environment: Mapping[str, str] = field(default_factory=dict)
     writes: Sequence[Path] = ()
     hidden: Sequence[Path] = ()
+    devices: bool = False
     user: str = "fedloom"
 
     @property
     def whole_environment(self) -> Mapping[str, str]:
-        """Offline, and with this installation's own programs found first."""
+        """Offline, loopback without a web proxy, and this installation's own programs first."""
         here = str(Path(sys.executable).parent)
-        return {**_OFFLINE, "PATH": f"{here}:/usr/local/bin:/usr/bin:/bin", **self.environment}
+        usual = {**_OFFLINE, **_direct(), "PATH": f"{here}:/usr/local/bin:/usr/bin:/bin"}
+        return {**usual, **self.environment}
 
 
 def own_program(name: str) -> str:
@@ -56,27 +64,47 @@ def own_module(module: str) -> list[str]:
     return [sys.executable, "-P", "-m", module]
 
 
+def one_line(value: object) -> str:
+    """A value as text, for settings in which a line break would begin another setting.
+
+    Raises:
+        DeployError: there is a line break or another control character in it.
+    """
+    text = str(value)
+    if any(ord(each) < 32 or ord(each) == 127 for each in text):
+        raise DeployError(f"{text!r}: a control character, expected none in a process's settings")
+    return text
+
+
 def supervisord_config(processes: Sequence[Process], *, folder: Path, logs: Path) -> str:
-    """The settings of supervisord for `processes`; its socket and state in `folder`."""
+    """The settings of supervisord for `processes`, to lie in `folder`; `logs` is within it.
+
+    Paths are told from the settings' own place: no way of quoting a file's name there holds for
+    all names.
+
+    Raises:
+        DeployError: a line break in a command.
+    """
+    within = logs.relative_to(folder)
     head = [
         "[supervisord]",
         "nodaemon=true",
         "silent=true",
-        f"logfile={_escaped(logs / 'supervisor.log')}",
-        f"pidfile={_escaped(folder / 'supervisor.pid')}",
+        f"logfile=%(here)s/{within}/supervisor.log",
+        "pidfile=%(here)s/supervisor.pid",
         "umask=077",
         "",
         "[unix_http_server]",
-        f"file={_escaped(folder / 'supervisor.sock')}",
+        "file=%(here)s/supervisor.sock",
         "chmod=0700",
         "",
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
         "",
         "[supervisorctl]",
-        f"serverurl=unix://{_escaped(folder / 'supervisor.sock')}",
+        "serverurl=unix://%(here)s/supervisor.sock",
     ]
-    programs = [line for process in processes for line in _program(process, logs)]
+    programs = [line for process in processes for line in _program(process, within)]
     return "\n".join([*head, *programs]) + "\n"
 
 
@@ -88,12 +116,10 @@ def ends_with_us(how: str = "TERM") -> list[str]:
 
 
 def _program(process: Process, logs: Path) -> list[str]:
-    command = [*ends_with_us(), *process.command]
     return [
         "",
         f"[program:{process.name}]",
-        f"command={' '.join(_quoted(part) for part in command)}",
-        f"environment={_environment(process.whole_environment)}",
+        f"command={' '.join(_quoted(part) for part in _whole_command(process))}",
         "autorestart=true",
         "startsecs=3",
         f"startretries={_RETRIES}",
@@ -101,20 +127,26 @@ def _program(process: Process, logs: Path) -> list[str]:
         "stopasgroup=true",
         "killasgroup=true",
         "redirect_stderr=true",
-        f"stdout_logfile={_escaped(logs / f'{process.name}.log')}",
+        # Of this one key, supervisor expands the value twice.
+        f"stdout_logfile=%%(here)s/{logs}/{process.name}.log",
         "stdout_logfile_maxbytes=10MB",
         "stdout_logfile_backups=3",
     ]
 
 
-def _environment(values: Mapping[str, str]) -> str:
-    return ",".join(f"{name}={_quoted(value)}" for name, value in values.items())
+def _whole_command(process: Process) -> list[str]:
+    # supervisor's own key for an environment cannot hold quotes or backslashes.
+    values = [f"{name}={value}" for name, value in process.whole_environment.items()]
+    return [*ends_with_us(), shutil.which("env") or "/usr/bin/env", *values, *process.command]
+
+
+def _direct() -> dict[str, str]:
+    usual = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    direct = f"{usual},{_LOOPBACK}" if usual else _LOOPBACK
+    return {"NO_PROXY": direct, "no_proxy": direct}
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{_escaped(escaped)}"'
-
-
-def _escaped(value: object) -> str:
-    return str(value).replace("%", "%%")
+    escaped = one_line(text).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    # After a space these begin a comment, in quotes too; not after a quote.
+    return '"' + re.sub(r"(?<=\s)(?=[;#])", '""', escaped) + '"'

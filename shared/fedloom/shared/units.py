@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fedloom.shared.files import write_durably
-from fedloom.shared.supervising import Process
+from fedloom.shared.supervising import Process, one_line
 
 # systemd.exec(5): what a process that only computes and speaks TCP does not need.
 _HARDENING = """\
@@ -12,7 +12,6 @@ NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
-PrivateDevices=yes
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
@@ -52,13 +51,14 @@ PartOf=fedloom-{party}.target
 Type=exec
 User={process.user}
 Group={process.user}
-ExecStart={" ".join(_quoted(part) for part in process.command)}
+ExecStart={_command(process.command)}
 Restart=always
 RestartSec=5
 TimeoutStopSec=30
 {environment}
 {writes}
 {hidden}
+PrivateDevices={"no" if process.devices else "yes"}
 {_HARDENING}
 
 [Install]
@@ -95,12 +95,13 @@ def write_units(processes: Sequence[Process], folder: Path, *, party: str) -> It
     yield path
 
 
-def _quoted(text: str) -> str:
-    # Of a command, $ begins a variable.
-    return f'"{_escaped(text).replace("$", "$$")}"'
+def _command(parts: Sequence[str]) -> str:
+    # $ begins a variable in each part but the program's own path, where $$ would stay as it is.
+    program, *arguments = (f'"{_escaped(part)}"' for part in parts)
+    return " ".join([program, *(part.replace("$", "$$") for part in arguments)])
 
 
 def _escaped(value: object) -> str:
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    text = one_line(value).replace("\\", "\\\\").replace('"', '\\"')
     # Anywhere in a unit, % begins a specifier.
     return text.replace("%", "%%")

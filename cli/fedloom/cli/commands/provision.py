@@ -1,5 +1,6 @@
 """`fedloom provision`: kits for the server and for each site."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -40,19 +41,18 @@ def command(federation: Path, **given: Unpack[_Given]) -> None:
     Give --request for each site that sent one (fedloom site request): its private keys then
     never leave it. For --site, keys are made here, and the kit is encrypted under a passphrase.
     """
-    from fedloom.server.deploy.home import ServerSettings
     from fedloom.server.deploy.provisioning import Provisioner
+    from fedloom.server.deploy.settings import ServerSettings
     from fedloom.shared.config.federation import read_federation
 
     config = read_federation(federation)
     out = given["out"]
     asked = _asked(given["requests"])
-    wanted = [*asked, *(name for name in given["sites"] if name not in asked)]
+    wanted = {**asked, **{name: None for name in given["sites"] if name not in asked}}
     _check_known(wanted, {site.name for site in config.data.sites}, federation)
     provisioner = Provisioner(out)
-    host = given["server"].strip("[]")
     provisioner.begin(
-        ServerSettings(federation=config.federation.name, host=host, port=given["port"])
+        ServerSettings.of(config.federation.name, host=given["server"], port=given["port"])
     )
     for name in given["remove"]:
         provisioner.remove(name)
@@ -60,9 +60,9 @@ def command(federation: Path, **given: Unpack[_Given]) -> None:
     if given["renew_certificate"]:
         provisioner.renew_server()
         click.echo("renewed: the server's certificate; start the server again")
-    provisioner.check_new(dict.fromkeys(wanted))
-    for name in wanted:
-        made = provisioner.make(name, asked.get(name))
+    provisioner.check_new(wanted)
+    for name, request in wanted.items():
+        made = provisioner.make(name, request)
         opened = "opens with that site's own keys"
         if made.passphrase is not None:
             opened = f"passphrase in {made.passphrase}: send it by another way"
@@ -75,13 +75,20 @@ def command(federation: Path, **given: Unpack[_Given]) -> None:
 
 
 def _asked(requests: tuple[Path, ...]) -> "dict[str, SiteRequest]":
+    from fedloom.shared.errors import CredentialError
     from fedloom.shared.kits.document import SiteRequest, read_document
 
-    found = (read_document(path, SiteRequest, expected="a site's request") for path in requests)
-    return {request.site: request for request in found}
+    found: dict[str, SiteRequest] = {}
+    for path in dict.fromkeys(requests):
+        request = read_document(path, SiteRequest, expected="a site's request")
+        # Whose is whose, only the coordinator can find out.
+        if request.site in found:
+            raise CredentialError(f"{path}: the second request of {request.site}, expected one")
+        found[request.site] = request
+    return found
 
 
-def _check_known(wanted: list[str], known: set[str], federation: Path) -> None:
+def _check_known(wanted: Iterable[str], known: set[str], federation: Path) -> None:
     from fedloom.shared.errors import ConfigError
 
     strangers = [name for name in wanted if name not in known]

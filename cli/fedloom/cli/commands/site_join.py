@@ -55,17 +55,21 @@ def join(site: Path, kit: Path, passphrase_file: Path | None, yes: bool) -> None
 
 @click.command("up")
 @SITE
-def up(site: Path) -> None:
+@click.option("--only", type=click.Choice(["trainer", "node"]), help="This part of it alone.")
+def up(site: Path, only: str | None) -> None:
     """Run the trainer service and the Flower node of the site file SITE until stopped.
 
     Whichever dies is started again. All of it runs as this user: what the node runs can then
-    read the records too. `fedloom site units` writes units for systemd with a user for each.
+    read the records too. `fedloom site units` writes units for systemd with a user for each;
+    in containers, --only gives each part its own.
     """
     from fedloom.client.deploy.processes import site_processes, write_process_files
     from fedloom.shared.foreground import become_supervisor, write_supervisor
 
-    processes = site_processes(site)
+    trainer, *node = site_processes(site)
+    parts = {"trainer": [trainer], "node": node}
     logs = write_process_files(site)
+    processes = [trainer, *node] if only is None else parts[only]
     config = write_supervisor(processes, folder=logs.parent, logs=logs)
     click.echo(f"site {site} is up; Ctrl-C stops")
     click.echo(f"logs in {logs}")

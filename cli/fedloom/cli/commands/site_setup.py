@@ -22,6 +22,7 @@ class _Given(TypedDict):
     labels: tuple[str, ...] | None
     units: int | None
     passphrase_file: Path | None
+    two_users: bool
 
 
 def _names(_context: click.Context, _option: click.Parameter, value: str | None) -> object:
@@ -42,6 +43,9 @@ def _names(_context: click.Context, _option: click.Parameter, value: str | None)
 )
 @click.option("--labels", callback=_names, help='The classes in order, as "a,b,c"; "" for none.')
 @click.option("--units", type=click.IntRange(min=1), help="Public size (counted, rounded down).")
+@click.option(
+    "--two-users", is_flag=True, help="Let the Flower node be run by another user (systemd)."
+)
 @click.option("--passphrase-file", type=_PATH, help="File with a passphrase for the site's key.")
 def init(folder: Path, **given: Unpack[_Given]) -> None:
     """Begin a site in FOLDER: site.toml, policy.toml, a signing key and a ledger.

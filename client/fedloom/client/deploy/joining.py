@@ -1,6 +1,5 @@
 """Joining a federation: keys made at the site, a request for a kit, and the kit's opening."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from fedloom.client.deploy.link_folder import LinkFolder
+from fedloom.client.deploy.naming import with_coordinator
 from fedloom.client.site.config import SiteConfig, read_site_config
 from fedloom.client.site.link import LINK_KEY
 from fedloom.client.site.opening import passphrase_of
@@ -23,8 +23,6 @@ from fedloom.shared.kits.document import (
 )
 from fedloom.shared.kits.node_key import NodeKey
 from fedloom.shared.kits.sealing import unseal
-
-_SECTION = re.compile(r"^\[coordinator\][^\S\n]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,19 +81,26 @@ class Joining:
 
         Raises:
             CredentialError: another site's keys, or another passphrase.
+            ConfigError: the coordinator's key has no place in site.toml.
         """
-        keys = self._own() or self._keep(_opened(signed, passphrase))
+        settings = with_coordinator(self._settings, signed.kit.coordinator)
+        own = self._own()
+        keys = own or _opened(signed, passphrase)
+        # Before they are kept: other keys would keep this site from joining with its own.
         if keys.public != signed.kit.keys:
             raise CredentialError(
                 "kit: it is for other keys than this site's, expected the kit that answers this "
                 "site's own request"
             )
+        if own is None:
+            self._keep(keys)
         self._folder.keep(signed)
-        self._name_coordinator(signed.kit.coordinator)
+        mode = self._settings.stat().st_mode & 0o777
+        write_durably(self._settings, settings.encode(), mode=mode)
 
     def _own(self) -> _Keys | None:
         node, path = self._folder.find_node_key(), self._config.state / LINK_KEY
-        if node is None or not path.exists():
+        if node is None:
             return None
         return _Keys(link=read_key(path, passphrase_of(self._config)), node=node)
 
@@ -106,19 +111,6 @@ class Joining:
         keys.link.keep(path, passphrase_of(self._config))
         self._folder.keep_node_key(keys.node)
         return keys
-
-    def _name_coordinator(self, public_key: str) -> None:
-        if self._config.coordinator.public_key == public_key:
-            return
-        text = self._settings.read_text(encoding="utf-8")
-        line = f'public_key = "{public_key}"'
-        section = _SECTION.search(text)
-        if section is None:
-            changed = f"{text.rstrip()}\n\n[coordinator]\n{line}\n"
-        else:
-            changed = f"{text[: section.end()]}\n{line}{text[section.end() :]}"
-        mode = self._settings.stat().st_mode & 0o777
-        write_durably(self._settings, changed.encode(), mode=mode)
 
 
 def _opened(signed: SignedKit, passphrase: str | None) -> _Keys:

@@ -43,7 +43,9 @@ def site_processes(settings: Path) -> list[Process]:
             "--metrics",
             str(settings),
         ],
-        writes=[config.state, settings.parent],
+        writes=[config.state, *_written_elsewhere(config)],
+        # A GPU is a device.
+        devices=config.compute.device != "cpu",
         user="fedloom-trainer",
     )
     node = Process(
@@ -63,7 +65,7 @@ def site_processes(settings: Path) -> list[Process]:
         ],
         environment={"FLWR_HOME": str(link.path / "flower" / "node")},
         writes=[link.path],
-        hidden=[config.source.path, config.state],
+        hidden=_trainers_own(config),
         user="fedloom-node",
     )  # fmt: skip
     relays = Process(
@@ -79,7 +81,7 @@ def site_processes(settings: Path) -> list[Process]:
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.3",
         },
         writes=[link.path],
-        hidden=[config.source.path, config.state],
+        hidden=_trainers_own(config),
         user="fedloom-node",
     )  # fmt: skip
     return [trainer, node, relays]
@@ -95,11 +97,29 @@ def write_process_files(settings: Path) -> Path:
     return link.logs
 
 
+def _trainers_own(config: SiteConfig) -> list[Path]:
+    """What a node must not find: records, what is as private as they are, and keys."""
+    maybe = (config.cache.folder, config.key.passphrase_file, config.service.tls)
+    return [config.source.path, config.state, *(path for path in maybe if path is not None)]
+
+
+def _written_elsewhere(config: SiteConfig) -> list[Path]:
+    scheme, _, socket = config.service.address.partition("unix:")
+    maybe = (config.cache.folder, None if scheme else Path(socket).parent)
+    return [path for path in maybe if path is not None]
+
+
 def _node_config(config: SiteConfig) -> str:
     service = config.service
     # Checked here, so that it is not each message that finds it wrong.
     address = read_address(service.address, service.relay_tls, side="relay")
-    named = f'{SITE_SERVICE}="{address.target}"'
-    return (
-        named if service.relay_tls is None else f'{named} {SITE_SERVICE_TLS}="{service.relay_tls}"'
-    )
+    named = f"{SITE_SERVICE}={_toml_text(address.target)}"
+    if service.relay_tls is None:
+        return named
+    return f"{named} {SITE_SERVICE_TLS}={_toml_text(service.relay_tls)}"
+
+
+def _toml_text(value: object) -> str:
+    # Flower looks for the closing quote before it reads escapes.
+    escaped = str(value).replace("\\", "\\u005c").replace('"', "\\u0022")
+    return f'"{escaped}"'

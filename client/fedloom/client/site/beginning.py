@@ -7,13 +7,14 @@ from pathlib import Path
 
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.commented import commented
-from fedloom.client.site.config import KeySettings, SiteConfig
+from fedloom.client.site.config import KeySettings, ServiceSettings, SiteConfig
 from fedloom.client.site.new_site import POLICY, SITE, NewSite, public_size, training_units
 from fedloom.client.site.notes import POLICY_NOTES, POLICY_OPENING, SITE_NOTES, SITE_OPENING
 from fedloom.client.site.opening import ledger_of
 from fedloom.client.site.policy.document import AllowSection, Policy
 from fedloom.shared.errors import ConfigError, LedgerError
 from fedloom.shared.files import make_folder, write_durably
+from fedloom.shared.kits.authority import new_pair
 from fedloom.shared.model.base import fingerprint
 
 _OWNER_ONLY = 0o600
@@ -41,6 +42,7 @@ class BegunSite:
         yield f"  edit {policy}: what the site allows, and how much it will ever spend"
         yield f"  fedloom site check {site}"
         yield f"  fedloom site serve {site}"
+        yield f"  or, to join others between machines, fedloom site request {site}"
 
     def _counted(self) -> str:
         if self.counted is None:
@@ -99,11 +101,24 @@ def _write(home: Path, config: SiteConfig, policy: Policy) -> None:
     if not home.exists():
         make_folder(home)
     written = _relative_to(home, config)
+    _write_certificates(config)
     for name, text in (
         (POLICY, commented(policy, POLICY_NOTES, opening=POLICY_OPENING)),
         (SITE, commented(written, SITE_NOTES, opening=SITE_OPENING)),
     ):
         write_durably(home / name, text.encode(), mode=_OWNER_ONLY)
+
+
+def _write_certificates(config: SiteConfig) -> None:
+    service, relay = config.service.tls, config.service.relay_tls
+    if service is None or relay is None:
+        return
+    pair = new_pair(f"site {config.name}")
+    for folder, end, name in ((service, pair.service, "service"), (relay, pair.relay, "relay")):
+        make_folder(folder)
+        write_durably(folder / "ca.pem", pair.authority)
+        write_durably(folder / f"{name}.pem", end.certificate)
+        write_durably(folder / f"{name}.key", end.key, mode=_OWNER_ONLY)
 
 
 def _relative_to(home: Path, config: SiteConfig) -> SiteConfig:
@@ -120,5 +135,10 @@ def _relative_to(home: Path, config: SiteConfig) -> SiteConfig:
             "policy": near(config.policy),
             "source": config.source.model_copy(update={"path": near(config.source.path)}),
             "key": KeySettings(passphrase_file=passphrase and near(passphrase)),
+            "service": ServiceSettings(
+                address=config.service.address,
+                tls=config.service.tls and near(config.service.tls),
+                relay_tls=config.service.relay_tls and near(config.service.relay_tls),
+            ),
         }
     )

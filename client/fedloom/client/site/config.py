@@ -63,8 +63,8 @@ class ServiceSettings(Section):
 
 
 class NodeSettings(Section):
-    """Flower's node beside the service: it has this port of loopback, and the next two for its
-    health and the service's metrics."""
+    """Flower's node beside the service: it has this port of loopback, and the next ones are for
+    its health, the service's metrics, and the service itself where it is on a port."""
 
     port: Annotated[Integer, Field(ge=1024, le=65_530)] = 9470
 
@@ -77,6 +77,11 @@ class NodeSettings(Section):
     def metrics_port(self) -> int:
         """The trainer's metrics for Prometheus."""
         return self.port + 2
+
+    @property
+    def service_port(self) -> int:
+        """The trainer service, in the settings of a new site with two users."""
+        return self.port + 3
 
 
 class KeySettings(Section):

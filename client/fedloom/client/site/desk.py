@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fedloom.client.answering import CANNOT_ANSWER, CANNOT_TRAIN, Told, nobody, refusal
 from fedloom.client.site.directory import SiteDirectory
+from fedloom.client.site.link import Link
 from fedloom.client.site.service import SiteService
 from fedloom.shared.errors import FedLoomError, SiteRefusal
 from fedloom.shared.wire.envelope import Envelope
@@ -25,6 +26,7 @@ class SiteDesk:
     def __init__(self, settings: Path, directory: SiteDirectory) -> None:
         self._settings = settings
         self._directory = directory
+        self._link: Link | None = None
 
     def hello(self, asked: Envelope) -> Envelope:
         """Who the site is, and what is left of its budget."""
@@ -56,9 +58,12 @@ class SiteDesk:
                 service.link.check(asked)
             task = TrainTask.unpack(asked.frame)
             name = task.site
-            return service.train(task, remembered=asked.head, told=told)
+            answer = service.train(task, remembered=asked.head, told=told)
+            facts = {"site": name, "round": task.round, "run": task.plan.name}
+            logger.info("round %d of %s: answered", task.round, task.plan.name, extra=facts)
+            return answer
         except SiteRefusal as error:
-            logger.warning("%s: %s", name, error)
+            logger.warning("%s: %s", name, error, extra={"site": name, "rule": error.rule})
             return refusal(name, error.rule)
         except FedLoomError as error:
             logger.error("%s: %s", name, error)
@@ -68,12 +73,11 @@ class SiteDesk:
 
     def _signed(self, answer: Envelope, asked: Envelope) -> Envelope:
         try:
-            link = self._directory.service(self._settings).link
-        # The answer says so already, and is unsigned: there is no key to be had.
+            self._link = self._directory.service(self._settings).link
+        # The answer says so already; a refusal is signed by the key that there was before.
         except Exception as error:
-            logger.error("%s: no key to sign with", self._settings, exc_info=error)
-            return answer
-        return answer if link is None else link.sign(answer, asked)
+            logger.debug("%s: its key as before", self._settings, exc_info=error)
+        return answer if self._link is None else self._link.sign(answer, asked)
 
     def _budget(self, service: SiteService) -> DeclaredBudget | None:
         """What is left; None while the site cannot say, which each task is then told."""

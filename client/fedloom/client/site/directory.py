@@ -44,7 +44,7 @@ class SiteDirectory:
                 return known[1]
             if known is not None:
                 _check_same_dataset(known[0][0], config, path)
-            service = SiteService(*settings, self.trainers)
+            service = SiteService(*settings, self.trainers, check_held=self._check_held)
             self._services[path] = (settings, service)
             return service
 

@@ -6,7 +6,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from fedloom.client.site.checks.records import first_of, rows_of
-from fedloom.client.site.config import KeySettings, SiteConfig, SourceSettings, SplitSettings
+from fedloom.client.site.config import (
+    KeySettings,
+    NodeSettings,
+    ServiceSettings,
+    SiteConfig,
+    SourceSettings,
+    SplitSettings,
+)
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import EvaluationSection
 from fedloom.shared.data.records import RECORD_UNIT, BadRow, Record, count_units
@@ -17,7 +24,11 @@ SITE, POLICY, STATE = "site.toml", "policy.toml", "state"
 
 @dataclass(frozen=True, kw_only=True)
 class NewSite:
-    """A site that is to be begun in `folder`. Without `units` they are counted and rounded."""
+    """A site that is to be begun in `folder`. Without `units` they are counted and rounded.
+
+    With `two_users` the service and the Flower node speak on loopback, so that the node can be
+    run by a user who may not read the records.
+    """
 
     folder: Path
     name: str
@@ -29,6 +40,7 @@ class NewSite:
     labels: tuple[str, ...] | None = None
     units: int | None = None
     passphrase_file: Path | None = None
+    two_users: bool = False
 
     def settings(self) -> SiteConfig:
         """The settings, with absolute paths; `declared_units` is as given, or 1 until counted.
@@ -51,9 +63,18 @@ class NewSite:
                 split=_usual_split(),
                 policy=home / POLICY,
                 key=KeySettings(passphrase_file=passphrase and passphrase.absolute()),
+                service=self._service(home),
             )
         except ValidationError as error:
             raise ConfigError(str(self.folder / SITE), explain(error, SiteConfig)) from error
+
+    def _service(self, home: Path) -> ServiceSettings:
+        if not self.two_users:
+            return ServiceSettings()
+        address = f"127.0.0.1:{NodeSettings().service_port}"
+        return ServiceSettings(
+            address=address, tls=home / "service-tls", relay_tls=home / "link" / "relay-tls"
+        )
 
     def _source(self) -> SourceSettings:
         return SourceSettings(

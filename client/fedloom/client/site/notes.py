@@ -82,7 +82,7 @@ SITE_NOTES: Mapping[str, Note] = MappingProxyType(
             example="relay-tls",
         ),
         "node": Note(text="The Flower node beside the service, once the site has joined."),
-        "node.port": Note(text="Its port on loopback; it takes the next two as well."),
+        "node.port": Note(text="Its port on loopback; it takes the next three as well."),
         "coordinator": Note(
             text="Who may ask. Filled in by fedloom site join from the coordinator's kit."
         ),

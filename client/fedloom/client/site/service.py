@@ -1,5 +1,7 @@
 """The site's service: check, charge, measure, train, seal, release, in that order."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,8 +49,17 @@ class SiteService:
     sampling and noise as `Trainer` guarantees them, and that the state folder is kept.
     """
 
-    def __init__(self, config: SiteConfig, policy: Policy, trainers: TrainerPool) -> None:
+    def __init__(
+        self,
+        config: SiteConfig,
+        policy: Policy,
+        trainers: TrainerPool,
+        *,
+        check_held: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`check_held` refuses once the site's files are not the ones that its process holds."""
         self._config = config
+        self._check_held = check_held
         self._policy = policy
         self._trainers = trainers
         self._ledger: Ledger = ledger_of(config)
@@ -116,6 +127,8 @@ class SiteService:
         self._ledger.reserve(charge)
         told("charged")
         frame = self._trained(task, trainer, charge)
+        # What was just read is another service's if the file was replaced meanwhile.
+        self._check_held()
         self._ledger.seal(charge, frame)
         told("sealed")
         return frame

@@ -40,7 +40,7 @@ def main(grid: Grid, context: Context) -> None:
     """Run the plan of the wanted run that the context names, and write its report."""
     home = ServerHome(Path(os.environ[HOME]))
     folder = _folder(home, context)
-    log_as_json(run=folder.path.name)
+    log_as_json(home.logs / "serverapp.log", run=folder.path.name)
     events = EventLog.of(folder)
     try:
         run = _opened(home, folder, str(context.run_config.get(PLAN, "")))
@@ -73,7 +73,9 @@ def _folder(home: ServerHome, context: Context) -> RunFolder:
 
 def _opened(home: ServerHome, folder: RunFolder, claimed: str) -> OpenedRun:
     wanted, plan = read_wanted(folder), folder.read_plan()
-    if not wanted.plan_sha256 == plan.sha256 == claimed:
+    if plan.sha256 != wanted.plan_sha256:
+        raise PlanError(f"{folder.plan}: altered since the run was wanted, expected it unchanged")
+    if claimed != wanted.plan_sha256:
         raise RunFolderError(
             f"run config: plan {claimed[:12]}…, expected {wanted.plan_sha256[:12]}… as it was "
             "wanted; this Flower run was started or changed by somebody else"

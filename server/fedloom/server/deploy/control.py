@@ -8,7 +8,7 @@ from typing import Protocol
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
-from flwr.common.serde import user_config_to_proto
+from flwr.common.serde import user_config_from_proto, user_config_to_proto
 from flwr.proto.control_pb2 import (
     ListNodesRequest,
     ListRunsRequest,
@@ -27,8 +27,10 @@ from fedloom.server.deploy.home import ServerHome
 from fedloom.shared.errors import CredentialError, DeployError
 from fedloom.shared.printable import printable
 
-# Flower's own words for where a run can be.
-ENDED, LASTING = "finished", frozenset({"pending", "starting", "running"})
+# Flower's own word for a run in which nothing more happens.
+ENDED = "finished"
+# How many of the newest Flower runs may be among those that last.
+_RECENT = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,9 @@ class Control(Protocol):
 
     def run(self, number: str) -> FlowerRun | None:
         """Where a Flower run is; None if there is none of that number."""
+
+    def lasting(self) -> dict[str, str]:
+        """The Flower run that has not ended, by the name of its wanted run."""
 
     def stop(self, number: str) -> None:
         """End it."""
@@ -122,8 +127,15 @@ class FlowerControl:
 
     def run(self, number: str) -> FlowerRun | None:
         """Where a Flower run is."""
+        # Asked for by its number: a list has the newest twenty alone.
+        request = ListRunsRequest(run_id=int(number))
         with _told():
-            runs = self._client.ListRuns(ListRunsRequest()).run_dict
+            try:
+                runs = self._client.ListRuns(request).run_dict
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code == httpx.codes.NOT_FOUND:
+                    return None
+                raise
         found = runs.get(int(number))
         if found is None:
             return None
@@ -131,6 +143,16 @@ class FlowerControl:
         return FlowerRun(
             status=status.status, outcome=status.sub_status, details=printable(status.details)
         )
+
+    def lasting(self) -> dict[str, str]:
+        """The Flower run that has not ended, by the name of its wanted run."""
+        with _told():
+            runs = self._client.ListRuns(ListRunsRequest(limit=_RECENT)).run_dict
+        return {
+            str(user_config_from_proto(run.override_config).get(RUN, "")): str(number)
+            for number, run in runs.items()
+            if run.status.status != ENDED
+        }
 
     def stop(self, number: str) -> None:
         """End it."""
@@ -187,5 +209,6 @@ def _told() -> Iterator[None]:
     except httpx.HTTPStatusError as error:
         text = printable(error.response.text)
         raise DeployError(f"Flower's server says {error.response.status_code}: {text}") from error
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, ValueError) as error:
+        # A ValueError is an answer that is none.
         raise DeployError(f"Flower's server does not answer: {type(error).__name__}") from error

@@ -1,7 +1,6 @@
 """Who was turned away at the proxy, from its log."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ _REFUSALS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TurnedAway:
-    """Requests of one peer that ended in one way."""
+    """Requests of one peer that ended in one way; `path` is the last that it asked for."""
 
     peer: str
     status: int
@@ -37,18 +36,20 @@ class TurnedAway:
 
 def turned_away(log: Path) -> list[TurnedAway]:
     """What the proxy or Flower's server refused lately, the most frequent first."""
-    counts: Counter[tuple[str, int, str]] = Counter()
-    last: dict[tuple[str, int, str], str] = {}
+    found: dict[tuple[str, int], TurnedAway] = {}
     for line in _lines(log):
         status = line.get("status")
         if isinstance(status, int) and 400 <= status < 500:
-            key = (_text(line, "from"), status, _text(line, "path"))
-            counts[key] += 1
-            last[key] = _text(line, "time")
-    return [
-        TurnedAway(peer=peer, status=status, path=path, times=times, last=last[peer, status, path])
-        for (peer, status, path), times in counts.most_common()
-    ]
+            key = (_text(line, "from"), status)
+            before = found[key].times if key in found else 0
+            found[key] = TurnedAway(
+                peer=key[0],
+                status=status,
+                path=_text(line, "path"),
+                times=before + 1,
+                last=_text(line, "time"),
+            )
+    return sorted(found.values(), key=lambda away: -away.times)
 
 
 def _lines(log: Path) -> Iterator[dict[str, object]]:
@@ -59,8 +60,9 @@ def _lines(log: Path) -> Iterator[dict[str, object]]:
         content = file.read()
     for line in content.splitlines():
         try:
-            found = json.loads(line)
-        except ValueError:
+            # nginx writes a peer's bytes as they are; a line of them must not go unseen.
+            found = json.loads(line.decode(errors="replace"))
+        except (ValueError, RecursionError):
             # The first line may be cut, and no peer's words may stop the page.
             continue
         if isinstance(found, dict):

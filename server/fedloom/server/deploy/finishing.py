@@ -36,6 +36,7 @@ def finish(run: OpenedRun, *, seconds: float) -> None:
         arms=(),
         omitted=(_NO_RECORDS,),
         holdout="test",
+        setting="deployment",
         timings=Timings(train=seconds, compare=0.0, evaluate=0.0, total=seconds),
     )
     write_report(build_report(plan, findings), folder)

@@ -1,68 +1,23 @@
-"""The folder of a federation's server: what lies where, and its settings."""
+"""The folder of a federation's server: what lies where."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TypeVar
 
 import tomli_w
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from fedloom.server.deploy.settings import ServerSettings
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.reading import read_toml
-from fedloom.shared.config.sections import Integer, Name, Section
 from fedloom.shared.errors import CredentialError
 from fedloom.shared.files import write_durably
 from fedloom.shared.keys import SigningKey, read_key
 from fedloom.shared.kits.document import PartyKeys
 
-Port = Annotated[Integer, Field(ge=1, le=65_535)]
 _SITES = TypeAdapter(dict[str, PartyKeys])
-
-
-class ServerSettings(Section):
-    """`server.toml`: the public address, and the ports on loopback behind it.
-
-    `host` is the name or address by which sites reach the server, `listen` the interface it is
-    served on. From `inner_port` on, a few ports of loopback are the processes' own.
-    """
-
-    federation: Name
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
-    listen: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")] = "0.0.0.0"  # noqa: S104
-    port: Port = 9443
-    inner_port: Annotated[Integer, Field(ge=1024, le=65_530)] = 9460
-
-    @property
-    def superlink_port(self) -> int:
-        """Flower's three interfaces, of which the proxy lets one through in part."""
-        return self.inner_port
-
-    @property
-    def health_port(self) -> int:
-        """Flower's gRPC health service."""
-        return self.inner_port + 1
-
-    @property
-    def hub_port(self) -> int:
-        """Where Flower's server fetches the signed bundle."""
-        return self.inner_port + 2
-
-    @property
-    def metrics_port(self) -> int:
-        """Metrics for Prometheus."""
-        return self.inner_port + 3
-
-    @property
-    def keeper_health_port(self) -> int:
-        """The keeper's gRPC health service."""
-        return self.inner_port + 4
-
-    @property
-    def public_address(self) -> str:
-        """As kits name it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+_REMOVED = TypeAdapter(list[str])
 
 
 @dataclass(frozen=True)
@@ -110,6 +65,11 @@ class ServerHome:
     def sites_file(self) -> Path:
         """Each site's public keys."""
         return self.path / "sites.json"
+
+    @property
+    def removed_file(self) -> Path:
+        """Keys of nodes whose sites were removed; Flower's server takes none of them again."""
+        return self.path / "removed.json"
 
     @property
     def flower(self) -> Path:
@@ -161,16 +121,33 @@ class ServerHome:
         Raises:
             CredentialError: the file is damaged.
         """
-        if not self.sites_file.is_file():
-            return {}
-        try:
-            return _SITES.validate_json(self.sites_file.read_bytes())
-        except ValidationError as error:
-            raise CredentialError(
-                f"{self.sites_file}: damaged, expected the sites' public keys"
-            ) from error
+        return _read(self.sites_file, _SITES, {}, expected="the sites' public keys")
 
     def write_sites(self, sites: dict[str, PartyKeys]) -> None:
         """Put `sites` in place of the ones before, durably."""
         tree = {name: keys.model_dump() for name, keys in sorted(sites.items())}
         write_durably(self.sites_file, json.dumps(tree, indent=1).encode())
+
+    def removed(self) -> list[str]:
+        """Nodes' keys of removed sites.
+
+        Raises:
+            CredentialError: the file is damaged.
+        """
+        return _read(self.removed_file, _REMOVED, [], expected="keys of removed nodes")
+
+    def write_removed(self, keys: list[str]) -> None:
+        """Put `keys` in place of the ones before, durably."""
+        write_durably(self.removed_file, json.dumps(keys, indent=1).encode())
+
+
+_Content = TypeVar("_Content")
+
+
+def _read(path: Path, kind: TypeAdapter[_Content], none: _Content, *, expected: str) -> _Content:
+    if not path.is_file():
+        return none
+    try:
+        return kind.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise CredentialError(f"{path}: damaged, expected {expected}") from error

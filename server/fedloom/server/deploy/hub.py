@@ -14,6 +14,7 @@ from fedloom.server.deploy.bundle import NAME, PUBLISHER, Bundle
 
 _FETCH, _FILE = "/v1/hub/fetch-fab", "/bundle"
 _MOST_BYTES = 64 * 1024
+_PATIENCE_SECONDS = 20
 
 
 @contextmanager
@@ -38,10 +39,14 @@ def _handler(bundle: Bundle, port: int) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         """Answers for one bundle."""
 
+        # Else whoever opens a connection and says nothing holds a thread for ever.
+        timeout = _PATIENCE_SECONDS
+
         def do_POST(self) -> None:
             """Where the bundle is, and who signed it."""
-            length = min(int(self.headers.get("Content-Length") or 0), _MOST_BYTES)
-            known = self.path == _FETCH and _asks_for(self.rfile.read(length), bundle)
+            length = self.headers.get("Content-Length", "")
+            body = self.rfile.read(int(length)) if _is_short(length) else b""
+            known = self.path == _FETCH and _asks_for(body, bundle)
             self._answer(json.dumps(where).encode() if known else None, "application/json")
 
         def do_GET(self) -> None:
@@ -63,10 +68,14 @@ def _handler(bundle: Bundle, port: int) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+def _is_short(length: str) -> bool:
+    return length.isdecimal() and len(length) < 9 and int(length) <= _MOST_BYTES
+
+
 def _asks_for(body: bytes, bundle: Bundle) -> bool:
     try:
         asked = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     wanted = {"app_id": f"@{PUBLISHER}/{NAME}", "app_version": bundle.version}
     return isinstance(asked, dict) and wanted.items() <= asked.items()

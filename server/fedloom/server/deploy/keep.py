@@ -27,7 +27,7 @@ from fedloom.shared.health import serving_health
 from fedloom.shared.json_log import log_as_json
 
 logger = logging.getLogger("fedloom.keeper")
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 2.0
 
 
 def keep(home: ServerHome, stopped: threading.Event) -> None:

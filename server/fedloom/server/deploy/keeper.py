@@ -8,36 +8,21 @@ the last round.
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-from fedloom.server.deploy.control import Control, FlowerRun, node_public_key
+from fedloom.server.deploy.control import Control, FlowerRun
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.home import ServerHome
-from fedloom.server.deploy.wanted import State, WantedRun, read_wanted, write_wanted
+from fedloom.server.deploy.nodes import Nodes
+from fedloom.server.deploy.pulse import Pulse
+from fedloom.server.deploy.turns import Faults, Pause
+from fedloom.server.deploy.wanted import State, WantedRun, change_wanted, runs_of
 from fedloom.server.run.checkpoint import latest_number
 from fedloom.server.run.folder import RunFolder
-from fedloom.shared.errors import FedLoomError
+from fedloom.shared.errors import DeployError
 
 logger = logging.getLogger("fedloom.keeper")
 
-_FIRST_WAIT, _LONGEST_WAIT = 5.0, 300.0
-# A ServerApp that has let go of the folder tells Flower so within this time.
-_ENDING_SECONDS = 6.0
 Clock = Callable[[], float]
-
-
-@dataclass
-class _Pause:
-    """How long to wait before the next start; shorter again once a round became durable."""
-
-    round: int = -1
-    seconds: float = 0.0
-    until: float = 0.0
-
-    def begin(self, now: float, durable_round: int) -> None:
-        moved = durable_round > self.round
-        self.seconds = _FIRST_WAIT if moved else min(2 * self.seconds, _LONGEST_WAIT)
-        self.round, self.until = durable_round, now + self.seconds
 
 
 class Keeper:
@@ -53,118 +38,125 @@ class Keeper:
         self._control = control
         self._app = app
         self._clock = clock
-        self._pauses: dict[str, _Pause] = {}
-        # When a run's folder was first found left by its ServerApp.
-        self._left: dict[str, float] = {}
+        self._pauses: dict[str, Pause] = {}
+        self._nodes = Nodes(home, control)
+        self._pulse = Pulse(clock)
+        # Whether each Flower run that lasts is written down beside what it is for.
+        self._noted = False
 
     def tend(self) -> None:
-        """One look: nodes, then runs.
+        """One look: nodes, then runs. One that is damaged does not keep the others from theirs.
 
         Raises:
             DeployError: Flower's server is away; the next look may find it.
             CredentialError: the sites' keys cannot be read.
+            FedLoomError, OSError: a run is damaged; the others were tended.
         """
-        self._tend_nodes()
-        for folder, wanted in self.wanted():
-            if self._tend_run(folder, wanted):
-                return
+        self._nodes.tend()
+        self._note_lasting()
+        faults = Faults()
+        if not any([faults.kept(self._lasts, *run) for run in self.wanted()]):
+            any(faults.kept(self._start, *run) for run in self.wanted())
+        faults.tell()
 
     def wanted(self) -> Iterator[tuple[RunFolder, WantedRun]]:
         """Runs that are not at their end, the oldest first; damaged ones are logged."""
         found = [
             (folder, wanted)
             for folder, wanted in runs_of(self._home)
-            if wanted.state in ("wanted", "stopped") and not _is_settled(wanted)
+            if wanted.state == "wanted" or (wanted.state == "stopped" and wanted.flower_run)
         ]
         yield from sorted(found, key=lambda pair: pair[1].created)
 
-    def _tend_nodes(self) -> None:
-        wanted = {name: node_public_key(keys.node) for name, keys in self._home.sites().items()}
-        known = {node.public_key: node for node in self._control.nodes()}
-        for name, key in wanted.items():
-            if key not in known:
-                self._control.register(name, key)
-                logger.info("site %s: its node may come", name)
-        for key, node in known.items():
-            if key not in wanted.values():
-                self._control.unregister(node.node_id)
-                logger.info("node %s: its site was removed", node.name)
+    def _note_lasting(self) -> None:
+        """Find Flower runs that a crash, or an answer that got lost, kept from being noted."""
+        if self._noted:
+            return
+        lasting = self._control.lasting()
+        for folder, wanted in runs_of(self._home):
+            number = lasting.get(wanted.name)
+            unnoted = wanted.flower_run is None and wanted.state in ("wanted", "stopped")
+            if unnoted and number is not None:
+                change_wanted(folder, flower_run=number)
+                logger.info("run %s: found again, Flower's run %s", wanted.name, number)
+        self._noted = True
 
-    def _tend_run(self, folder: RunFolder, wanted: WantedRun) -> bool:
-        """Whether this run has its turn."""
-        flower = None if wanted.flower_run is None else self._control.run(wanted.flower_run)
+    def _lasts(self, folder: RunFolder, wanted: WantedRun) -> bool:
+        """Whether Flower is at work on this run; what ended is noted."""
+        if wanted.flower_run is None:
+            return False
+        flower = self._control.run(wanted.flower_run)
+        at_work = flower is not None and not flower.ended
         if wanted.state == "stopped":
-            self._stop(folder, wanted, flower)
-            return False
-        if flower is not None and not flower.ended:
-            self._end_if_dead(folder, wanted)
-            return True
-        if flower is not None and self._settle(folder, wanted, flower):
-            return False
-        return self._start(folder, wanted)
+            if at_work:
+                self._control.stop(wanted.flower_run)
+            change_wanted(folder, flower_run=None)
+        elif not at_work:
+            self._settle(folder, wanted, flower)
+        elif self._pulse.has_stopped(folder, wanted.flower_run):
+            self._end_dead(folder, wanted.flower_run)
+        return at_work and wanted.state != "stopped"
 
-    def _end_if_dead(self, folder: RunFolder, wanted: WantedRun) -> None:
-        """Flower finds out after a minute; the folder's lock is free as its process ends."""
-        number = wanted.flower_run
-        if number is None or folder.left_by() != number:
-            self._left.pop(wanted.name, None)
-        elif self._clock() - self._left.setdefault(wanted.name, self._clock()) > _ENDING_SECONDS:
-            del self._left[wanted.name]
-            EventLog.of(folder).note("failed", "its process ended before its time")
-            self._control.stop(number)
-
-    def _stop(self, folder: RunFolder, wanted: WantedRun, flower: FlowerRun | None) -> None:
-        if flower is not None and not flower.ended and wanted.flower_run is not None:
-            self._control.stop(wanted.flower_run)
-        write_wanted(folder, wanted.model_copy(update={"flower_run": None}))
-
-    def _settle(self, folder: RunFolder, wanted: WantedRun, flower: FlowerRun) -> bool:
-        """Note how a Flower run ended; whether the wanted run is at its end with it."""
+    def _end_dead(self, folder: RunFolder, flower_run: str) -> None:
         log = EventLog.of(folder)
+        if not {"failed", "given-up"} & set(_since_start(log)):
+            log.note("failed", "its process ended before its time")
+        self._control.stop(flower_run)
+
+    def _settle(self, folder: RunFolder, wanted: WantedRun, flower: FlowerRun | None) -> None:
+        """Note how a Flower run ended, and with it perhaps the wanted run."""
+        log = EventLog.of(folder)
+        since = _since_start(log)
         if folder.report_json.is_file():
+            if "finished" not in since:
+                log.note("finished", f"after round {latest_number(folder.checkpoints)}")
             self._end(folder, wanted, "finished")
-            log.note("finished", f"after round {latest_number(folder.checkpoints)}")
-            return True
-        last = log.events()[-1] if log.events() else None
-        if last is not None and last.kind == "given-up":
+        elif "given-up" in since:
             self._end(folder, wanted, "given-up")
-            return True
-        if last is None or last.kind != "failed":
-            log.note("failed", f"{flower.outcome}: {flower.details or 'no reason given'}")
-        pause = self._pauses.setdefault(wanted.name, _Pause())
+        else:
+            if "failed" not in since:
+                log.note("failed", _why(flower))
+            self._pause(folder, wanted)
+
+    def _pause(self, folder: RunFolder, wanted: WantedRun) -> None:
+        pause = self._pauses.setdefault(wanted.name, Pause())
         pause.begin(self._clock(), latest_number(folder.checkpoints))
-        write_wanted(folder, wanted.model_copy(update={"flower_run": None}))
+        change_wanted(folder, flower_run=None)
         logger.warning("run %s: failed, again in %.0f s", wanted.name, pause.seconds)
-        return False
 
     def _start(self, folder: RunFolder, wanted: WantedRun) -> bool:
-        pause = self._pauses.get(wanted.name)
-        if pause is not None and self._clock() < pause.until:
-            # The others need not wait for a run that waits.
+        """Start a run, unless it waits: the others need not wait for it."""
+        pause = self._pauses.get(wanted.name, Pause())
+        if wanted.state != "wanted" or wanted.flower_run or self._clock() < pause.until:
             return False
-        number = self._control.start(self._app, wanted.name, wanted.plan_sha256)
-        # Between these two lines a crash leaves a Flower run that nobody remembers: it ends at
-        # the run folder's lock, or the next one does.
-        write_wanted(folder, read_wanted(folder).model_copy(update={"flower_run": number}))
+        # A crash from here on, or a lost answer, leaves a Flower run that the next look finds.
+        self._noted = False
+        try:
+            number = self._control.start(self._app, wanted.name, wanted.plan_sha256)
+        except DeployError:
+            self._pause(folder, wanted)
+            raise
+        change_wanted(folder, flower_run=number)
+        self._noted = True
         done = latest_number(folder.checkpoints)
         EventLog.of(folder).note("started", f"goes on after round {done}" if done else "round 1")
         logger.info("run %s: started, Flower's run %s", wanted.name, number)
         return True
 
     def _end(self, folder: RunFolder, wanted: WantedRun, state: State) -> None:
-        write_wanted(folder, wanted.model_copy(update={"state": state, "flower_run": None}))
+        change_wanted(folder, state=state, flower_run=None)
         logger.info("run %s: %s", wanted.name, state)
 
 
-def runs_of(home: ServerHome) -> Iterator[tuple[RunFolder, WantedRun]]:
-    """All runs of a server; one that cannot be read is logged and left out."""
-    for path in sorted(home.runs.glob("*/wanted.json")):
-        folder = RunFolder(path.parent)
-        try:
-            yield folder, read_wanted(folder)
-        except FedLoomError as error:
-            logger.error("%s", error)
+def _since_start(log: EventLog) -> list[str]:
+    """The kinds of what happened since the run was last started."""
+    kinds: list[str] = []
+    for event in log.events():
+        kinds = [] if event.kind in ("started", "resumed") else [*kinds, event.kind]
+    return kinds
 
 
-def _is_settled(wanted: WantedRun) -> bool:
-    return wanted.state == "stopped" and wanted.flower_run is None
+def _why(flower: FlowerRun | None) -> str:
+    if flower is None:
+        return "Flower's server does not know its run any more"
+    return f"{flower.outcome}: {flower.details or 'no reason given'}"

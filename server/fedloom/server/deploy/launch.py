@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from fedloom.shared.errors import CredentialError
+from fedloom.shared.files import check_owner_only
 from fedloom.shared.flower_process import RETRY_SECONDS, hide_task_tokens, try_again_within
 
 CONTROL_TOKEN = "FEDLOOM_CONTROL_TOKEN_FILE"  # noqa: S105
@@ -21,6 +23,7 @@ _GUARDED_BY_FLOWER = ("/v1/fleet/", "/v1/runtime/")
 _HEALTH = "/health"
 # Else Flower's server waits half a minute for nodes that stay connected.
 _GRACE_SECONDS = 3
+_TOKEN_LETTERS = 32
 
 _Scope = MutableMapping[str, Any]
 _Asgi = Callable[[_Scope, Any, Any], Awaitable[None]]
@@ -58,10 +61,19 @@ def superlink() -> None:
     from flwr.superlink.cli import flower_superlink
     from starlette.middleware import Middleware
 
-    token = Path(os.environ[CONTROL_TOKEN]).read_bytes().strip()
+    token = _token(Path(os.environ[CONTROL_TOKEN]))
     extensions.get_middleware = lambda: (Middleware(Guard, token=token),)
     uvicorn.run = functools.partial(uvicorn.run, timeout_graceful_shutdown=_GRACE_SECONDS)
     flower_superlink()
+
+
+def _token(path: Path) -> bytes:
+    check_owner_only(path)
+    token = path.read_bytes().strip()
+    # An empty one would let everybody in who shows an empty one.
+    if len(token) < _TOKEN_LETTERS:
+        raise CredentialError(f"{path}: no token in it, expected what fedloom provision made")
+    return token
 
 
 def superexec() -> None:

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedloom.server.deploy.authority import Issued, new_authority, new_server
-from fedloom.server.deploy.home import ServerHome, ServerSettings
+from fedloom.server.deploy.admitting import check_keys
+from fedloom.server.deploy.home import ServerHome
+from fedloom.server.deploy.settings import ServerSettings
 from fedloom.shared.errors import CredentialError
 from fedloom.shared.files import make_folder, write_durably
 from fedloom.shared.keys import SigningKey
+from fedloom.shared.kits.authority import Issued, new_authority, new_server
 from fedloom.shared.kits.document import (
     Kit,
     PartyKeys,
@@ -54,6 +56,9 @@ class Provisioner:
         if self.home.settings_file.exists():
             self._check_same(settings)
             return
+        if self.home.sites_file.exists():
+            # A new authority would turn away each site that has a kit.
+            raise CredentialError(f"{self.home.settings_file}: lost, expected it beside sites.json")
         make_folder(self._folder)
         make_folder(self.home.path)
         authority = new_authority(settings.federation)
@@ -84,18 +89,19 @@ class Provisioner:
         write_durably(self.home.certificate_key, issued.key, mode=_PRIVATE)
         write_durably(self.home.certificate, issued.certificate)
 
-    def check_new(self, names: Mapping[str, object]) -> None:
-        """Make sure that no name has a kit already.
+    def check_new(self, asked: Mapping[str, SiteRequest | None]) -> None:
+        """Make sure that no name and no key of a request has a kit already.
 
         Raises:
-            CredentialError: one has; two parties would answer under it.
+            CredentialError: one has; two parties would answer under it, or one under two names.
         """
-        taken = sorted(set(self.home.sites()) & set(names))
-        if taken:
+        sites = self.home.sites()
+        if taken := sorted(set(sites) & set(asked)):
             raise CredentialError(
                 f"{self._folder}: {', '.join(taken)} has a kit already, expected a new site (or "
                 "--remove it first)"
             )
+        check_keys(self.home, asked)
 
     def make(self, site: str, request: SiteRequest | None) -> Provisioned:
         """The kit of one site: from its request, or with new keys under a new passphrase.
@@ -103,7 +109,7 @@ class Provisioner:
         Raises:
             CredentialError: the name has a kit already.
         """
-        self.check_new({site: None})
+        self.check_new({site: request})
         if request is not None:
             kit, passphrase = self._kit(site, request.keys), None
         else:
@@ -112,6 +118,8 @@ class Provisioner:
         signed = SignedKit.by(kit, self.home.coordinator())
         write_durably(path, signed.model_dump_json(indent=1).encode())
         words = self._folder / f"{site}.passphrase"
+        # Of a kit that was cut off, or removed in part.
+        words.unlink(missing_ok=True)
         if passphrase is not None:
             write_durably(words, f"{passphrase}\n".encode(), mode=_PRIVATE)
         # Last: a kit that was made and not noted can be made again.
@@ -125,8 +133,10 @@ class Provisioner:
             CredentialError: there is none of that name.
         """
         sites = self.home.sites()
-        if sites.pop(site, None) is None:
+        keys = sites.pop(site, None)
+        if keys is None:
             raise CredentialError(f"{self._folder}: no site {site}, expected one that has a kit")
+        self.home.write_removed([*self.home.removed(), keys.node])
         self.home.write_sites(sites)
         for suffix in ("kit", "passphrase"):
             (self._folder / f"{site}.{suffix}").unlink(missing_ok=True)

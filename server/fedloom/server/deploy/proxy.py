@@ -6,7 +6,9 @@ them may start runs and register nodes. Sites need ten methods of the third.
 
 from pathlib import Path
 
-from fedloom.server.deploy.home import ServerHome, ServerSettings
+from fedloom.server.deploy.home import ServerHome
+from fedloom.server.deploy.settings import ServerSettings
+from fedloom.shared.errors import DeployError
 
 # The Fleet methods of a node that was registered by the coordinator; registering is none of them.
 FLEET_METHODS = (
@@ -39,7 +41,11 @@ def make_folders(home: ServerHome) -> None:
 
 
 def nginx_config(home: ServerHome, settings: ServerSettings) -> str:
-    """The whole configuration, for nginx in the foreground and without privileges."""
+    """The whole configuration, for nginx in the foreground and without privileges.
+
+    Raises:
+        DeployError: the folder's name is none that nginx takes.
+    """
     temporary = "\n".join(f"  {name} {_quoted(path)};" for name, path in _temporary(home.proxy))
     locations = "\n".join(_location(method) for method in FLEET_METHODS)
     listen = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
@@ -114,4 +120,7 @@ def _temporary(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _quoted(path: Path) -> str:
+    # In some of these places nginx takes $ for a variable, and nothing escapes it.
+    if not str(path).isprintable() or set('"\\$') & set(str(path)):
+        raise DeployError(f'{path}: expected a folder with no ", \\ or $ in its name, for nginx')
     return f'"{path}"'

@@ -6,12 +6,15 @@ from datetime import datetime
 
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.home import ServerHome
-from fedloom.server.deploy.wanted import WantedRun, read_wanted, write_wanted
+from fedloom.server.deploy.wanted import WantedRun, held_wanted, write_wanted
 from fedloom.server.planning import make_plan
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.federation import FederationConfig
 from fedloom.shared.errors import PlanError, RunFolderError
 from fedloom.shared.model.base import resolve_model
+
+# A run's name is a name as any other, 64 letters at most, 16 of them its date.
+_MOST_LETTERS = 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ def want_run(home: ServerHome, config: FederationConfig, *, offline: bool = True
     _check_sites(home, config)
     model = resolve_model(config.model.path, offline=offline)
     plan = make_plan(config, model=model, units=units)
-    name = f"{plan.name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    name = f"{plan.name[:_MOST_LETTERS]}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     folder = home.run(name)
     folder.create(plan)
     start = config.lora.start
@@ -57,12 +60,12 @@ def want_again(home: ServerHome, name: str) -> Begun:
         RunFolderError: there is none of that name, or it is finished.
     """
     folder = home.run(name)
-    wanted = read_wanted(folder)
-    if wanted.state == "finished":
-        raise RunFolderError(f"run {name}: finished, expected one that can go on")
-    if wanted.state != "wanted":
-        EventLog.of(folder).note("resumed", "by the coordinator")
-        write_wanted(folder, wanted.model_copy(update={"state": "wanted"}))
+    with held_wanted(folder) as wanted:
+        if wanted.state == "finished":
+            raise RunFolderError(f"run {name}: finished, expected one that can go on")
+        if wanted.state != "wanted":
+            EventLog.of(folder).note("resumed", "by the coordinator")
+            write_wanted(folder, wanted.model_copy(update={"state": "wanted"}))
     return Begun(name=name, folder=folder)
 
 
@@ -73,11 +76,11 @@ def stop_run(home: ServerHome, name: str) -> None:
         RunFolderError: there is none of that name, or it is not going on.
     """
     folder = home.run(name)
-    wanted = read_wanted(folder)
-    if wanted.state != "wanted":
-        raise RunFolderError(f"run {name}: {wanted.state}, expected one that goes on")
-    EventLog.of(folder).note("stopped", "by the coordinator")
-    write_wanted(folder, wanted.model_copy(update={"state": "stopped"}))
+    with held_wanted(folder) as wanted:
+        if wanted.state != "wanted":
+            raise RunFolderError(f"run {name}: {wanted.state}, expected one that goes on")
+        EventLog.of(folder).note("stopped", "by the coordinator")
+        write_wanted(folder, wanted.model_copy(update={"state": "stopped"}))
 
 
 def _declared(config: FederationConfig) -> dict[str, int]:

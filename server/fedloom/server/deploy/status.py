@@ -7,17 +7,18 @@ from datetime import datetime
 from fedloom.server.deploy.control import NodeState, flower_control, node_public_key
 from fedloom.server.deploy.door import turned_away
 from fedloom.server.deploy.events import EventLog
-from fedloom.server.deploy.home import ServerHome, ServerSettings
-from fedloom.server.deploy.keeper import runs_of
+from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.proxy import access_log
-from fedloom.server.deploy.wanted import WantedRun
+from fedloom.server.deploy.settings import ServerSettings
+from fedloom.server.deploy.wanted import WantedRun, runs_of
 from fedloom.server.run.budgets import read_budgets
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import Journal
 from fedloom.server.run.telling import round_told
-from fedloom.shared.errors import DeployError
+from fedloom.shared.errors import DeployError, FedLoomError
 from fedloom.shared.health import is_healthy
 from fedloom.shared.printable import printable
+from fedloom.shared.words import count
 
 _CONNECT_SECONDS = 2.0
 _EVENTS, _DOOR, _RUNS = 5, 8, 5
@@ -35,7 +36,7 @@ def status_lines(home: ServerHome) -> Iterator[str]:
     yield from _sites(home)
     runs = sorted(runs_of(home), key=lambda pair: pair[1].created)[-_RUNS:]
     for folder, wanted in runs:
-        yield from _run(folder, wanted)
+        yield from _run_told(folder, wanted)
     yield from _door(home)
 
 
@@ -80,6 +81,14 @@ def _seen(node: NodeState | None) -> str:
     return f"online, last seen {at}" if node.online else f"OFFLINE since about {at}"
 
 
+def _run_told(folder: RunFolder, wanted: WantedRun) -> list[str]:
+    try:
+        return list(_run(folder, wanted))
+    except FedLoomError as error:
+        # The page is for the day on which something is wrong.
+        return [f"run       {wanted.name}: DAMAGED, {error}"]
+
+
 def _run(folder: RunFolder, wanted: WantedRun) -> Iterator[str]:
     entries = Journal(folder.rounds).entries()
     total = folder.read_plan().rounds.total
@@ -98,12 +107,12 @@ def _run(folder: RunFolder, wanted: WantedRun) -> Iterator[str]:
         at = f"{datetime.fromtimestamp(event.at).astimezone():%Y-%m-%d %H:%M:%S}"
         yield f"  {at} {event.kind}: {event.detail}"
     for site, budget in read_budgets(folder.budgets).items():
-        yield printable(f"  budget of {site}: {budget.described}")
+        yield printable(f"  budget of {site} as the run began: {budget.described}")
 
 
 def _door(home: ServerHome) -> Iterator[str]:
     for away in turned_away(access_log(home))[:_DOOR]:
         yield (
-            f"refused   {away.times} times {away.path} from {away.peer}: {away.why}, "
-            f"last {away.last}"
+            f"refused   {count(away.times, 'request')} from {away.peer}: {away.why}; "
+            f"last {away.path} at {away.last}"
         )

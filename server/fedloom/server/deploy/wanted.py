@@ -1,15 +1,23 @@
 """A run that the coordinator wants: written down first, so that it goes on after any failure."""
 
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from fedloom.server.deploy.home import ServerHome
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.sections import Name, Section
-from fedloom.shared.errors import RunFolderError
+from fedloom.shared.errors import FedLoomError, RunFolderError
 from fedloom.shared.files import write_durably
 from fedloom.shared.kits.document import Hex64
+
+logger = logging.getLogger("fedloom.keeper")
 
 State = Literal["wanted", "finished", "given-up", "stopped"]
 
@@ -40,17 +48,59 @@ def read_wanted(folder: RunFolder) -> WantedRun:
     """What is wanted of a run.
 
     Raises:
-        RunFolderError: it is not a server's run, or the file is damaged.
+        RunFolderError: it is not a server's run, it is the copy of one, or the file is damaged.
     """
     path = wanted_file(folder)
     if not path.is_file():
         raise RunFolderError(f"run folder {folder.path}: no wanted.json, expected a server's run")
     try:
-        return WantedRun.model_validate_json(path.read_bytes())
+        wanted = WantedRun.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise RunFolderError(f"{path}: damaged, expected what fedloom server run wrote") from error
+    if wanted.name != folder.path.name:
+        raise RunFolderError(
+            f"{path}: of run {wanted.name}, expected the run that its folder names"
+        )
+    return wanted
 
 
 def write_wanted(folder: RunFolder, wanted: WantedRun) -> None:
     """Put it in place of what was wanted before, durably."""
     write_durably(wanted_file(folder), wanted.model_dump_json(indent=1).encode())
+
+
+@contextmanager
+def held_wanted(folder: RunFolder) -> Iterator[WantedRun]:
+    """What is wanted now, with other writers kept out: the keeper and the coordinator's commands
+    change it at the same time, and neither may undo the other's word.
+
+    Raises:
+        RunFolderError: it is not a server's run, or damaged.
+    """
+    read_wanted(folder)
+    descriptor = os.open(folder.path / ".wanted.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield read_wanted(folder)
+    finally:
+        os.close(descriptor)
+
+
+def change_wanted(folder: RunFolder, **changes: object) -> None:
+    """Change some of it, whatever became of the rest meanwhile.
+
+    Raises:
+        RunFolderError: it is not a server's run, or damaged.
+    """
+    with held_wanted(folder) as wanted:
+        write_wanted(folder, wanted.model_copy(update=changes))
+
+
+def runs_of(home: ServerHome) -> Iterator[tuple[RunFolder, WantedRun]]:
+    """All runs of a server; one that cannot be read is logged and left out."""
+    for path in sorted(home.runs.glob("*/wanted.json")):
+        folder = RunFolder(path.parent)
+        try:
+            yield folder, read_wanted(folder)
+        except FedLoomError as error:
+            logger.error("%s", error)

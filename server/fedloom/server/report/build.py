@@ -40,12 +40,14 @@ class Findings:
     omitted: Sequence[str]
     holdout: Literal["test", "validation"]
     timings: Timings
+    setting: Literal["simulation", "deployment"] = "simulation"
 
 
 def build_report(plan: Plan, findings: Findings) -> Report:
     """The report of one run of `plan`."""
     return Report(
         fedloom=version("fedloom"),
+        setting=findings.setting,
         name=plan.name,
         plan_sha256=plan.sha256,
         adapter_sha256=findings.adapter.sha256,

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterator
 
-from fedloom.server.report.headline import headline, in_bytes, in_percent, in_points
+from fedloom.server.report.headline import Headline, headline, in_bytes, in_percent, in_points
 from fedloom.server.report.held_out import WHAT_HELD_OUT_IS
 from fedloom.server.report.schema import Arm, Estimate, LedgerFacts, Report, SiteFacts
 from fedloom.server.report.sites import WHAT_A_HEAD_IS_FOR, stop_in_words
@@ -34,14 +34,19 @@ def _stops(report: Report) -> Iterator[str]:
 def _facts(report: Report) -> Iterator[str]:
     head = headline(report)
     yield f"- promised: {_promise(report)}"
+    if report.setting == "simulation":
+        yield from _measured(report, head)
+    yield f"- left each site: at most {in_bytes(head.bytes_up)} in all"
+    yield f"- plan `{report.plan_sha256}`"
+
+
+def _measured(report: Report, head: Headline) -> Iterator[str]:
     yield f"- accuracy of the federation: {in_percent(head.federation)} ({report.holdout} records)"
     if report.privacy.mode != "none":
         cost = None if head.privacy_cost is None else -head.privacy_cost
         without = in_percent(head.non_private)
         yield f"- what privacy cost: {in_points(cost)} (without privacy: {without})"
     yield f"- what federating bought: {in_points(head.federating_gain)} over the sites alone"
-    yield f"- left each site: at most {in_bytes(head.bytes_up)} in all"
-    yield f"- plan `{report.plan_sha256}`"
 
 
 def _promise(report: Report) -> str:

@@ -182,10 +182,12 @@ class Report(_Part):
 
     `omitted` names arms of the comparison that were not run, and how to run them;
     `epsilon_by_round` has each site's epsilon after each round; `stops` who refused by which rule;
-    `held_out` what sites told of their held-out units in measured rounds.
+    `held_out` what sites told of their held-out units in measured rounds. In a `deployment` the
+    records were never where the report was made, so nothing was scored.
     """
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
+    setting: Literal["simulation", "deployment"] = "simulation"
     fedloom: str
     name: str
     plan_sha256: str

@@ -14,7 +14,7 @@ from fedloom.shared.errors import CredentialError
 # RFC 7914; 128 MiB and about half a second for each guess.
 _COST, _BLOCK, _LANES = 2**17, 8, 1
 _NONCE_BYTES, _SALT_BYTES = 12, 16
-# 5 bits a letter: 24 of them are 120 bits, which nobody guesses. No letter looks like another.
+# 31 letters: 24 of them are 118 bits, which nobody guesses. No letter looks like another.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _LETTERS, _GROUP = 24, 4
 
@@ -58,4 +58,9 @@ def unseal(sealed: Sealed, passphrase: str, *, bound: bytes) -> bytes:
 
 def _key(passphrase: str, salt: bytes) -> bytes:
     kdf = Scrypt(salt=salt, length=32, n=_COST, r=_BLOCK, p=_LANES)
-    return kdf.derive(passphrase.strip().lower().encode())
+    return kdf.derive(_letters(passphrase).encode())
+
+
+def _letters(passphrase: str) -> str:
+    # Whoever hears it over a telephone hears no hyphens, spaces or capitals.
+    return "".join(each for each in passphrase.lower() if each.isalnum())

@@ -87,6 +87,9 @@ def save_peft_folder(model: PeftModel, folder: Path, *, base_name: str) -> None:
     config.base_model_name_or_path = base_name
     # PEFT adds the heads that such a task could have, whether the model has them or not.
     config.modules_to_save = list(dict.fromkeys(config.modules_to_save or ())) or None
+    # A set's order is another in each process: the same adapter must be the same bytes.
+    if isinstance(config.target_modules, set):
+        config.target_modules = sorted(config.target_modules)
     # Without the flag PEFT asks the hub whether the vocabulary grew; a site never asks anyone.
     model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
 

@@ -1,4 +1,4 @@
-"""The federation's own certificate authority: it vouches for one server, and nobody else's does."""
+"""Certificate authorities of one purpose: a federation's server, or a site's two own processes."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ class Issued:
     key: bytes
 
 
-def new_authority(federation: str) -> Issued:
-    """An authority that may sign servers and no other authorities (RFC 5280, 4.2.1.9)."""
+def new_authority(purpose: str) -> Issued:
+    """An authority that may sign no other authorities (RFC 5280, 4.2.1.9)."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(f"FedLoom {federation}")
+    name = _name(f"FedLoom {purpose}"[:64])
     certificate = (
         _begun(name, name, key.public_key(), AUTHORITY_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -50,16 +50,52 @@ def new_server(authority: Issued, host: str) -> Issued:
     Raises:
         CredentialError: the authority's key cannot be read.
     """
+    usage = ExtendedKeyUsageOID.SERVER_AUTH
+    return _new(authority, host, _names(host), usage, days=SERVER_DAYS)
+
+
+def new_pair(purpose: str) -> "LoopbackPair":
+    """Certificates for two processes of one machine that ask and answer on loopback.
+
+    The authority's key is forgotten: nobody can ever be let in beside the two.
+    """
+    authority = new_authority(purpose)
+    names = _names("localhost")
+    server, client = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+    return LoopbackPair(
+        authority=authority.certificate,
+        service=_new(authority, "service", names, server, days=AUTHORITY_DAYS),
+        relay=_new(authority, "relay", names, client, days=AUTHORITY_DAYS),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopbackPair:
+    """The two ends, and the certificate (PEM) that each knows the other by."""
+
+    authority: bytes
+    service: Issued
+    relay: Issued
+
+
+def _new(
+    authority: Issued,
+    subject: str,
+    names: list[x509.GeneralName],
+    usage: x509.ObjectIdentifier,
+    *,
+    days: int,
+) -> Issued:
     signer, issuer = _read(authority)
     key = ec.generate_private_key(ec.SECP256R1())
     public = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(public)
     certificate = (
-        _begun(_name(host[:64]), issuer.subject, key.public_key(), SERVER_DAYS)
+        _begun(_name(subject[:64]), issuer.subject, key.public_key(), days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(_names(host)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .add_extension(identifier, critical=False)
         .sign(signer, SHA256())
     )
@@ -124,4 +160,7 @@ def _read(authority: Issued) -> tuple[ec.EllipticCurvePrivateKey, x509.Certifica
         raise CredentialError("authority: cannot be read, expected what provision made") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CredentialError("authority: expected an elliptic curve key")
+    if key.public_key() != certificate.public_key():
+        # Else the certificate that works is replaced by one that nobody believes.
+        raise CredentialError("authority: its key is another's, expected the certificate's own")
     return key, certificate

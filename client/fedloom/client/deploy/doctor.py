@@ -1,0 +1,73 @@
+"""`fedloom doctor` at a site."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedloom.client.deploy.link_folder import LinkFolder
+from fedloom.client.rpc.address import read_address
+from fedloom.client.site.checking import check_site
+from fedloom.client.site.config import SiteConfig, read_site_config
+from fedloom.client.site.opening import link_of
+from fedloom.shared.doctor.machine import disk, ports, private_files, versions
+from fedloom.shared.doctor.reach import server
+from fedloom.shared.doctor.symptom import Look, Symptom
+from fedloom.shared.errors import CredentialError
+from fedloom.shared.health import is_healthy
+
+
+def site_looks(settings: Path) -> list[Look]:
+    """What to look at for the site whose settings lie there.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    config, link = read_site_config(settings), LinkFolder.of(settings)
+    inner = {"node": config.node.port, "its health": config.node.health_port}
+    running = is_healthy(f"127.0.0.1:{config.node.health_port}")
+
+    def reach() -> Iterator[Symptom]:
+        kit = link.kit()
+        return server(kit.server, kit.authority)
+
+    return [
+        Look(topic="versions", find=versions),
+        Look(topic="site", find=lambda: _checked(settings)),
+        Look(topic="joined", find=lambda: _joined(config, link)),
+        Look(topic="keys", find=lambda: private_files(link.node_key)),
+        Look(topic="server", find=reach),
+        Look(topic="ports", find=lambda: ports(inner, running=running)),
+        Look(topic="trainer", find=lambda: _trainer(config)),
+        Look(topic="disk", find=lambda: disk(config.state, link.path)),
+    ]
+
+
+def _checked(settings: Path) -> Iterator[Symptom]:
+    """`fedloom site check` in short: records, model and its hash, policy, ledger, permissions."""
+    findings = check_site(settings)
+    problems = [finding for finding in findings if finding.level == "problem"]
+    for finding in problems:
+        yield Symptom(text=f"{finding.topic}: {finding.text}", mend="as fedloom site check says")
+    if not problems:
+        yield Symptom(text="records, model, policy, ledger and permissions are in order")
+
+
+def _joined(config: SiteConfig, link: LinkFolder) -> Iterator[Symptom]:
+    kit = link.kit()
+    own, node = link_of(config), link.find_node_key()
+    if own is None or own.coordinator != kit.coordinator:
+        raise CredentialError(
+            "coordinator.public_key: not the kit's, expected a site that joined (site join)"
+        )
+    if node is None or (own.key.public, node.public) != (kit.keys.link, kit.keys.node):
+        raise CredentialError("keys: not the kit's, expected a kit for this site's own keys")
+    yield Symptom(text=f"{kit.federation} as {kit.site}, coordinator {kit.coordinator[:12]}…")
+
+
+def _trainer(config: SiteConfig) -> Iterator[Symptom]:
+    address = config.service.address
+    if not address.startswith("unix:"):
+        yield Symptom(text=f"on {address}: fedloom site status says whether it answers")
+        return
+    target = read_address(address, None, side="relay").target
+    up = is_healthy(target)
+    yield Symptom(text="answers" if up else "not up; fedloom site up starts it and the node")
