@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: nginx demo demo-full medmcqa test test-slow fuzz proto lint types imports check env clean
-.PHONY: benchmark benchmark-grid benchmark-peak benchmark-steps benchmark-site-round benchmark-relay
+.PHONY: benchmark benchmark-grid benchmark-peak benchmark-steps benchmark-site-round benchmark-relay faults
 
 env: $(READY)
 
@@ -76,6 +76,10 @@ benchmark-site-round: $(READY)
 
 benchmark-relay: $(READY)
 	$(BIN)/python -m benchmarks.relay
+
+# Faults in a whole deployment, one network namespace for each institution: as root, 40 minutes.
+faults: $(READY)
+	$(BIN)/python -m benchmarks.faults
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

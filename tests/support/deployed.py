@@ -44,6 +44,10 @@ class Deployment:
     home: Path
     federation: Path
     port: int
+    # Where the server listens, and what stands before a party's command: another network, say.
+    host: str = "localhost"
+    listen: str = "127.0.0.1"
+    within: dict[str, list[str]] = field(default_factory=dict)
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
@@ -73,10 +77,10 @@ class Deployment:
             self._init(name, node_port=self.node_port(name))
         self.fedloom("site", "request", self.site("site0"))
         self.fedloom(
-            "provision", self.federation, "--server", "localhost", "--port", self.port + 7,
+            "provision", self.federation, "--server", self.host, "--port", self.port + 7,
             "--request", "site0.request", "--site", "site1", "--site", "site2",
         )  # fmt: skip
-        change(self.server / "server.toml", inner_port=self.port, listen="127.0.0.1")
+        change(self.server / "server.toml", inner_port=self.port, listen=self.listen)
         for name in SITES:
             phrase = self.kits / f"{name}.passphrase"
             more = ["--passphrase-file", phrase] if phrase.exists() else []
@@ -98,7 +102,7 @@ class Deployment:
     def up(self, party: str) -> None:
         """Bring a party up; its supervisor is a process of ours."""
         where = self.server if party == "server" else self.site(party)
-        command = [sys.executable, "-m", "fedloom.cli"]
+        command = [*self.within.get(party, ()), sys.executable, "-m", "fedloom.cli"]
         command += ["server" if party == "server" else "site", "up", str(where)]
         log = (self.home / f"{party}.out").open("ab")
         self.processes[party] = subprocess.Popen(
@@ -118,6 +122,10 @@ class Deployment:
             process.wait(60)
         finally:
             _end_group(process)
+
+    def kill(self, party: str) -> None:
+        """End a party as a power cut would: all of its processes at once."""
+        _end_group(self.processes.pop(party))
 
     def pids(self, party: str, what: str) -> list[int]:
         """Processes of a party whose command line has `what` in it."""
@@ -221,6 +229,11 @@ def declare_units(federation: Path) -> None:
     for site in tree["data"]["sites"]:
         site["declared_units"] = UNITS
     federation.write_text(tomli_w.dumps(tree))
+
+
+def another_plan(federation: Path, *, seed: int, name: str) -> None:
+    """Change noise and name: a site would answer a plan that it knows from what it sealed."""
+    change(federation, privacy={"noise_seed": seed}, federation={"name": name})
 
 
 def change(path: Path, **wanted: object) -> None:

@@ -64,6 +64,9 @@ def test_who_has_gone_loses_its_place_until_it_is_back(plan: Plan) -> None:
     roster.gather(ScriptedGrid(script), patience_seconds=0)
     roster.look_again(ScriptedGrid({5: script[5]}))
     assert roster.nodes == {"north": 5}
+    assert (roster.just_left, roster.last_node("south")) == ({"south"}, 6)
+    roster.look_again(ScriptedGrid({5: script[5]}))
+    assert roster.just_left == frozenset()
     roster.look_again(ScriptedGrid({5: script[5], 9: says("south")}))
     assert roster.nodes == {"north": 5, "south": 9}
 

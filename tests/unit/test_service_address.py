@@ -211,6 +211,27 @@ def test_a_service_that_is_not_there_is_said_by_a_rule() -> None:
         assert refused_by(RemoteSite(address)) == "trainer-unreachable"
 
 
+def test_a_service_that_went_with_a_task_is_waited_for() -> None:
+    """Its relay would else cost the site a round, for the seconds of a restart."""
+    slow, found = Slow(), []
+    with short_folder() as folder:
+        address = read_address(f"unix:{folder / 's'}", None, side="relay")
+
+        def ask() -> None:
+            asked = Envelope(frame=Frame(header="a task"))
+            found.append(RemoteSite(address, return_seconds=30).train(asked, nobody))
+
+        relay = threading.Thread(target=ask)
+        relay.start()
+        with serving(slow, address):
+            assert slow.began.wait(20)
+            threading.Timer(2.5, slow.may_end.set).start()
+        assert not found
+        with serving(Polite(), address):
+            relay.join(20)
+    assert [RefusalHeader.parse(answer.frame.header).rule for answer in found] == ["epsilon"]
+
+
 def pem_pair(
     folder: Path, name: str, authority: tuple[x509.Name, ec.EllipticCurvePrivateKey]
 ) -> None:
@@ -251,8 +272,11 @@ def a_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_loopback_wants_both_sides_certificates(tmp_path: Path) -> None:
+def test_loopback_wants_both_sides_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A relay of another authority, one without any, and one without TLS get nothing."""
+    monkeypatch.setattr("fedloom.client.rpc.remote._RETURN_SECONDS", 0.0)
     ours, theirs = certificates(tmp_path / "ours"), certificates(tmp_path / "theirs")
     target = f"localhost:{a_port()}"
     with serving(Polite(), read_address(target, ours, side="service")):

@@ -20,14 +20,15 @@ from fedloom.server.strategy import FedLoomStrategy, RoundObserver
 @dataclass(frozen=True, kw_only=True)
 class OpenedRun:
     """What a run needs beside its folder: the base model, the plan's start if it has one, the
-    parties, how long to wait until every site is connected, who is told of strangers, and a file of
-    heads that outlasts the run."""
+    parties, how long to wait until every site is connected, whether a site whose node went is asked
+    again in the same round, who is told of strangers, and a file of heads that outlasts the run."""
 
     folder: RunFolder
     model: Path
     start: Path | None
     parties: Parties
     patience_seconds: float = 0.0
+    asks_again: bool = False
     denied: Denied = log_denied
     heads: Path | None = None
 
@@ -59,21 +60,30 @@ def run_plan(grid: Grid, run: OpenedRun, *observers: RoundObserver) -> None:
         QuorumError: too few sites answered; what is durable stays.
         ModelError, PlanError, CheckpointError: model, plan or folder are not as they were.
     """
+    with run.folder.locked():
+        run_held_plan(grid, run, *observers)
+
+
+def run_held_plan(grid: Grid, run: OpenedRun, *observers: RoundObserver) -> None:
+    """As `run_plan`, for who holds the run folder already."""
     folder = run.folder
     plan = folder.read_plan()
-    with folder.locked():
-        roster = Roster(
-            plan, run.parties, lambda sites: note_found(plan, folder, sites), run.denied
-        )
-        roster.gather(grid, patience_seconds=run.patience_seconds)
-        strategy = FedLoomStrategy(
-            plan,
-            folder,
-            roster=roster,
-            parties=run.parties,
-            initial=initial_adapter(plan, run.model, run.start),
-            heads=HeadBook(run.heads_file),
-            observers=observers,
-        )
-        strategy.summary()
-        strategy.start(grid)
+    roster = Roster(
+        plan,
+        run.parties,
+        lambda sites: note_found(plan, folder, sites),
+        run.denied,
+        asks_again=run.asks_again,
+    )
+    roster.gather(grid, patience_seconds=run.patience_seconds)
+    strategy = FedLoomStrategy(
+        plan,
+        folder,
+        roster=roster,
+        parties=run.parties,
+        initial=initial_adapter(plan, run.model, run.start),
+        heads=HeadBook(run.heads_file),
+        observers=observers,
+    )
+    strategy.summary()
+    strategy.start(grid)

@@ -48,17 +48,23 @@ def discover_sites(
 
     Guarantee: a site's name is believed only with an answer that is the site's own, given to
     this question. A name that two nodes claim belongs to neither: a second site under one name
-    must not silently replace the first. Nodes that do not answer are left out, and `denied` is
+    must not silently replace the first. Nodes that do not answer are left out, those that went
+    and came back meanwhile are asked again, and `denied` is
     told of those that refuse the bundle or are not who they say.
     """
     by_key = {str(node): node for node in sorted(nodes)}
     questions = {key: _question(parties) for key in by_key}
-    messages = {
-        key: Message(to_records(asked), dst_node_id=by_key[key], message_type=HELLO_QUERY)
-        for key, asked in questions.items()
-    }
+
+    def ask(key: str) -> Message:
+        asked = to_records(questions[key])
+        return Message(asked, dst_node_id=by_key[key], message_type=HELLO_QUERY)
+
+    def again(key: str, _: float) -> Message | None:
+        return ask(key) if by_key[key] in set(grid.get_node_ids()) else None
+
+    messages = {key: ask(key) for key in by_key}
     claims: dict[str, list[FoundSite]] = {}
-    for reply in replies(grid, messages, deadline_seconds=deadline_seconds):
+    for reply in replies(grid, messages, deadline_seconds=deadline_seconds, again=again):
         node, asked = by_key[reply.site], asked_digest(questions[reply.site])
         try:
             hello = _hello_in(reply.message, parties, asked)

@@ -6,7 +6,7 @@ import numpy as np
 from flwr.common.constant import ErrorCode
 
 from fedloom.server.aggregation.base import Aggregator
-from fedloom.server.exchange import Reply
+from fedloom.server.exchange import GONE, Reply
 from fedloom.server.run.heads import HeadBook
 from fedloom.server.run.journal import SiteRound
 from fedloom.shared.adapter import Adapter
@@ -24,13 +24,7 @@ IsFrom = Callable[[str, Envelope], bool]
 NOT_CONNECTED = "not connected"
 _SILENT = "no answer before the deadline"
 BUNDLE_REFUSED = "its node refuses the bundle: not signed by the coordinator that it knows"
-_UNAVAILABLE = frozenset(
-    {
-        ErrorCode.MESSAGE_UNAVAILABLE,
-        ErrorCode.REPLY_MESSAGE_UNAVAILABLE,
-        ErrorCode.NODE_UNAVAILABLE,
-    }
-)
+_WENT = "its node went, and did not come back in time"
 
 
 class _Refused(UpdateRejected):
@@ -161,7 +155,7 @@ def fault_of(code: int) -> str:
     """What an error of Flower's means for a round."""
     if code == ErrorCode.INVALID_FAB:
         return BUNDLE_REFUSED
-    return _SILENT if code in _UNAVAILABLE else "failed while training"
+    return _WENT if code in GONE else "failed while training"
 
 
 def _outcome(site: str, fault: str) -> SiteRound:

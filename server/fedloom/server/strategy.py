@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
@@ -145,7 +146,13 @@ class FedLoomStrategy(Strategy):
         began = time.monotonic()
         deadline = self._plan.rounds.deadline_seconds
         self._roster.look_again(grid)
-        stream = replies(grid, self._messages(number), deadline_seconds=deadline)
+        stream = replies(
+            grid,
+            self._messages(number),
+            deadline_seconds=deadline,
+            again=partial(self._again, grid, number) if self._roster.asks_again else None,
+            left=self._roster.just_left,
+        )
         intake, following = self._aggregate(number, stream)
         entry = RoundEntry(
             round=number,
@@ -165,16 +172,22 @@ class FedLoomStrategy(Strategy):
         connected = [site.name for site in by_size if site.name in self._roster.nodes]
         return {name: self._message(number, name) for name in connected}
 
-    def _message(self, number: int, site: str) -> Message:
+    def _again(self, grid: Grid, number: int, site: str, seconds: float) -> Message | None:
+        """The same task, byte for byte: a site that has sealed its update answers at once."""
+        if not self._roster.is_there(grid, site):
+            return None
+        return self._message(number, site, seconds=seconds)
+
+    def _message(self, number: int, site: str, *, seconds: float | None = None) -> Message:
         task = TrainTask(plan=self._plan, site=site, round=number, adapter=self._current)
         question = Envelope(frame=task.pack(), head=self._heads.of(site))
         asked = self._parties.asked(question)
         self._asked[site] = asked_digest(asked)
         return Message(
             to_records(asked),
-            dst_node_id=self._roster.nodes[site],
+            dst_node_id=self._roster.last_node(site),
             message_type="train",
-            ttl=self._plan.rounds.deadline_seconds,
+            ttl=seconds or self._plan.rounds.deadline_seconds,
             group_id=str(number),
         )
 

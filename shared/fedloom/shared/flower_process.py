@@ -13,15 +13,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+from fedloom.shared.supervising import ends_with_us
+
 # A task's token is read as its process starts.
 _TOKEN_SECONDS = 60.0
+# Who waits for a server that is away looks this often.
+RETRY_SECONDS = 3.0
 
 
 def hide_task_tokens() -> None:
     """Hand the token of each task over in a file of the owner's alone.
 
     Flower puts it on the command line, where every user of the machine can read it, and take
-    the task.
+    the task. A task's process ends with the one that started it, which nobody else knows of. It
+    is killed, and gets no other signal: a relay that ends in good order tells its node so, which
+    then waits for ever for an answer; one that was killed is found out in a minute.
     """
     module = importlib.import_module("flwr.supercore.superexec.executor.subprocess_executor")
     folder = tempfile.mkdtemp(prefix="fedloom-tasks-")
@@ -32,8 +38,8 @@ def hide_task_tokens() -> None:
         handle, path = tempfile.mkstemp(dir=folder)
         with os.fdopen(handle, "w") as file:
             file.write(command[at + 1])
-        hidden = [*command[:at], "--token-file", path, *command[at + 2 :]]
-        return subprocess.Popen(hidden, **options)  # type: ignore[call-overload,no-any-return]
+        hidden = [*ends_with_us("KILL"), *command[:at], "--token-file", path, *command[at + 2 :]]
+        return subprocess.Popen(hidden, process_group=0, **options)  # type: ignore[call-overload,no-any-return]
 
     shim = SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL)
     module.subprocess = shim  # type: ignore[attr-defined]
@@ -43,6 +49,15 @@ def _drop_read(folder: str) -> None:
     for entry in os.scandir(folder):
         if time.time() - entry.stat().st_mtime > _TOKEN_SECONDS:
             Path(entry.path).unlink()
+
+
+def try_again_within(seconds: float) -> None:
+    """Let Flower wait for so long at most between two tries of a server that is away.
+
+    It doubles its wait up to 20 s: each outage would be longer by that.
+    """
+    module = importlib.import_module("flwr.supercore.retry.http_retry")
+    module.MAX_RETRY_DELAY = seconds  # type: ignore[attr-defined]
 
 
 def poll_every(seconds: float, module: str) -> None:

@@ -108,6 +108,13 @@ def supervisord_config(processes: Sequence[Process], *, folder: Path, logs: Path
     return "\n".join([*head, *programs]) + "\n"
 
 
+def ends_with_us(how: str = "TERM") -> list[str]:
+    """What stands before a command whose process is to end, by a signal, as the one that starts
+    it does: who is itself killed must not leave processes that hold ports and locks."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", how, "--"] if setpriv else []
+
+
 def _program(process: Process, logs: Path) -> list[str]:
     return [
         "",
@@ -128,12 +135,9 @@ def _program(process: Process, logs: Path) -> list[str]:
 
 
 def _whole_command(process: Process) -> list[str]:
-    # A supervisor that is itself killed must not leave processes that hold ports and locks.
-    setpriv = shutil.which("setpriv")
-    ends_with_us = [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
     # supervisor's own key for an environment cannot hold quotes or backslashes.
     values = [f"{name}={value}" for name, value in process.whole_environment.items()]
-    return [*ends_with_us, shutil.which("env") or "/usr/bin/env", *values, *process.command]
+    return [*ends_with_us(), shutil.which("env") or "/usr/bin/env", *values, *process.command]
 
 
 def _direct() -> dict[str, str]:

@@ -4,10 +4,17 @@ import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from fedloom.shared.flower_process import hide_task_tokens, poll_every
+from fedloom.shared.flower_process import (
+    RETRY_SECONDS,
+    hide_task_tokens,
+    poll_every,
+    try_again_within,
+)
+from fedloom.shared.json_log import log_as_json
 
 # Flower's node sleeps for 3 s between looks for a task; every round would wait for it twice.
 _POLL_SECONDS = 0.5
+_KEY = "--auth-supernode-private-key"
 _NODE_LOOP = "flwr.supernode.start_client_internal"
 
 
@@ -15,7 +22,15 @@ def supernode() -> None:
     """Flower's node: takes messages from the coordinator's server, and answers them."""
     from flwr.supernode.cli import flower_supernode
 
+    from fedloom.client.deploy.returning import folder_of, hold_node, remember_number, take_over
+
+    link = folder_of(sys.argv[sys.argv.index(_KEY) + 1])
+    log_as_json()
+    hold_node(link)
+    take_over(link)
+    remember_number(link)
     poll_every(_POLL_SECONDS, _NODE_LOOP)
+    try_again_within(RETRY_SECONDS)
     flower_supernode()
 
 
@@ -24,6 +39,7 @@ def superexec() -> None:
     from flwr.supercore.cli import flower_superexec
 
     hide_task_tokens()
+    try_again_within(RETRY_SECONDS)
     flower_superexec()
 
 

@@ -30,6 +30,11 @@ class LinkFolder:
         return self.path / "node.key"
 
     @property
+    def node_number(self) -> Path:
+        """The number that the server knows the node by, since it was last connected."""
+        return self.path / "node.number"
+
+    @property
     def authority(self) -> Path:
         """The certificate that the server's must come from."""
         return self.path / "ca.pem"

@@ -1,6 +1,7 @@
 """A site whose trainer service runs in a process of its own, as its relay sees it."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,10 @@ logger = logging.getLogger("fedloom.relay")
 SITE_SERVICE, SITE_SERVICE_TLS = "site-service", "site-service-tls"
 _UNREACHABLE = "trainer-unreachable"
 _HELLO_SECONDS = 60.0
+# A service that died is started again: until it has loaded its libraries and checked its ledger,
+# a task that it had is worth asking for again. The same task is charged once.
+_RETURN_SECONDS, _LOOK_SECONDS = 60.0, 0.5
+_GONE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
 
 class RemoteSite:
@@ -29,28 +34,40 @@ class RemoteSite:
     service that answers with a malformed head is none of ours: that is a `WireError`.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, return_seconds: float = 0.0) -> None:
         self._address = address
+        self._return_seconds = return_seconds
 
     def hello(self, asked: Envelope) -> Envelope:
         """Who the site is, and what is left of its budget."""
-        request = HelloRequest(header=asked.frame.header)
-        with _stub(self._address) as stub:
-            try:
-                return from_answer(stub.Hello(request, timeout=_HELLO_SECONDS))
-            except grpc.RpcError as error:
-                return self._unreachable(error)
+        return self._patiently(lambda: self._hello(asked))
 
     def train(self, asked: Envelope, told: Told) -> Envelope:
         """The sealed update for a task, or a refusal; as long as it takes."""
-        with _stub(self._address) as stub:
+        return self._patiently(lambda: self._train(asked, told))
+
+    def _patiently(self, ask: Callable[[], Envelope]) -> Envelope:
+        """The answer; a service that is away is waited for, and asked the same again."""
+        end = time.monotonic() + self._return_seconds
+        while True:
             try:
-                for event in stub.Train(to_task(asked)):
-                    if event.WhichOneof("event") == "answer":
-                        return from_answer(event.answer)
-                    told(event.stage)
+                return ask()
             except grpc.RpcError as error:
-                return self._unreachable(error)
+                if not _is_gone(error) or time.monotonic() > end:
+                    return self._unreachable(error)
+            time.sleep(_LOOK_SECONDS)
+
+    def _hello(self, asked: Envelope) -> Envelope:
+        request = HelloRequest(header=asked.frame.header)
+        with _stub(self._address) as stub:
+            return from_answer(stub.Hello(request, timeout=_HELLO_SECONDS))
+
+    def _train(self, asked: Envelope, told: Told) -> Envelope:
+        with _stub(self._address) as stub:
+            for event in stub.Train(to_task(asked)):
+                if event.WhichOneof("event") == "answer":
+                    return from_answer(event.answer)
+                told(event.stage)
         return refusal("unknown", _UNREACHABLE)
 
     def _unreachable(self, error: grpc.RpcError) -> Envelope:
@@ -67,7 +84,12 @@ def connect(node: Mapping[str, bool | float | int | str]) -> RemoteSite:
     """
     tls = node.get(SITE_SERVICE_TLS)
     folder = None if tls is None else Path(str(tls))
-    return RemoteSite(read_address(str(node.get(SITE_SERVICE, "")), folder, side="relay"))
+    address = read_address(str(node.get(SITE_SERVICE, "")), folder, side="relay")
+    return RemoteSite(address, return_seconds=_RETURN_SECONDS)
+
+
+def _is_gone(error: grpc.RpcError) -> bool:
+    return isinstance(error, grpc.Call) and error.code() in _GONE
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from pydantic import TypeAdapter, ValidationError
 
-from fedloom.server.app import OpenedRun, run_plan
+from fedloom.server.app import OpenedRun, run_held_plan
 from fedloom.server.deploy.bundle import PLAN, RUN
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.finishing import finish
@@ -45,8 +45,10 @@ def main(grid: Grid, context: Context) -> None:
     try:
         run = _opened(home, folder, str(context.run_config.get(PLAN, "")))
         began = time.monotonic()
-        run_plan(grid, run)
-        finish(run, seconds=time.monotonic() - began)
+        # Held to the very end: by it the keeper knows that this process lives.
+        with folder.locked(by=str(context.run_id)):
+            run_held_plan(grid, run)
+            finish(run, seconds=time.monotonic() - began)
     except QuorumError as error:
         events.note("failed", str(error))
         raise
@@ -88,5 +90,6 @@ def _opened(home: ServerHome, folder: RunFolder, claimed: str) -> OpenedRun:
         parties=SignedParties(home.coordinator(), sites),
         patience_seconds=_PATIENCE_SECONDS,
         heads=home.heads,
+        asks_again=True,
         denied=lambda node, why: EventLog.of(folder).note("refused", f"node {node} {why}"),
     )

@@ -13,6 +13,7 @@ from fedloom.server.deploy.control import Control, FlowerRun
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.nodes import Nodes
+from fedloom.server.deploy.pulse import Pulse
 from fedloom.server.deploy.turns import Faults, Pause
 from fedloom.server.deploy.wanted import State, WantedRun, change_wanted, runs_of
 from fedloom.server.run.checkpoint import latest_number
@@ -39,6 +40,7 @@ class Keeper:
         self._clock = clock
         self._pauses: dict[str, Pause] = {}
         self._nodes = Nodes(home, control)
+        self._pulse = Pulse(clock)
         # Whether each Flower run that lasts is written down beside what it is for.
         self._noted = False
 
@@ -91,7 +93,15 @@ class Keeper:
             change_wanted(folder, flower_run=None)
         elif not at_work:
             self._settle(folder, wanted, flower)
+        elif self._pulse.has_stopped(folder, wanted.flower_run):
+            self._end_dead(folder, wanted.flower_run)
         return at_work and wanted.state != "stopped"
+
+    def _end_dead(self, folder: RunFolder, flower_run: str) -> None:
+        log = EventLog.of(folder)
+        if not {"failed", "given-up"} & set(_since_start(log)):
+            log.note("failed", "its process ended before its time")
+        self._control.stop(flower_run)
 
     def _settle(self, folder: RunFolder, wanted: WantedRun, flower: FlowerRun | None) -> None:
         """Note how a Flower run ended, and with it perhaps the wanted run."""

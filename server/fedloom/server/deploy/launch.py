@@ -15,7 +15,7 @@ from typing import Any
 
 from fedloom.shared.errors import CredentialError
 from fedloom.shared.files import check_owner_only
-from fedloom.shared.flower_process import hide_task_tokens
+from fedloom.shared.flower_process import RETRY_SECONDS, hide_task_tokens, try_again_within
 
 CONTROL_TOKEN = "FEDLOOM_CONTROL_TOKEN_FILE"  # noqa: S105
 # These have an authentication of their own: a node's signature, a secret and a task's token.
@@ -81,6 +81,7 @@ def superexec() -> None:
     from flwr.supercore.cli import flower_superexec
 
     hide_task_tokens()
+    try_again_within(RETRY_SECONDS)
     flower_superexec()
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from fedloom.shared.errors import RunFolderError
 from fedloom.shared.files import write_durably
 from fedloom.shared.plan import Plan
+
+_LOCK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -96,19 +99,50 @@ class RunFolder:
         return Plan.from_toml(self.plan.read_text(encoding="utf-8"))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes out while this one writes.
+    def locked(self, by: str = "") -> Iterator[None]:
+        """Keep other processes out while this one writes; `by` stays to be read afterwards.
 
         Raises:
             RunFolderError: another process runs here.
         """
-        descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise RunFolderError(f"run folder {self.path}: in use by another process") from error
-        try:
+            self._take(descriptor)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, by.encode(), 0)
             yield
         finally:
             os.close(descriptor)
+
+    def left_by(self) -> str | None:
+        """Who held the folder last, if nobody does now."""
+        try:
+            descriptor = os.open(self._lock, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return os.read(descriptor, 100).decode(errors="replace")
+        except BlockingIOError:
+            return None
+        finally:
+            os.close(descriptor)
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
+
+    def _take(self, descriptor: int) -> None:
+        # Whoever only looks who holds it does so for a moment.
+        end = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > end:
+                    raise RunFolderError(
+                        f"run folder {self.path}: in use by another process"
+                    ) from error
+                time.sleep(_LOCK_SECONDS / 20)
+            else:
+                return

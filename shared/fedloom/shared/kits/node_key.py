@@ -50,6 +50,11 @@ class NodeKey:
         encoded = self._private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         return encoded.decode()
 
+    @property
+    def private(self) -> ec.EllipticCurvePrivateKey:
+        """The key itself, for Flower's own client."""
+        return self._private
+
     def to_openssh(self) -> bytes:
         """The private key, unencrypted: Flower's node takes no passphrase."""
         return self._private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())

@@ -1,0 +1,1 @@
+"""One fault at a time in the middle of a deployed run: what is lost, and how long it takes."""
