@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
+import httpx
 import pytest
 from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
@@ -268,3 +269,37 @@ def test_discovery_leaves_out_what_is_no_hello() -> None:
     }
     assert discovered(script) == {"north": 1}
     assert discovered({8: (0.0, lying(true))}) == {"x": 8}
+
+
+@pytest.mark.parametrize("error", [KeyError("type"), AttributeError("x"), ValueError("protobuf")])
+def test_a_reply_that_is_no_message_is_its_sites_alone(error: Exception) -> None:
+    """Flower inflates what a peer sent and stumbles: one site could stop every run for ever."""
+
+    class Stumbling(ScriptedGrid):
+        def pull_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+            wanted = list(message_ids)
+            if "id-1" in wanted:
+                raise error
+            yield from super().pull_messages(wanted)
+
+    found = exchanged(Stumbling({1: (0.0, hello("a")), 2: (0.0, hello("b"))}), 1, 2)
+    assert [(reply.site, reply.malformed) for reply in found] == [("site1", True), ("site2", False)]
+    denied: list[tuple[int, str]] = []
+    script = {1: (0.0, hello("north")), 2: (0.0, hello("south"))}
+    there = discover_sites(
+        Stumbling(script),
+        frozenset(script),
+        TrustedParties(),
+        lambda node, why: denied.append((node, why)),
+        deadline_seconds=0.3,
+    )
+    assert list(there) == ["south"] and denied == [(1, "answers with what is no message")]
+
+
+def test_a_server_that_is_away_is_no_fault_of_a_site() -> None:
+    class Away(ScriptedGrid):
+        def pull_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+            raise httpx.ConnectError("refused")
+
+    with pytest.raises(httpx.ConnectError):
+        exchanged(Away({1: (0.0, hello("a"))}), 1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedloom.shared.json_log import JsonFormatter, log_as_json
+from fedloom.shared.json_log import JsonFormatter, LineFormatter, log_as_json
 
 JANE = "patient Jane Doe"
 
@@ -92,3 +92,20 @@ def test_it_takes_the_place_of_other_ways(capsys: pytest.CaptureFixture[str]) ->
     logging.getLogger("fedloom").info("once more")
     assert other.stream.getvalue() == ""
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_lines_for_people_hold_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unforeseen error may quote a record in its words, or in the lines that led to it."""
+    logger = logging.getLogger("fedloom.people")
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter())
+    logger.addHandler(handler)
+    try:
+        raise ValueError("patient 4711 has a cough")
+    except ValueError as error:
+        logger.error("unexpected %s", type(error).__name__, exc_info=error)
+    finally:
+        logger.removeHandler(handler)
+    said = capsys.readouterr().err
+    assert "unexpected ValueError" in said and len(said.splitlines()) == 1
+    assert "4711" not in said and "Traceback" not in said

@@ -38,18 +38,18 @@ def folder(
 
 def run(folder: RunFolder, **config: object) -> None:
     usual = {"run": "one", "plan": folder.read_plan().sha256}
-    main(None, SimpleNamespace(run_config=usual | config))  # type: ignore[arg-type]
+    main(None, SimpleNamespace(run_config=usual | config, run_id=7))  # type: ignore[arg-type]
 
 
 def ran(monkeypatch: pytest.MonkeyPatch, error: FedLoomError | None = None) -> list[object]:
     done: list[object] = []
 
-    def run_plan(_: object, opened: object) -> None:
+    def run_held_plan(_: object, opened: object) -> None:
         done.append(opened)
         if error is not None:
             raise error
 
-    monkeypatch.setattr(module, "run_plan", run_plan)
+    monkeypatch.setattr(module, "run_held_plan", run_held_plan)
     monkeypatch.setattr(module, "finish", lambda opened, seconds: done.append(seconds))
     return done
 

@@ -8,8 +8,8 @@ from flwr.app import Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from fedloom.server.exchange import replies
-from fedloom.server.intake import BUNDLE_REFUSED
+from fedloom.server.exchange import Reply, replies
+from fedloom.server.intake import BUNDLE_REFUSED, MALFORMED
 from fedloom.server.parties import Parties
 from fedloom.shared.errors import UpdateRejected, WireError
 from fedloom.shared.wire.envelope import Envelope
@@ -49,11 +49,11 @@ def discover_sites(
     Guarantee: a site's name is believed only with an answer that is the site's own, given to
     this question. A name that two nodes claim belongs to neither: a second site under one name
     must not silently replace the first. Nodes that do not answer are left out, those that went
-    and came back meanwhile are asked again, and `denied` is
-    told of those that refuse the bundle or are not who they say.
+    and came back meanwhile are asked again, and `denied` is told of those that refuse the bundle
+    or are not who they say.
     """
     by_key = {str(node): node for node in sorted(nodes)}
-    questions = {key: _question(parties) for key in by_key}
+    questions = {key: _question(parties, deadline_seconds) for key in by_key}
 
     def ask(key: str) -> Message:
         asked = to_records(questions[key])
@@ -67,7 +67,7 @@ def discover_sites(
     for reply in replies(grid, messages, deadline_seconds=deadline_seconds, again=again):
         node, asked = by_key[reply.site], asked_digest(questions[reply.site])
         try:
-            hello = _hello_in(reply.message, parties, asked)
+            hello = _hello_in(reply, parties, asked)
         except UpdateRejected as error:
             denied(node, str(error))
             continue
@@ -76,11 +76,14 @@ def discover_sites(
     return {name: found[0] for name, found in claims.items() if len(found) == 1}
 
 
-def _question(parties: Parties) -> Envelope:
-    return parties.asked(Envelope(frame=HelloQuestion.fresh().frame()))
+def _question(parties: Parties, seconds: float) -> Envelope:
+    return parties.asked(Envelope(frame=HelloQuestion.fresh().frame()), seconds=seconds)
 
 
-def _hello_in(message: Message | None, parties: Parties, asked: str) -> HelloHeader | None:
+def _hello_in(reply: Reply, parties: Parties, asked: str) -> HelloHeader | None:
+    if reply.malformed:
+        raise UpdateRejected(MALFORMED)
+    message = reply.message
     if message is None:
         return None
     if message.has_error():

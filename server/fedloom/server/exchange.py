@@ -1,12 +1,16 @@
 """One round's messages: pushed at once, replies taken one at a time until a deadline."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import httpx
 from flwr.app import Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
+
+logger = logging.getLogger("fedloom.server")
 
 # How long to wait between looks at a grid that had nothing new.
 _POLL_SECONDS = 0.05
@@ -31,10 +35,12 @@ node is not there."""
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What came back from one site: a message, or none when the deadline passed."""
+    """What came back from one site: a message, or none when the deadline passed, or when what
+    came was none (`malformed`)."""
 
     site: str
     message: Message | None
+    malformed: bool = False
 
 
 @dataclass(kw_only=True)
@@ -86,6 +92,12 @@ class _Exchange:
             return None
         self._close(site)
         return Reply(site=site, message=message)
+
+    def answered_nonsense(self, message_id: str) -> Reply:
+        """The reply of a site that sent what is no message; it does not come a second time."""
+        site = self.asked[message_id]
+        self._close(site)
+        return Reply(site=site, message=None, malformed=True)
 
     def lose(self, site: str, said: Message | None) -> None:
         """Wait for a site whose node went."""
@@ -159,11 +171,9 @@ def replies(
     half = began + deadline_seconds / 2
     while exchange.open:
         arrived = False
-        for message in _one_by_one(grid, list(exchange.asked)):
-            reply = exchange.answered(message)
-            if reply is not None:
-                arrived = True
-                yield reply
+        for reply in _arrived(grid, exchange):
+            arrived = True
+            yield reply
         yield from exchange.look_for_lost()
         if clock() >= half:
             half = exchange.end
@@ -174,6 +184,18 @@ def replies(
     yield from exchange.silent()
 
 
-def _one_by_one(grid: Grid, message_ids: list[str]) -> Iterator[Message]:
-    for message_id in message_ids:
-        yield from grid.pull_messages([message_id])
+def _arrived(grid: Grid, exchange: _Exchange) -> Iterator[Reply]:
+    """Replies that are there, one at a time."""
+    for message_id in list(exchange.asked):
+        try:
+            messages = list(grid.pull_messages([message_id]))
+        except (httpx.HTTPError, OSError):
+            # The way to Flower's server, and no fault of a site's.
+            raise
+        # Flower inflates what a peer sent, and stumbles over it in whatever way it likes.
+        except Exception as error:
+            logger.warning("a reply that is no message", exc_info=error)
+            if message_id in exchange.asked:
+                yield exchange.answered_nonsense(message_id)
+            continue
+        yield from filter(None, map(exchange.answered, messages))

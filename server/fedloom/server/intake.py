@@ -22,6 +22,7 @@ IsFrom = Callable[[str, Envelope], bool]
 """Whether a site gave this answer to what it was asked in this round."""
 
 NOT_CONNECTED = "not connected"
+MALFORMED = "answers with what is no message"
 _SILENT = "no answer before the deadline"
 BUNDLE_REFUSED = "its node refuses the bundle: not signed by the coordinator that it knows"
 _WENT = "its node went, and did not come back in time"
@@ -105,6 +106,8 @@ class Intake:
         return "; ".join(named) or "no faults"
 
     def _checked(self, reply: Reply) -> AdapterUpdate:
+        if reply.malformed:
+            raise UpdateRejected(f"rejected: {MALFORMED}")
         if reply.message is None:
             raise UpdateRejected(_SILENT)
         if reply.message.has_error():

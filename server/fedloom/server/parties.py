@@ -11,8 +11,8 @@ from fedloom.shared.wire.signed import is_answered_by, sign_asked
 class Parties(Protocol):
     """The coordinator's side of every line to a site."""
 
-    def asked(self, question: Envelope) -> Envelope:
-        """The question as the coordinator sends it."""
+    def asked(self, question: Envelope, *, seconds: float) -> Envelope:
+        """The question as the coordinator sends it, to be answered within `seconds`."""
 
     def is_from(self, site: str, answer: Envelope, asked: str) -> bool:
         """Whether `site` gave this answer to the question with digest `asked`."""
@@ -21,7 +21,7 @@ class Parties(Protocol):
 class TrustedParties:
     """Sites that run in the coordinator's own process, or under its own hand: nothing is signed."""
 
-    def asked(self, question: Envelope) -> Envelope:
+    def asked(self, question: Envelope, *, seconds: float) -> Envelope:
         """As it is."""
         return question
 
@@ -41,9 +41,9 @@ class SignedParties:
         self._key = key
         self._sites = dict(sites)
 
-    def asked(self, question: Envelope) -> Envelope:
-        """With the coordinator's signature."""
-        return sign_asked(question, self._key)
+    def asked(self, question: Envelope, *, seconds: float) -> Envelope:
+        """With a stamp and the coordinator's signature."""
+        return sign_asked(question, self._key, seconds=seconds)
 
     def is_from(self, site: str, answer: Envelope, asked: str) -> bool:
         """Whether the site's key signed it for this question."""

@@ -60,8 +60,8 @@ class FedLoomStrategy(Strategy):
         self._folder = folder
         self._roster = roster
         self._parties = parties
-        # By site, the digest of what it was asked last: its answer must be to that.
-        self._asked: dict[str, str] = {}
+        # By site, the digests of what it was asked in this round: its answer must be to one.
+        self._asked: dict[str, list[str]] = {}
         self._initial = initial
         self._observers = tuple(observers)
         self._journal = Journal(folder.rounds)
@@ -145,6 +145,7 @@ class FedLoomStrategy(Strategy):
     def _round(self, grid: Grid, number: int) -> None:
         began = time.monotonic()
         deadline = self._plan.rounds.deadline_seconds
+        self._asked.clear()
         self._roster.look_again(grid)
         stream = replies(
             grid,
@@ -173,7 +174,7 @@ class FedLoomStrategy(Strategy):
         return {name: self._message(number, name) for name in connected}
 
     def _again(self, grid: Grid, number: int, site: str, seconds: float) -> Message | None:
-        """The same task, byte for byte: a site that has sealed its update answers at once."""
+        """The same task again: a site that has sealed its update answers at once."""
         if not self._roster.is_there(grid, site):
             return None
         return self._message(number, site, seconds=seconds)
@@ -181,13 +182,14 @@ class FedLoomStrategy(Strategy):
     def _message(self, number: int, site: str, *, seconds: float | None = None) -> Message:
         task = TrainTask(plan=self._plan, site=site, round=number, adapter=self._current)
         question = Envelope(frame=task.pack(), head=self._heads.of(site))
-        asked = self._parties.asked(question)
-        self._asked[site] = asked_digest(asked)
+        left = seconds or self._plan.rounds.deadline_seconds
+        asked = self._parties.asked(question, seconds=left)
+        self._asked.setdefault(site, []).append(asked_digest(asked))
         return Message(
             to_records(asked),
             dst_node_id=self._roster.last_node(site),
             message_type="train",
-            ttl=seconds or self._plan.rounds.deadline_seconds,
+            ttl=left,
             group_id=str(number),
         )
 
@@ -209,7 +211,8 @@ class FedLoomStrategy(Strategy):
         return intake, self._moved(number, self._aggregator.finish())
 
     def _is_from(self, site: str, answer: Envelope) -> bool:
-        return self._parties.is_from(site, answer, self._asked[site])
+        asked = self._asked.get(site, ())
+        return any(self._parties.is_from(site, answer, digest) for digest in asked)
 
     def _moved(self, number: int, woven: Adapter) -> Adapter:
         return with_momentum(

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line: time, level, who, what, and the run, round and site at hand."""
+"""Logs as lines for people, or as one JSON object a line, with the run, round and site at hand."""
 
 import json
 import logging
@@ -38,6 +38,28 @@ class JsonFormatter(logging.Formatter):
             line["error"] = record.exc_info[0].__name__
         # In ASCII: a file's name need not be text, and no character may end a line.
         return json.dumps(line, default=str)
+
+
+class LineFormatter(logging.Formatter):
+    """One line for each message, for people; of an error its kind, as its words may be private."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+
+    def formatException(self, ei: object) -> str:  # noqa: N802
+        """Nothing: a traceback may quote a record."""
+        return ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return super().format(record).rstrip("\n")
+
+
+def log_for_people() -> None:
+    """Send all messages to standard error as lines, without tracebacks."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def log_as_json(file: Path | None = None, **always: str) -> None:

@@ -12,8 +12,6 @@ import click
 
 from fedloom.cli.site_file import SITE
 
-_LOG_LINE, _ISO = "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"
-
 if TYPE_CHECKING:
     from fedloom.shared.plan import Plan
 
@@ -119,12 +117,12 @@ def _metrics(site: Path) -> AbstractContextManager[None]:
 
 
 def _log(*, as_json: bool) -> None:
-    if as_json:
-        from fedloom.shared.json_log import log_as_json
+    from fedloom.shared.json_log import log_as_json, log_for_people
 
+    if as_json:
         log_as_json()
     else:
-        logging.basicConfig(level=logging.INFO, format=_LOG_LINE, datefmt=_ISO)
+        log_for_people()
 
 
 def _until_stopped() -> None:

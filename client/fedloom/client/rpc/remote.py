@@ -10,8 +10,7 @@ import grpc
 
 from fedloom.client.answering import Told, refusal
 from fedloom.client.rpc.address import LIMITS, Address, read_address
-from fedloom.client.rpc.messages import from_answer, to_task
-from fedloom.client.rpc.site_pb2 import HelloRequest
+from fedloom.client.rpc.messages import from_answer, to_hello, to_task
 from fedloom.client.rpc.site_pb2_grpc import SiteStub
 from fedloom.shared.wire.envelope import Envelope
 
@@ -58,9 +57,8 @@ class RemoteSite:
             time.sleep(_LOOK_SECONDS)
 
     def _hello(self, asked: Envelope) -> Envelope:
-        request = HelloRequest(header=asked.frame.header)
         with _stub(self._address) as stub:
-            return from_answer(stub.Hello(request, timeout=_HELLO_SECONDS))
+            return from_answer(stub.Hello(to_hello(asked), timeout=_HELLO_SECONDS))
 
     def _train(self, asked: Envelope, told: Told) -> Envelope:
         with _stub(self._address) as stub:

@@ -11,16 +11,15 @@ from queue import SimpleQueue
 
 import grpc
 
-from fedloom.client.answering import CANNOT_TRAIN, SiteAnswers, refusal
+from fedloom.client.answering import CANNOT_ANSWER, CANNOT_TRAIN, SiteAnswers, refusal
 from fedloom.client.rpc.address import LIMITS, Address
-from fedloom.client.rpc.messages import from_task, to_answer
+from fedloom.client.rpc.messages import from_hello, from_task, to_answer
 from fedloom.client.rpc.site_pb2 import Answer, HelloRequest, Task, TrainEvent
 from fedloom.client.rpc.site_pb2_grpc import SiteServicer as Methods
 from fedloom.client.rpc.site_pb2_grpc import add_SiteServicer_to_server
 from fedloom.shared.errors import ConfigError, WireError
 from fedloom.shared.health import Health
 from fedloom.shared.wire.envelope import Envelope
-from fedloom.shared.wire.frame import Frame
 
 # A relay asks one thing at a time; more than a few at once is no relay.
 _AT_ONCE = 8
@@ -44,7 +43,11 @@ class SiteServicer(Methods):
 
     def Hello(self, request: HelloRequest, context: grpc.ServicerContext) -> Answer:  # noqa: N802
         """Who the site is, and what is left of its budget."""
-        return to_answer(self._site.hello(Envelope(frame=Frame(header=request.header))))
+        try:
+            asked = from_hello(request)
+        except WireError:
+            return to_answer(refusal("unknown", CANNOT_ANSWER))
+        return to_answer(self._site.hello(asked))
 
     def Train(  # noqa: N802
         self, request: Task, context: grpc.ServicerContext

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x65\x64loom/client/rpc/site.proto\x12\x0f\x66\x65\x64loom.site.v1\"\x1e\n\x0cHelloRequest\x12\x0e\n\x06header\x18\x01 \x01(\t\"S\n\x04Task\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x17\n\x0fremembered_head\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\t\"J\n\x06\x41nswer\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0c\n\x04head\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\t\"Q\n\nTrainEvent\x12\x0f\n\x05stage\x18\x01 \x01(\tH\x00\x12)\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x17.fedloom.site.v1.AnswerH\x00\x42\x07\n\x05\x65vent2\x86\x01\n\x04Site\x12?\n\x05Hello\x12\x1d.fedloom.site.v1.HelloRequest\x1a\x17.fedloom.site.v1.Answer\x12=\n\x05Train\x12\x15.fedloom.site.v1.Task\x1a\x1b.fedloom.site.v1.TrainEvent0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x65\x64loom/client/rpc/site.proto\x12\x0f\x66\x65\x64loom.site.v1\"@\n\x0cHelloRequest\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\t\x12\r\n\x05stamp\x18\x03 \x01(\t\"b\n\x04Task\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x17\n\x0fremembered_head\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\t\x12\r\n\x05stamp\x18\x05 \x01(\t\"J\n\x06\x41nswer\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0c\n\x04head\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\t\"Q\n\nTrainEvent\x12\x0f\n\x05stage\x18\x01 \x01(\tH\x00\x12)\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x17.fedloom.site.v1.AnswerH\x00\x42\x07\n\x05\x65vent2\x86\x01\n\x04Site\x12?\n\x05Hello\x12\x1d.fedloom.site.v1.HelloRequest\x1a\x17.fedloom.site.v1.Answer\x12=\n\x05Train\x12\x15.fedloom.site.v1.Task\x1a\x1b.fedloom.site.v1.TrainEvent0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,13 +32,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fedloom.client.rpc.site_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HELLOREQUEST']._serialized_start=50
-  _globals['_HELLOREQUEST']._serialized_end=80
-  _globals['_TASK']._serialized_start=82
-  _globals['_TASK']._serialized_end=165
-  _globals['_ANSWER']._serialized_start=167
-  _globals['_ANSWER']._serialized_end=241
-  _globals['_TRAINEVENT']._serialized_start=243
-  _globals['_TRAINEVENT']._serialized_end=324
-  _globals['_SITE']._serialized_start=327
-  _globals['_SITE']._serialized_end=461
+  _globals['_HELLOREQUEST']._serialized_end=114
+  _globals['_TASK']._serialized_start=116
+  _globals['_TASK']._serialized_end=214
+  _globals['_ANSWER']._serialized_start=216
+  _globals['_ANSWER']._serialized_end=290
+  _globals['_TRAINEVENT']._serialized_start=292
+  _globals['_TRAINEVENT']._serialized_end=373
+  _globals['_SITE']._serialized_start=376
+  _globals['_SITE']._serialized_end=510
 # @@protoc_insertion_point(module_scope)

@@ -6,22 +6,28 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class HelloRequest(_message.Message):
-    __slots__ = ("header",)
+    __slots__ = ("header", "signature", "stamp")
     HEADER_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
     header: str
-    def __init__(self, header: _Optional[str] = ...) -> None: ...
+    signature: str
+    stamp: str
+    def __init__(self, header: _Optional[str] = ..., signature: _Optional[str] = ..., stamp: _Optional[str] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("header", "payload", "remembered_head", "signature")
+    __slots__ = ("header", "payload", "remembered_head", "signature", "stamp")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     REMEMBERED_HEAD_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
     header: str
     payload: bytes
     remembered_head: str
     signature: str
-    def __init__(self, header: _Optional[str] = ..., payload: _Optional[bytes] = ..., remembered_head: _Optional[str] = ..., signature: _Optional[str] = ...) -> None: ...
+    stamp: str
+    def __init__(self, header: _Optional[str] = ..., payload: _Optional[bytes] = ..., remembered_head: _Optional[str] = ..., signature: _Optional[str] = ..., stamp: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
     __slots__ = ("header", "payload", "head", "signature")

@@ -38,10 +38,14 @@ class SiteDesk:
 
     def _hello(self, asked: Envelope) -> Envelope:
         try:
-            HelloQuestion.parse(asked.frame.header)
             service = self._directory.service(self._settings)
+            _check_asked(service, asked)
+            HelloQuestion.parse(asked.frame.header)
             hello = HelloHeader(site=service.site, budget=self._budget(service))
             return Envelope(frame=hello.frame())
+        except SiteRefusal as error:
+            logger.warning("%s: %s", self._settings, error, extra={"rule": error.rule})
+            return refusal(_UNKNOWN, error.rule)
         except FedLoomError as error:
             logger.error("%s: %s", self._settings, error)
         # Whatever gets past here would be told to the peer as it is.
@@ -53,9 +57,7 @@ class SiteDesk:
         name = _UNKNOWN
         try:
             service = self._directory.service(self._settings)
-            if service.link is not None:
-                # First: nothing of what a stranger sends is read.
-                service.link.check(asked)
+            _check_asked(service, asked)
             task = TrainTask.unpack(asked.frame)
             name = task.site
             answer = service.train(task, remembered=asked.head, told=told)
@@ -86,6 +88,12 @@ class SiteDesk:
         except FedLoomError as error:
             logger.error("%s: %s", self._settings, error)
             return None
+
+
+def _check_asked(service: SiteService, asked: Envelope) -> None:
+    """First: nothing of what a stranger sends is read."""
+    if service.link is not None:
+        service.link.check(asked)
 
 
 def _kind(error: Exception) -> str:

@@ -3,11 +3,12 @@
 import logging
 from pathlib import Path
 
+from fedloom.client.site.checks.records import rows_of
 from fedloom.client.site.config import SiteConfig
 from fedloom.client.training.hidden_states import Hidden
 from fedloom.client.training.trainer import Trainer
 from fedloom.client.training.units import TrainingUnits
-from fedloom.shared.data.records import RECORD_UNIT, BadRow, Record, group_by_unit, read_rows
+from fedloom.shared.data.records import RECORD_UNIT, BadRow, Record, group_by_unit
 from fedloom.shared.plan import Plan
 from fedloom.shared.words import count
 
@@ -86,7 +87,7 @@ class SiteExamples:
         return self._config.cache.folder or self._config.state / "cache"
 
     def _usable_records(self, plan: Plan) -> list[Record]:
-        rows = read_rows(self._config.record_source(), labels=plan.task.labels)
+        rows = rows_of(self._config.record_source(), labels=plan.task.labels)
         bad = [row for row in rows if isinstance(row, BadRow)]
         if bad:
             # To refuse here would tell the server that one record is not like the others.

@@ -4,7 +4,7 @@ from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.approvals import Approvals
 from fedloom.client.site.config import SiteConfig
 from fedloom.client.site.link import LINK_KEY, Link
-from fedloom.shared.errors import ConfigError
+from fedloom.shared.errors import ConfigError, CredentialError
 from fedloom.shared.files import check_owner_only
 from fedloom.shared.keys import read_key
 
@@ -40,9 +40,16 @@ def link_of(config: SiteConfig) -> Link | None:
 
     Raises:
         ConfigError: the passphrase's file is missing.
-        CredentialError: the site's key for answers is lost, locked, or readable by others.
+        CredentialError: the site's key for answers is lost, locked, or readable by others; or
+            it is there, and the settings name no coordinator.
     """
     if config.coordinator.public_key is None:
+        # A file that an editor is just writing must not let everybody ask.
+        if (config.state / LINK_KEY).exists():
+            raise CredentialError(
+                f"{config.state / LINK_KEY}: this site has joined, expected coordinator.public_key "
+                "in its site.toml"
+            )
         return None
     key = read_key(config.state / LINK_KEY, passphrase_of(config))
     return Link(coordinator=config.coordinator.public_key, key=key)

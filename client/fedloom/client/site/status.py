@@ -5,16 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fedloom.client.rpc.address import UNIX, host_and_port, read_address
-from fedloom.client.rpc.remote import RemoteSite
 from fedloom.client.site.budget import budget_of
 from fedloom.client.site.config import SiteConfig
 from fedloom.client.site.locks import SERVING_LOCK, is_locked
 from fedloom.client.site.opening import approvals_of, ledger_of
 from fedloom.client.site.steward import Steward
-from fedloom.shared.errors import ConfigError, WireError
+from fedloom.shared.errors import ConfigError
+from fedloom.shared.health import is_healthy
 from fedloom.shared.printable import printable
-from fedloom.shared.wire.envelope import Envelope
-from fedloom.shared.wire.messages import HelloHeader, HelloQuestion
 from fedloom.shared.words import count
 
 _SECONDS = 5.0
@@ -69,12 +67,8 @@ def _answering(address: str) -> str:
     found = read_address(address, None, side="relay")
     if found.socket is not None and not found.socket.exists():
         return f"does not listen on {address}"
-    try:
-        question = Envelope(frame=HelloQuestion.fresh().frame())
-        hello = HelloHeader.parse(RemoteSite(found).hello(question).frame.header)
-    except WireError:
-        return f"does not answer on {address}"
-    return f"answers as {hello.site} on {address}"
+    # It tells its budget to its coordinator alone.
+    return f"{'answers' if is_healthy(found.target) else 'does not answer'} on {address}"
 
 
 def _listening(config: SiteConfig) -> str:

@@ -3,12 +3,14 @@
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from fedloom.shared.errors import WireError
+from fedloom.shared.signing import is_signature
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.heads import LedgerHead
+from fedloom.shared.wire.stamp import Stamp
 
 HEADER, PAYLOAD, HEAD = "fedloom.header", "fedloom.payload", "fedloom.ledger-head"
-SIGNATURE = "fedloom.signature"
+SIGNATURE, STAMP = "fedloom.signature", "fedloom.stamp"
 _RAW = "fedloom.raw-f4le"
 
 
@@ -20,6 +22,8 @@ def to_records(envelope: Envelope) -> RecordDict:
         records[HEAD] = ConfigRecord({"json": head.model_dump_json()})
     if envelope.signature is not None:
         records[SIGNATURE] = ConfigRecord({"json": envelope.signature})
+    if envelope.stamp is not None:
+        records[STAMP] = ConfigRecord({"json": envelope.stamp.model_dump_json()})
     if frame.payload:
         shape = (len(frame.payload) // 4,)
         array = Array(dtype="float32", shape=shape, stype=_RAW, data=frame.payload)
@@ -31,15 +35,19 @@ def from_records(records: RecordDict) -> Envelope:
     """Read a peer's records; the bytes are taken as they are, never deserialised by Flower.
 
     Raises:
-        WireError: a record is missing or of another kind, or the head is malformed.
+        WireError: a record is missing or of another kind, or head, stamp or signature is none.
     """
-    header, head = _text(records, HEADER), _text(records, HEAD)
+    header, head, stamp = (_text(records, name) for name in (HEADER, HEAD, STAMP))
+    signature = _text(records, SIGNATURE)
+    if signature is not None and not is_signature(signature):
+        raise WireError("message: its signature is none, expected 128 hex digits")
     if header is None:
         raise WireError(f"message: no {HEADER} record, expected a FedLoom frame")
     return Envelope(
         frame=Frame(header=header, payload=_payload(records)),
         head=None if head is None else LedgerHead.parse(head),
-        signature=_text(records, SIGNATURE),
+        signature=signature,
+        stamp=None if stamp is None else Stamp.parse(stamp),
     )
 
 

@@ -3,10 +3,11 @@
 Between the two stand Flower's server, its nodes, a proxy and the site's own relay. None of them
 holds a key, so none can alter a task, make one up, or give one answer for another.
 
-Guarantee: a signed task is bound to all that is in it, plan hash, site and round included. A
-signed answer is bound to the very question it answers, so that no other round, plan, adapter,
-site or federation can take it. Assumes Ed25519 (RFC 8032), SHA-256, and that each party knows
-the other's public key from its kit.
+Guarantee: a signed task is bound to all that is in it, plan hash, site and round included, and
+good until its stamp ends. A signed answer is bound to the very question it answers, so that no
+other round, plan, adapter, site or federation can take it, and no later asking of the same
+(`wire.stamp`). Assumes Ed25519 (RFC 8032), SHA-256, and that each party knows the other's public
+key from its kit.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from dataclasses import replace
 from fedloom.shared.keys import SigningKey
 from fedloom.shared.signing import is_signed
 from fedloom.shared.wire.envelope import Envelope
+from fedloom.shared.wire.stamp import Stamp
 
 
 def asked_digest(asked: Envelope) -> str:
@@ -27,9 +29,10 @@ def answered_digest(answer: Envelope, asked: str) -> str:
     return _digest("fedloom-answered-1", answer, asked)
 
 
-def sign_asked(asked: Envelope, key: SigningKey) -> Envelope:
-    """The question with the coordinator's signature."""
-    return replace(asked, signature=key.sign(asked_digest(asked)))
+def sign_asked(asked: Envelope, key: SigningKey, *, seconds: float) -> Envelope:
+    """The question, stamped for `seconds`, with the coordinator's signature."""
+    stamped = replace(asked, stamp=Stamp.fresh(seconds=seconds))
+    return replace(stamped, signature=key.sign(asked_digest(stamped)))
 
 
 def sign_answer(answer: Envelope, asked: str, key: SigningKey) -> Envelope:
@@ -48,10 +51,9 @@ def is_answered_by(answer: Envelope, asked: str, public_key: str) -> bool:
 
 
 def _digest(purpose: str, envelope: Envelope, *bound: str) -> str:
-    frame, head = envelope.frame, envelope.head
-    parts = (
-        hashlib.sha256(frame.header.encode()).hexdigest(),
-        hashlib.sha256(frame.payload).hexdigest(),
-        hashlib.sha256(b"" if head is None else head.model_dump_json().encode()).hexdigest(),
-    )
+    frame = envelope.frame
+    beside = (each.model_dump_json() if each else "" for each in (envelope.head, envelope.stamp))
+    texts = (frame.header, *beside)
+    parts = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    parts.append(hashlib.sha256(frame.payload).hexdigest())
     return hashlib.sha256("\n".join((purpose, *parts, *bound)).encode()).hexdigest()
