@@ -326,6 +326,20 @@ def test_a_stricter_policy_holds_for_what_no_noise_covers(
     assert caught.value.rule == "private-training"
 
 
+def test_a_header_that_goes_missing_puts_no_record_into_the_log(
+    tmp_path: Path, tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without one the first record stands where the columns' names were."""
+    config = a_site(tmp_path, model=tiny_model, rows=ROWS)
+    desk = SiteDesk(write_settings(config, POLICY), SiteDirectory())
+    config.source.path.write_text("Meier,positive\nHuber,negative\n")
+    asked = Envelope(frame=a_task(a_plan(tiny_model), tiny_model).pack())
+    with caplog.at_level(logging.DEBUG):
+        frame = desk.train(asked).frame
+    assert json.loads(frame.header)["rule"] == "cannot-train"
+    assert "no column text" in caplog.text and "Meier" not in caplog.text
+
+
 class _Failing(SiteDirectory):
     """Fails in a way that nobody foresaw, with a text that must stay at home."""
 
