@@ -22,6 +22,7 @@ def supernode() -> None:
     """Flower's node: takes messages from the coordinator's server, and answers them."""
     from flwr.supernode.cli import flower_supernode
 
+    from fedloom.client.deploy.dead_relays import answer_for_dead_relays
     from fedloom.client.deploy.returning import folder_of, hold_node, remember_number, take_over
 
     link = folder_of(sys.argv[sys.argv.index(_KEY) + 1])
@@ -29,6 +30,7 @@ def supernode() -> None:
     hold_node(link)
     take_over(link)
     remember_number(link)
+    answer_for_dead_relays()
     poll_every(_POLL_SECONDS, _NODE_LOOP)
     try_again_within(RETRY_SECONDS)
     flower_supernode()
