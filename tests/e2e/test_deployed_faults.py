@@ -22,7 +22,7 @@ from fedloom.simulation.prepare import prepare
 from fedloom.simulation.site_app import app
 from tests.support.deployed import SITES, Deployment, another_plan, deployment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROUNDS = 4
 
 
@@ -39,7 +39,7 @@ def begun(deployed: Deployment, seed: int) -> str:
     """A run with a round done; its name."""
     another_plan(deployed.federation, seed=seed, name=f"tiny{seed}")
     name = deployed.run()
-    deployed.wait(lambda: deployed.rounds(name) >= 1, "the first round")
+    deployed.wait(lambda: deployed.rounds(name) >= 1, "the first round", 300)
     return name
 
 
@@ -53,7 +53,7 @@ def kill(deployed: Deployment, party: str, what: str) -> None:
 def check_whole(deployed: Deployment, name: str, tmp_path: Path) -> None:
     """The run came to its end with every site in every round, each charged once; its adapter is
     the one of a run that nothing happened to."""
-    deployed.wait(lambda: deployed.state(name) != "wanted", "the run's end")
+    deployed.wait(lambda: deployed.state(name) != "wanted", "the run's end", 300)
     assert deployed.state(name) == "finished", deployed.everything()
     folder = RunFolder(deployed.folder(name))
     plan = folder.read_plan()

@@ -25,9 +25,7 @@ def hide_task_tokens() -> None:
     """Hand the token of each task over in a file of the owner's alone.
 
     Flower puts it on the command line, where every user of the machine can read it, and take
-    the task. A task's process ends with the one that started it, which nobody else knows of. It
-    is killed, and gets no other signal: a relay that ends in good order tells its node so, which
-    then waits for ever for an answer; one that was killed is found out in a minute.
+    the task. A task's process ends with the one that started it: nobody else knows of it.
     """
     module = importlib.import_module("flwr.supercore.superexec.executor.subprocess_executor")
     folder = tempfile.mkdtemp(prefix="fedloom-tasks-")
@@ -38,8 +36,8 @@ def hide_task_tokens() -> None:
         handle, path = tempfile.mkstemp(dir=folder)
         with os.fdopen(handle, "w") as file:
             file.write(command[at + 1])
-        hidden = [*ends_with_us("KILL"), *command[:at], "--token-file", path, *command[at + 2 :]]
-        return subprocess.Popen(hidden, process_group=0, **options)  # type: ignore[call-overload,no-any-return]
+        hidden = [*ends_with_us(), *command[:at], "--token-file", path, *command[at + 2 :]]
+        return subprocess.Popen(hidden, **options)  # type: ignore[call-overload,no-any-return]
 
     shim = SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL)
     module.subprocess = shim  # type: ignore[attr-defined]

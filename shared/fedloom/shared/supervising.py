@@ -108,11 +108,11 @@ def supervisord_config(processes: Sequence[Process], *, folder: Path, logs: Path
     return "\n".join([*head, *programs]) + "\n"
 
 
-def ends_with_us(how: str = "TERM") -> list[str]:
-    """What stands before a command whose process is to end, by a signal, as the one that starts
-    it does: who is itself killed must not leave processes that hold ports and locks."""
+def ends_with_us() -> list[str]:
+    """What stands before a command whose process is to end as the one that starts it does: who
+    is itself killed must not leave processes that hold ports and locks."""
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", how, "--"] if setpriv else []
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
 def _program(process: Process, logs: Path) -> list[str]:

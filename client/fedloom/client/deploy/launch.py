@@ -23,6 +23,7 @@ def supernode() -> None:
     from flwr.supernode.cli import flower_supernode
 
     from fedloom.client.deploy.codeless import require_codeless
+    from fedloom.client.deploy.dead_relays import answer_for_dead_relays
     from fedloom.client.deploy.returning import folder_of, hold_node, remember_number, take_over
 
     link = folder_of(sys.argv[sys.argv.index(_KEY) + 1])
@@ -31,6 +32,7 @@ def supernode() -> None:
     take_over(link)
     remember_number(link)
     require_codeless(_NODE_LOOP)
+    answer_for_dead_relays()
     poll_every(_POLL_SECONDS, _NODE_LOOP)
     try_again_within(RETRY_SECONDS)
     flower_supernode()
