@@ -56,7 +56,7 @@ def test_a_node_looks_for_tasks_at_once_and_not_every_three_seconds() -> None:
     began = time.monotonic()
     said = in_a_process("""
 name = "flwr.supernode.start_client_internal"
-flower_process.poll_every(0.05, name)
+flower_process.shorten_pauses({3: 0.05}, name)
 module = sys.modules[name]
 began = time.monotonic()
 module.time.sleep(3)
@@ -71,4 +71,5 @@ def test_flowers_node_still_waits_where_it_is_changed() -> None:
     import flwr.supernode.start_client_internal  # noqa: F401
 
     module = sys.modules["flwr.supernode.start_client_internal"]
-    assert "time.sleep(3)" in inspect.getsource(module)
+    source = inspect.getsource(module)
+    assert "time.sleep(3)" in source and "time.sleep(0.5)" in source

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,10 +58,10 @@ def try_again_within(seconds: float) -> None:
     module.MAX_RETRY_DELAY = seconds  # type: ignore[attr-defined]
 
 
-def poll_every(seconds: float, module: str) -> None:
-    """Let a Flower module sleep for `seconds` at most, where it waits for longer by itself."""
+def shorten_pauses(pauses: Mapping[float, float], module: str) -> None:
+    """Where a Flower module sleeps for one of the keys' seconds, let it sleep for the value's."""
     imported = importlib.import_module(module) and sys.modules[module]
     usual = {name: getattr(time, name) for name in dir(time) if not name.startswith("_")}
     shim = SimpleNamespace(**usual)
-    shim.sleep = lambda wanted: time.sleep(min(wanted, seconds))
+    shim.sleep = lambda wanted: time.sleep(pauses.get(wanted, wanted))
     imported.time = shim  # type: ignore[attr-defined]

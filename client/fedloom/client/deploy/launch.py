@@ -7,15 +7,16 @@ from types import MappingProxyType
 from fedloom.shared.flower_process import (
     RETRY_SECONDS,
     hide_task_tokens,
-    poll_every,
+    shorten_pauses,
     try_again_within,
 )
 from fedloom.shared.json_log import log_as_json
 
-# Flower's node sleeps for 3 s between looks for a task; every round would wait for it twice.
-_POLL_SECONDS = 0.5
+# Flower's node sleeps for 3 s between looks for a task, each a request to the server, and for half
+# a second between looks for an answer, which ask nobody: every round waits for both.
+PAUSES: Mapping[float, float] = MappingProxyType({3: 0.5, 0.5: 0.1})
 _KEY = "--auth-supernode-private-key"
-_NODE_LOOP = "flwr.supernode.start_client_internal"
+NODE_LOOP = "flwr.supernode.start_client_internal"
 
 
 def supernode() -> None:
@@ -31,9 +32,9 @@ def supernode() -> None:
     hold_node(link)
     take_over(link)
     remember_number(link)
-    require_codeless(_NODE_LOOP)
+    require_codeless(NODE_LOOP)
     answer_for_dead_relays()
-    poll_every(_POLL_SECONDS, _NODE_LOOP)
+    shorten_pauses(PAUSES, NODE_LOOP)
     try_again_within(RETRY_SECONDS)
     flower_supernode()
 

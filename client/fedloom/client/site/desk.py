@@ -60,9 +60,8 @@ class SiteDesk:
             _check_asked(service, asked)
             task = TrainTask.unpack(asked.frame)
             name = task.site
-            answer = service.train(task, remembered=asked.head, told=told)
-            facts = {"site": name, "round": task.round, "run": task.plan.name}
-            logger.info("round %d of %s: answered", task.round, task.plan.name, extra=facts)
+            answer = service.train(task, remembered=asked.head, told=_logging(task, told))
+            _logging(task, nobody)("answered")
             return answer
         except SiteRefusal as error:
             logger.warning("%s: %s", name, error, extra={"site": name, "rule": error.rule})
@@ -94,6 +93,17 @@ def _check_asked(service: SiteService, asked: Envelope) -> None:
     """First: nothing of what a stranger sends is read."""
     if service.link is not None:
         service.link.check(asked)
+
+
+def _logging(task: TrainTask, told: Told) -> Told:
+    """Each stage goes to the site's own log too, with its time."""
+    facts = {"site": task.site, "round": task.round, "run": task.plan.name}
+
+    def passed(stage: str) -> None:
+        logger.info("round %d of %s: %s", task.round, task.plan.name, stage, extra=facts)
+        told(stage)
+
+    return passed
 
 
 def _kind(error: Exception) -> str:
