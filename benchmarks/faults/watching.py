@@ -96,6 +96,6 @@ def _wait_until_training(deployed: Deployment) -> None:
 
 
 def _wait_for_serverapp(deployed: Deployment) -> None:
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while deployed.pids("server", SERVERAPP) and time.monotonic() < end:
         time.sleep(0.5)

@@ -7,8 +7,9 @@ from flwr.app import Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 
 from fedloom.server import exchange
+from fedloom.server.asked import Reply
 from fedloom.server.discovery import FoundSite, discover_sites, log_denied
-from fedloom.server.exchange import Reply, replies
+from fedloom.server.exchange import replies
 from fedloom.server.parties import TrustedParties
 from tests.unit.test_exchange import ScriptedGrid, hello
 

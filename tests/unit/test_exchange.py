@@ -9,8 +9,9 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fedloom.server import exchange
+from fedloom.server.asked import Reply
 from fedloom.server.discovery import FoundSite, discover_sites, log_denied
-from fedloom.server.exchange import Reply, replies
+from fedloom.server.exchange import replies
 from fedloom.server.parties import TrustedParties
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.flower import to_records

@@ -8,7 +8,8 @@ from flwr.app import Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from fedloom.server.exchange import Reply, replies
+from fedloom.server.asked import Reply
+from fedloom.server.exchange import replies
 from fedloom.server.intake import BUNDLE_REFUSED, MALFORMED
 from fedloom.server.parties import Parties
 from fedloom.shared.errors import UpdateRejected, WireError

@@ -6,7 +6,7 @@ import numpy as np
 from flwr.common.constant import ErrorCode
 
 from fedloom.server.aggregation.base import Aggregator
-from fedloom.server.exchange import GONE, Reply
+from fedloom.server.asked import GONE, Reply
 from fedloom.server.run.heads import HeadBook
 from fedloom.server.run.journal import SiteRound
 from fedloom.shared.adapter import Adapter

@@ -11,7 +11,8 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from fedloom.server.aggregation.momentum import with_momentum
 from fedloom.server.aggregation.registry import AGGREGATORS
-from fedloom.server.exchange import Reply, replies
+from fedloom.server.asked import Reply
+from fedloom.server.exchange import replies
 from fedloom.server.intake import Intake
 from fedloom.server.parties import Parties
 from fedloom.server.roster import Roster
