@@ -24,7 +24,7 @@ def log(tmp_path: Path) -> Path:
 
 def test_refusals_are_counted_by_peer_path_and_reason_the_most_frequent_first(log: Path) -> None:
     lines = [a_line(), a_line(time="later"), a_line(**{"from": "10.0.0.2", "status": 401})]
-    lines += [a_line(status=status) for status in (200, 302, 500, 503)]
+    lines += [a_line(status=status) for status in (200, 302, 500, 502)]
     log.write_bytes(b"".join(lines))
     first, second = turned_away(log)
     assert (first.peer, first.times, first.last) == ("10.0.0.1", 2, "later")
@@ -73,3 +73,11 @@ def test_only_the_end_of_a_long_log_is_read(log: Path, monkeypatch: pytest.Monke
 
 def test_before_the_first_request_there_is_no_log(log: Path) -> None:
     assert turned_away(log) == []
+
+
+def test_what_was_put_aside_counts_too_and_refusals_by_limit_are_told(log: Path) -> None:
+    log.with_name("door.log.1").write_bytes(a_line() + a_line(status=503))
+    log.write_bytes(a_line(time="later"))
+    first, second = turned_away(log)
+    assert (first.times, first.last) == (2, "later")
+    assert second.why == "more than nodes ask, of which a line is kept for a hundred"

@@ -208,3 +208,29 @@ def test_the_command_takes_a_name_twice_and_two_requests_of_one_name_not(tmp_pat
     assert "site1.kit" in provision(tmp_path, *server, *paths[:2], *paths[:2])
     assert "no site elsewhere" in provision(tmp_path, *server, "--site", "elsewhere")
     assert "expected a host name" in provision(tmp_path, "--server", "x:1", "--site", "site2")
+
+
+def test_a_folder_of_other_things_stays_as_it_is(tmp_path: Path) -> None:
+    """Else `--out .` makes the current folder its owner's alone."""
+    own = tmp_path / "own"
+    own.mkdir(mode=0o755)
+    provisioned(own)
+    other = tmp_path / "other"
+    other.mkdir(mode=0o755)
+    other.chmod(0o755)
+    (other / "federation.toml").touch()
+    with pytest.raises(CredentialError, match=r"holds federation\.toml, expected a new folder"):
+        provisioned(other)
+    assert [path.name for path in other.iterdir()] == ["federation.toml"]
+    assert other.stat().st_mode & 0o777 == 0o755
+
+
+def test_the_command_tells_each_requests_key_to_be_compared(tmp_path: Path) -> None:
+    request = own_request("site1")[2]
+    path = tmp_path / "site1.request"
+    path.write_text(request.model_dump_json())
+    said = provision(tmp_path, "--server", "x", "--request", str(path), "--site", "site0")
+    assert f"site1's key: {request.keys.link}\n" in said
+    assert "Compare it by telephone" in said
+    assert "site0's key" not in said
+    assert "telephone" not in provision(tmp_path, "--server", "x", "--site", "site2")

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from flwr.superlink.grid import http_grid
 
 from fedloom.server.deploy import app as module
 from fedloom.server.deploy.app import main
@@ -12,6 +13,7 @@ from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.processes import HOME
 from fedloom.server.deploy.wanted import change_wanted
 from fedloom.server.run.folder import RunFolder
+from fedloom.server.strategy import RoundObserver
 from fedloom.shared.errors import FedLoomError, ModelError, PlanError, QuorumError, RunFolderError
 from fedloom.shared.keys import SigningKey
 from tests.support.flower_server import kinds, want
@@ -32,24 +34,26 @@ def folder(
     monkeypatch.setenv(HOME, str(tmp_path))
     own = logging.getLogger("fedloom")
     before = own.handlers, own.level, own.propagate
+    usual = http_grid.pull_objects
     yield found
+    http_grid.pull_objects = usual
     own.handlers, own.level, own.propagate = before
 
 
 def run(folder: RunFolder, **config: object) -> None:
     usual = {"run": "one", "plan": folder.read_plan().sha256}
-    main(None, SimpleNamespace(run_config=usual | config, run_id=7))  # type: ignore[arg-type]
+    main(None, SimpleNamespace(run_config=usual | config, run_id=1))  # type: ignore[arg-type]
 
 
 def ran(monkeypatch: pytest.MonkeyPatch, error: FedLoomError | None = None) -> list[object]:
     done: list[object] = []
 
-    def run_held_plan(_: object, opened: object) -> None:
+    def run_plan(_: object, opened: object, *observers: object) -> None:
         done.append(opened)
         if error is not None:
             raise error
 
-    monkeypatch.setattr(module, "run_held_plan", run_held_plan)
+    monkeypatch.setattr(module, "run_held_plan", run_plan)
     monkeypatch.setattr(module, "finish", lambda opened, seconds: done.append(seconds))
     return done
 
@@ -125,3 +129,25 @@ def test_only_what_trying_again_mends_is_tried_again(
     with pytest.raises(type(error)):
         run(folder)
     assert kinds(folder) == [kind]
+
+
+def test_a_run_that_is_stopped_ends_before_its_next_round(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether or not Flower was told to end it."""
+    rounds: list[int] = []
+    layout = SimpleNamespace(layout=SimpleNamespace(nbytes=1))
+
+    def run_plan(_: object, opened: object, observe: RoundObserver) -> None:
+        for number in range(4):
+            observe(number, layout, None if number == 0 else rounds)  # type: ignore[arg-type]
+            rounds.append(number + 1)
+            if number == 1:
+                change_wanted(folder, state="stopped")
+
+    monkeypatch.setattr(module, "run_held_plan", run_plan)
+    monkeypatch.setattr(module, "finish", lambda *_, **__: pytest.fail("finished"))
+    with pytest.raises(RunFolderError, match="stopped, expected one that is wanted"):
+        run(folder)
+    assert rounds == [1, 2]
+    assert kinds(folder) == ["refused"]

@@ -72,6 +72,14 @@ def command(federation: Path, **given: Unpack[_Given]) -> None:
     click.echo(f"{out / 'authority'}  renews the server's certificate: keep it elsewhere")
     click.echo(f"coordinator's key: {home.coordinator().public}")
     click.echo("Tell this key to each site by another way than the kit's.")
+    _tell_asked(asked)
+
+
+def _tell_asked(asked: "dict[str, SiteRequest]") -> None:
+    for name, request in asked.items():
+        click.echo(f"{name}'s key: {request.keys.link}")
+    if asked:
+        click.echo("Compare it by telephone: who sends a request may have put another key in.")
 
 
 def _asked(requests: tuple[Path, ...]) -> "dict[str, SiteRequest]":

@@ -30,6 +30,7 @@ def site_looks(settings: Path) -> list[Look]:
         return server(kit.server, kit.authority)
 
     return [
+        Look(topic="this page", find=_for_whom),
         Look(topic="versions", find=versions),
         Look(topic="site", find=lambda: _checked(settings)),
         Look(topic="joined", find=lambda: _joined(config, link)),
@@ -39,6 +40,11 @@ def site_looks(settings: Path) -> list[Look]:
         Look(topic="trainer", find=lambda: _trainer(config)),
         Look(topic="disk", find=lambda: disk(config.state, link.path)),
     ]
+
+
+def _for_whom() -> Iterator[Symptom]:
+    # What a check says of the records is exact, and no noise was added to it.
+    yield Symptom(text="is for the site alone: it may hold exact counts of records")
 
 
 def _checked(settings: Path) -> Iterator[Symptom]:

@@ -1,21 +1,21 @@
 """A site's metrics for Prometheus, on loopback: what its steward may see at any time."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from prometheus_client import start_http_server
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import Collector
 
 from fedloom.client.site.budget import budget_of
 from fedloom.client.site.opening import approvals_of, ledger_of
 from fedloom.client.site.steward import Steward
+from fedloom.shared import scraping
 from fedloom.shared.errors import FedLoomError
 
 
 class SiteMetrics(Collector):
-    """Budget, ledger and plans that wait, read anew at each scrape.
+    """Budget, ledger and plans that wait, read anew each time that it is asked.
 
     All of it follows from the policy and from public numbers of plans: nothing here depends on
     a record. While the ledger cannot be read, only that is told.
@@ -45,18 +45,9 @@ class SiteMetrics(Collector):
         yield _gauge("plans_waiting", "Plans that wait for the steward", waiting)
 
 
-@contextmanager
-def serving_metrics(settings: Path, port: int) -> Iterator[None]:
+def serving_metrics(settings: Path, port: int) -> AbstractContextManager[None]:
     """The metrics on a port of loopback, for the length of the block."""
-    registry = CollectorRegistry()
-    registry.register(SiteMetrics(settings))
-    server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return scraping.serving_metrics(SiteMetrics(settings), port)
 
 
 def _gauge(name: str, words: str, value: float) -> GaugeMetricFamily:

@@ -15,14 +15,18 @@ from flwr.serverapp import Grid, ServerApp
 from pydantic import TypeAdapter, ValidationError
 
 from fedloom.server.app import OpenedRun, run_held_plan
+from fedloom.server.deploy.bounds import bound_pulls
 from fedloom.server.deploy.bundle import PLAN, RUN
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.finishing import finish
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.processes import HOME
-from fedloom.server.deploy.wanted import read_wanted
+from fedloom.server.deploy.wanted import WantedRun, read_wanted
 from fedloom.server.parties import SignedParties
 from fedloom.server.run.folder import RunFolder
+from fedloom.server.run.journal import RoundEntry
+from fedloom.server.strategy import RoundObserver
+from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import Name
 from fedloom.shared.errors import FedLoomError, PlanError, QuorumError, RunFolderError
 from fedloom.shared.json_log import log_as_json
@@ -42,23 +46,41 @@ def main(grid: Grid, context: Context) -> None:
     folder = _folder(home, context)
     log_as_json(home.logs / "serverapp.log", run=folder.path.name)
     events = EventLog.of(folder)
+    # What comes before the first round is short.
+    bound_pulls(0)
     try:
         run = _opened(home, folder, str(context.run_config.get(PLAN, "")))
         began = time.monotonic()
         # Held to the very end: by it the keeper knows that this process lives.
         with folder.locked(by=str(context.run_id)):
-            run_held_plan(grid, run)
+            run_held_plan(grid, run, _before_each_round(folder))
             finish(run, seconds=time.monotonic() - began)
     except QuorumError as error:
         events.note("failed", str(error))
         raise
     except RunFolderError as error:
-        # Another Flower run of it is at work: that one goes on.
+        # Another Flower run of it is at work, and goes on; or it is wanted no more.
         events.note("refused", str(error))
         raise
     except FedLoomError as error:
         events.note("given-up", str(error))
         raise
+
+
+def _before_each_round(folder: RunFolder) -> RoundObserver:
+    """Ends a run that is wanted no more: Flower may not have been told of it, or not know it."""
+
+    def look(number: int, adapter: Adapter, entry: RoundEntry | None) -> None:
+        if entry is None:
+            bound_pulls(adapter.layout.nbytes)
+        _check_wanted(read_wanted(folder))
+
+    return look
+
+
+def _check_wanted(wanted: WantedRun) -> None:
+    if wanted.state != "wanted":
+        raise RunFolderError(f"run {wanted.name}: {wanted.state}, expected one that is wanted")
 
 
 def _folder(home: ServerHome, context: Context) -> RunFolder:
@@ -80,8 +102,7 @@ def _opened(home: ServerHome, folder: RunFolder, claimed: str) -> OpenedRun:
             f"run config: plan {claimed[:12]}…, expected {wanted.plan_sha256[:12]}… as it was "
             "wanted; this Flower run was started or changed by somebody else"
         )
-    if wanted.state != "wanted":
-        raise RunFolderError(f"run {wanted.name}: {wanted.state}, expected one that is wanted")
+    _check_wanted(wanted)
     sites = {name: keys.link for name, keys in home.sites().items()}
     return OpenedRun(
         folder=folder,

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from fedloom.shared.printable import printable
 
-# The end of the log is enough for a page; it is rotated by whoever rotates logs.
+# The end of the log is enough for a page; the keeper rotates it.
 _MOST_BYTES = 4 * 2**20
 _REFUSALS = {
     400: "no TLS, or no request",
@@ -15,6 +16,7 @@ _REFUSALS = {
     404: "not open to the outside",
     412: "no registered node's key, or one that is in use",
     413: "too large",
+    503: "more than nodes ask, of which a line is kept for a hundred",
 }
 
 
@@ -37,9 +39,10 @@ class TurnedAway:
 def turned_away(log: Path) -> list[TurnedAway]:
     """What the proxy or Flower's server refused lately, the most frequent first."""
     found: dict[tuple[str, int], TurnedAway] = {}
-    for line in _lines(log):
+    older = log.with_name(f"{log.name}.1")
+    for line in chain(_lines(older), _lines(log)):
         status = line.get("status")
-        if isinstance(status, int) and 400 <= status < 500:
+        if isinstance(status, int) and (400 <= status < 500 or status == 503):
             key = (_text(line, "from"), status)
             before = found[key].times if key in found else 0
             found[key] = TurnedAway(

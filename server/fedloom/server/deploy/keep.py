@@ -9,12 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from prometheus_client import start_http_server
-from prometheus_client.registry import CollectorRegistry
 
 from fedloom.server.deploy.bundle import signed_bundle
 from fedloom.server.deploy.control import flower_control
@@ -22,9 +17,11 @@ from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.hub import serving_bundle
 from fedloom.server.deploy.keeper import Keeper
 from fedloom.server.deploy.metrics import ServerMetrics
+from fedloom.server.deploy.rotating import rotating
 from fedloom.shared.errors import DeployError, FedLoomError
 from fedloom.shared.health import serving_health
 from fedloom.shared.json_log import log_as_json
+from fedloom.shared.scraping import serving_metrics
 
 logger = logging.getLogger("fedloom.keeper")
 _LOOK_SECONDS = 2.0
@@ -41,7 +38,8 @@ def keep(home: ServerHome, stopped: threading.Event) -> None:
     with (
         serving_bundle(bundle, settings.hub_port),
         serving_health(settings.keeper_health_port) as health,
-        _serving_metrics(home, settings.metrics_port),
+        serving_metrics(ServerMetrics(home), settings.metrics_port),
+        rotating(home),
         flower_control(home) as control,
     ):
         keeper = Keeper(home, control, bundle.app)
@@ -63,19 +61,6 @@ def _look(keeper: Keeper) -> bool:
         logger.error("%s", error)
         return False
     return True
-
-
-@contextmanager
-def _serving_metrics(home: ServerHome, port: int) -> Iterator[None]:
-    registry = CollectorRegistry()
-    registry.register(ServerMetrics(home))
-    server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def main() -> None:

@@ -41,8 +41,10 @@ class Keeper:
         self._pauses: dict[str, Pause] = {}
         self._nodes = Nodes(home, control)
         self._pulse = Pulse(clock)
-        # Whether each Flower run that lasts is written down beside what it is for.
+        # Whether each Flower run that lasts is written down beside what it is for, as far as is
+        # known; and the stopped runs of which that was looked at since they were stopped.
         self._noted = False
+        self._seen_stopped: set[str] = set()
 
     def tend(self) -> None:
         """One look: nodes, then runs. One that is damaged does not keep the others from theirs.
@@ -69,17 +71,23 @@ class Keeper:
         yield from sorted(found, key=lambda pair: pair[1].created)
 
     def _note_lasting(self) -> None:
-        """Find Flower runs that a crash, or an answer that got lost, kept from being noted."""
-        if self._noted:
+        """Find Flower runs that a crash, or an answer that got lost, kept from being noted.
+
+        One may appear long after its answer got lost: so it is looked for again when there is a
+        sign of one, and when a run is stopped.
+        """
+        found = list(runs_of(self._home))
+        stopped = {wanted.name for _, wanted in found if wanted.state == "stopped"}
+        if self._noted and stopped <= self._seen_stopped:
             return
         lasting = self._control.lasting()
-        for folder, wanted in runs_of(self._home):
+        for folder, wanted in found:
             number = lasting.get(wanted.name)
             unnoted = wanted.flower_run is None and wanted.state in ("wanted", "stopped")
             if unnoted and number is not None:
                 change_wanted(folder, flower_run=number)
                 logger.info("run %s: found again, Flower's run %s", wanted.name, number)
-        self._noted = True
+        self._noted, self._seen_stopped = True, stopped
 
     def _lasts(self, folder: RunFolder, wanted: WantedRun) -> bool:
         """Whether Flower is at work on this run; what ended is noted."""
@@ -91,6 +99,8 @@ class Keeper:
             if at_work:
                 self._control.stop(wanted.flower_run)
             change_wanted(folder, flower_run=None)
+            # Beside the one that was noted, another of it may last.
+            self._noted = False
         elif not at_work:
             self._settle(folder, wanted, flower)
         elif self._pulse.has_stopped(folder, wanted.flower_run):
@@ -116,6 +126,8 @@ class Keeper:
         else:
             if "failed" not in since:
                 log.note("failed", _why(flower))
+            # Another Flower run may hold the folder.
+            self._noted = self._noted and "refused" not in since
             self._pause(folder, wanted)
 
     def _pause(self, folder: RunFolder, wanted: WantedRun) -> None:

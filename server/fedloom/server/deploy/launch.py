@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from fedloom.server.deploy.bounds import bound_messages
 from fedloom.shared.errors import CredentialError
 from fedloom.shared.files import check_owner_only
 from fedloom.shared.flower_process import RETRY_SECONDS, hide_task_tokens, try_again_within
@@ -62,6 +63,7 @@ def superlink() -> None:
     from starlette.middleware import Middleware
 
     token = _token(Path(os.environ[CONTROL_TOKEN]))
+    bound_messages()
     extensions.get_middleware = lambda: (Middleware(Guard, token=token),)
     uvicorn.run = functools.partial(uvicorn.run, timeout_graceful_shutdown=_GRACE_SECONDS)
     flower_superlink()

@@ -1,4 +1,4 @@
-"""A server's metrics for Prometheus, read from its files at each scrape."""
+"""A server's metrics for Prometheus, read from its files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from time import time

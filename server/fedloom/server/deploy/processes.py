@@ -81,7 +81,8 @@ def server_processes(home: ServerHome) -> list[Process]:
         name="keeper",
         command=[*own_module("fedloom.server.deploy.keep"), str(home.path)],
         environment={"FLWR_HOME": str(home.flower / "keeper")},
-        writes=[home.runs, home.flower],
+        # The proxy's log is the keeper's to rotate.
+        writes=[home.runs, home.flower, home.logs],
     )
     return [superlink, superexec, proxy, keeper]
 

@@ -52,7 +52,7 @@ class Provisioner:
         """Make the authority and the server's folder, or find them as `settings` have them.
 
         Raises:
-            CredentialError: the folder is another federation's or server's.
+            CredentialError: the folder is another federation's or server's, or holds other things.
         """
         if self.home.settings_file.exists():
             self._check_same(settings)
@@ -60,6 +60,7 @@ class Provisioner:
         if self.home.sites_file.exists():
             # A new authority would turn away each site that has a kit.
             raise CredentialError(f"{self.home.settings_file}: lost, expected it beside sites.json")
+        self._check_own()
         make_folder(self._folder)
         make_folder(self.home.path)
         authority = new_authority(settings.federation)
@@ -166,6 +167,16 @@ class Provisioner:
         make_folder(self._folder / AUTHORITY)
         write_durably(self._folder / AUTHORITY / "ca.key", authority.key, mode=_PRIVATE)
 
+    def _check_own(self) -> None:
+        """The folder becomes the owner's alone: so it must not be one that holds other things."""
+        there = self._folder.iterdir() if self._folder.exists() else ()
+        others = sorted(path.name for path in there if not _is_ours(path))
+        if others:
+            raise CredentialError(
+                f"{self._folder}: holds {others[0]}, expected a new folder, an empty one, or one "
+                "of kits"
+            )
+
     def _check_same(self, settings: ServerSettings) -> None:
         found = self.home.settings()
         if (found.federation, found.host, found.port) != (
@@ -177,3 +188,7 @@ class Provisioner:
                 f"{self._folder}: made for {found.federation} at {found.public_address}, expected "
                 "the same federation and address, or a new folder"
             )
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name in (SERVER, AUTHORITY) or path.suffix in (".kit", ".passphrase")

@@ -64,8 +64,14 @@ def _proxy(status: int) -> Iterator[Symptom]:
 def _clock(date: str | None) -> Iterator[Symptom]:
     if date is None:
         return
+    try:
+        there = parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        mend = "tell the coordinator: something other than its proxy may answer there"
+        yield Symptom(text="the server tells no time that can be read", mend=mend)
+        return
     # The header has whole seconds.
-    apart = time.time() - parsedate_to_datetime(date).timestamp() - 0.5
+    apart = time.time() - there - 0.5
     text = f"clocks are {abs(apart):.0f} s apart"
     if abs(apart) <= _CLOCK_SECONDS:
         yield Symptom(text=text)
