@@ -14,13 +14,13 @@ import pytest
 _PARENT = """
 import importlib, sys
 from fedloom.shared.flower_process import hide_task_tokens
-hide_task_tokens()
+hide_task_tokens({"flwr-task": [sys.executable, "-c"]})
 executor = importlib.import_module("flwr.supercore.superexec.executor.subprocess_executor")
 code = (
     "import os, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
     "print(os.getpid(), os.getpgrp(), open(sys.argv[2]).read(), flush=True); time.sleep(60)"
 )
-executor.subprocess.Popen([sys.executable, "-c", code, "--token", "a token"]).wait()
+executor.subprocess.Popen(["flwr-task", code, "--token", "a token"]).wait()
 """
 
 

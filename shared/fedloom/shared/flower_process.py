@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 from fedloom.shared.supervising import ends_with_us
 
@@ -21,13 +21,14 @@ _TOKEN_SECONDS = 60.0
 RETRY_SECONDS = 3.0
 
 
-def hide_task_tokens() -> None:
+def hide_task_tokens(starts: Mapping[str, Sequence[str]] = MappingProxyType({})) -> None:
     """Hand the token of each task over in a file of the owner's alone.
 
     Flower puts it on the command line, where every user of the machine can read it, and take
     the task. A task's process ends with the one that started it, which nobody else knows of. It
     is killed, and gets no other signal: a relay that ends in good order tells its node so, which
     then waits for ever for an answer; one that was killed is found out in a minute.
+    `starts` has what is run in place of a command of Flower's.
     """
     module = importlib.import_module("flwr.supercore.superexec.executor.subprocess_executor")
     folder = tempfile.mkdtemp(prefix="fedloom-tasks-")
@@ -38,7 +39,9 @@ def hide_task_tokens() -> None:
         handle, path = tempfile.mkstemp(dir=folder)
         with os.fdopen(handle, "w") as file:
             file.write(command[at + 1])
-        hidden = [*ends_with_us("KILL"), *command[:at], "--token-file", path, *command[at + 2 :]]
+        first, *more = command[:at]
+        start = [*ends_with_us("KILL"), *starts.get(first, [first]), *more]
+        hidden = [*start, "--token-file", path, *command[at + 2 :]]
         return subprocess.Popen(hidden, process_group=0, **options)  # type: ignore[call-overload,no-any-return]
 
     shim = SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL)
