@@ -326,6 +326,18 @@ def test_a_stricter_policy_holds_for_what_no_noise_covers(
     assert caught.value.rule == "private-training"
 
 
+def test_the_sites_log_has_each_stage_of_a_round(
+    config: SiteConfig, tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = a_plan(tiny_model)
+    desk = SiteDesk(write_settings(config, POLICY), SiteDirectory())
+    with caplog.at_level(logging.INFO, logger="fedloom.site"):
+        desk.train(Envelope(frame=a_task(plan, tiny_model).pack()))
+    stages = [record.getMessage() for record in caplog.records if hasattr(record, "round")]
+    of = f"round 1 of {plan.name}"
+    assert stages == [f"{of}: {name}" for name in ("checked", "charged", "sealed", "answered")]
+
+
 class _Failing(SiteDirectory):
     """Fails in a way that nobody foresaw, with a text that must stay at home."""
 
