@@ -4,7 +4,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: nginx demo demo-full medmcqa test test-slow fuzz proto lint types imports check env clean
-.PHONY: benchmark benchmark-grid benchmark-peak benchmark-steps benchmark-site-round benchmark-relay faults
+.PHONY: benchmark benchmark-grid benchmark-peak benchmark-steps benchmark-site-round benchmark-relay
+.PHONY: benchmark-deployed faults
 
 env: $(READY)
 
@@ -76,6 +77,10 @@ benchmark-site-round: $(READY)
 
 benchmark-relay: $(READY)
 	$(BIN)/python -m benchmarks.relay
+
+# Whole deployments on loopback, half an hour.
+benchmark-deployed: $(READY) nginx
+	$(BIN)/python -m benchmarks.deployed
 
 # Faults in a whole deployment, one network namespace for each institution: as root, 40 minutes.
 faults: $(READY)

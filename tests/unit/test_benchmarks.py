@@ -1,5 +1,7 @@
 """The benchmarks compare what they say: all competitors run, and compute the same step."""
 
+import json
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -8,14 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft import get_peft_model_state_dict
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.apart import measure_apart
 from benchmarks.common import ratios
 from benchmarks.competitors import BASELINE, CLIPPING, COMPETITORS, Terms
+from benchmarks.deployed import FLAT, TENSORS
+from benchmarks.deployed_fedloom import stages
+from benchmarks.deployed_rounds import Round, rounds_of, summary
+from benchmarks.forwarder import forwarding
 from benchmarks.peak import WHOLE, parts_of
+from benchmarks.plain.plain import tuned
 from benchmarks.rounds import WAYS, Site, fedloom_round, hooks_round
 from benchmarks.workloads import Workload, causal, encoder
+from fedloom.shared.model.lora import attach_lora, live_parameters
+from tests.support.deployed import free_ports
 from tests.support.tiny import write_tiny_model
 from tests.support.training import make_plan, records, site_plan
 
@@ -116,3 +126,60 @@ def test_ratios_are_taken_within_a_turn() -> None:
     """A machine that slows down for a turn slows both, and must not move the ratio."""
     times = {"a": [2.0, 20.0, 2.2], "b": [1.0, 10.0, 1.0]}
     assert ratios(times, to="b") == {"a": 2.0, "b": 1.0}
+
+
+def test_the_plain_app_trains_the_adapter_that_fedloom_trains(tiny_model: Path) -> None:
+    targets = ("query", "key", "value", "dense")
+    workload = encoder(tiny_model, targets=targets, batch=2, tokens=16)
+    ours = live_parameters(attach_lora(workload.load(), workload.plan.lora))
+    config = {"model": str(tiny_model), "targets": ",".join(targets), "rank": 8}
+    theirs = get_peft_model_state_dict(tuned(config))
+    assert {name: at.shape for name, at in theirs.items()} == {
+        name: at.shape for name, at in ours.items()
+    }
+
+
+def test_the_forwarder_counts_each_byte_of_each_direction() -> None:
+    port = free_ports(2)
+    with socket.create_server(("127.0.0.1", port)) as server, forwarding(port + 1, to=port) as wire:
+        with socket.create_connection(("127.0.0.1", port + 1)) as site:
+            site.sendall(b"u" * 100_000)
+            accepted, _ = server.accept()
+            with accepted:
+                assert len(accepted.recv(100_000, socket.MSG_WAITALL)) == 100_000
+                accepted.sendall(b"d" * 7)
+                assert site.recv(7, socket.MSG_WAITALL) == b"d" * 7
+        assert wire.seen() == (100_000, 7)
+
+
+def test_a_round_is_from_end_to_end_and_its_training_is_the_slower_sites() -> None:
+    marks = [(10.0, 5, 7), (12.0, 105, 207)]
+    found = rounds_of(marks, {1: [9.0, 9.0], 2: [0.5, 1.5]})
+    assert found == [Round(seconds=2.0, training=1.5, up=100, down=200)]
+    assert found[0].beyond == 0.5
+
+
+def test_the_trainers_log_tells_how_long_a_round_trained() -> None:
+    """Of the latest run alone: rounds have the same numbers in each."""
+
+    def line(second: int, stage: str) -> str:
+        message = f"round 3 of bench: {stage}"
+        return json.dumps(
+            {"time": f"1970-01-01T00:00:{second:02}.500+00:00", "round": 3, "message": message}
+        )
+
+    lines = [
+        line(1, "charged"), line(9, "sealed"), "no json", "{}",
+        line(20, "checked"), line(21, "charged"), line(24, "sealed"), line(25, "answered"),
+    ]  # fmt: skip
+    assert stages(lines, since=15.0) == {3: 3.0}
+
+
+def test_what_lies_beyond_training_is_compared_within_a_turn() -> None:
+    def turn(*seconds: float) -> list[Round]:
+        return [Round(seconds=at + 1.0, training=1.0, up=1, down=1) for at in seconds]
+
+    found = {FLAT: [turn(1.0, 2.0, 3.0), turn(20.0)], TENSORS: [turn(4.0), turn(40.0)]}
+    summed = summary(found, to=TENSORS)[FLAT]
+    assert (summed["rounds"], summed["beyond_ratio"], summed["bytes_ratio"]) == (4, 0.5, 1.0)
+    assert (summed["least_beyond"], summed["beyond"], summed["most_beyond"]) == (1.0, 2.5, 20.0)

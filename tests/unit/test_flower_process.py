@@ -73,3 +73,16 @@ def test_flowers_node_still_waits_where_it_is_changed() -> None:
     module = sys.modules["flwr.supernode.start_client_internal"]
     source = inspect.getsource(module)
     assert "time.sleep(3)" in source and "time.sleep(0.5)" in source
+
+
+def test_a_relay_starts_without_the_node_and_its_database() -> None:
+    said = in_a_process("""
+from fedloom.client.deploy import launch
+sys.argv = ["flwr-clientapp", "--help"]
+try:
+    launch.relay()
+except SystemExit as end:
+    loaded = {"sqlalchemy", "flwr.supernode.start_client_internal"} & set(sys.modules)
+    print(json.dumps([end.code, sorted(loaded)]))
+""")
+    assert json.loads(said.splitlines()[-1]) == [0, []]

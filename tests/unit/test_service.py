@@ -340,6 +340,18 @@ def test_a_header_that_goes_missing_puts_no_record_into_the_log(
     assert "no column text" in caplog.text and "Meier" not in caplog.text
 
 
+def test_the_sites_log_has_each_stage_of_a_round(
+    config: SiteConfig, tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = a_plan(tiny_model)
+    desk = SiteDesk(write_settings(config, POLICY), SiteDirectory())
+    with caplog.at_level(logging.INFO, logger="fedloom.site"):
+        desk.train(Envelope(frame=a_task(plan, tiny_model).pack()))
+    stages = [record.getMessage() for record in caplog.records if hasattr(record, "round")]
+    of = f"round 1 of {plan.name}"
+    assert stages == [f"{of}: {name}" for name in ("checked", "charged", "sealed", "answered")]
+
+
 class _Failing(SiteDirectory):
     """Fails in a way that nobody foresaw, with a text that must stay at home."""
 

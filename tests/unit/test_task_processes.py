@@ -23,13 +23,13 @@ from fedloom.client.deploy.dead_relays import answer_for_dead_relays
 _PARENT = """
 import importlib, sys
 from fedloom.shared.flower_process import hide_task_tokens
-hide_task_tokens()
+hide_task_tokens({"flwr-task": [sys.executable, "-c"]})
 executor = importlib.import_module("flwr.supercore.superexec.executor.subprocess_executor")
 code = (
     "import os, sys, time;"
     "print(os.getpid(), open(sys.argv[2]).read(), flush=True); time.sleep(60)"
 )
-executor.subprocess.Popen([sys.executable, "-c", code, "--token", "a token"]).wait()
+executor.subprocess.Popen(["flwr-task", code, "--token", "a token"]).wait()
 """
 
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 from fedloom.shared.supervising import ends_with_us
 
@@ -21,11 +21,12 @@ _TOKEN_SECONDS = 60.0
 RETRY_SECONDS = 3.0
 
 
-def hide_task_tokens() -> None:
+def hide_task_tokens(starts: Mapping[str, Sequence[str]] = MappingProxyType({})) -> None:
     """Hand the token of each task over in a file of the owner's alone.
 
     Flower puts it on the command line, where every user of the machine can read it, and take
     the task. A task's process ends with the one that started it: nobody else knows of it.
+    `starts` has what is run in place of a command of Flower's.
     """
     module = importlib.import_module("flwr.supercore.superexec.executor.subprocess_executor")
     folder = tempfile.mkdtemp(prefix="fedloom-tasks-")
@@ -36,7 +37,9 @@ def hide_task_tokens() -> None:
         handle, path = tempfile.mkstemp(dir=folder)
         with os.fdopen(handle, "w") as file:
             file.write(command[at + 1])
-        hidden = [*ends_with_us(), *command[:at], "--token-file", path, *command[at + 2 :]]
+        first, *more = command[:at]
+        start = [*ends_with_us(), *starts.get(first, [first]), *more]
+        hidden = [*start, "--token-file", path, *command[at + 2 :]]
         return subprocess.Popen(hidden, **options)  # type: ignore[call-overload,no-any-return]
 
     shim = SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL)

@@ -1,8 +1,8 @@
-"""`python -m fedloom.client.deploy.launch supernode|superexec ...`: Flower's node, made quick."""
+"""`python -m fedloom.client.deploy.launch supernode|superexec|flwr-clientapp ...`, made quick."""
 
 import sys
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
 from fedloom.shared.flower_process import (
     RETRY_SECONDS,
@@ -11,10 +11,12 @@ from fedloom.shared.flower_process import (
     try_again_within,
 )
 from fedloom.shared.json_log import log_as_json
+from fedloom.shared.supervising import own_module
 
 # Flower's node sleeps for 3 s between looks for a task, each a request to the server, and for half
 # a second between looks for an answer, which ask nobody: every round waits for both.
 PAUSES: Mapping[float, float] = MappingProxyType({3: 0.5, 0.5: 0.1})
+_RELAY = "flwr-clientapp"
 _KEY = "--auth-supernode-private-key"
 NODE_LOOP = "flwr.supernode.start_client_internal"
 
@@ -43,13 +45,26 @@ def superexec() -> None:
     """What starts a relay for each message."""
     from flwr.supercore.cli import flower_superexec
 
-    hide_task_tokens()
+    hide_task_tokens({_RELAY: [*own_module("fedloom.client.deploy.launch"), _RELAY]})
     try_again_within(RETRY_SECONDS)
     flower_superexec()
 
 
+def relay() -> None:
+    """Flower's process for one message.
+
+    Flower's own command loads the node and its database as well: two fifths of its start.
+    """
+    node = ModuleType("flwr.supernode.cli.flower_supernode")
+    node.__dict__["flower_supernode"] = None
+    sys.modules[node.__name__] = node
+    from flwr.supernode.cli import flwr_clientapp
+
+    flwr_clientapp()
+
+
 _WHAT: Mapping[str, Callable[[], None]] = MappingProxyType(
-    {"supernode": supernode, "superexec": superexec}
+    {"supernode": supernode, "superexec": superexec, _RELAY: relay}
 )
 
 if __name__ == "__main__":
