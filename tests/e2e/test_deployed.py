@@ -100,7 +100,7 @@ def test_logs_are_lines_of_json_with_run_and_round(done: tuple[Deployment, str])
     deployed, name = done
     for log, keys in (
         (deployed.server / "logs" / "serverapp.log", {"run", "round"}),
-        (deployed.home / "site0" / "link" / "logs" / "trainer.log", {"site", "round"}),
+        (deployed.logs_of("site0") / "trainer.log", {"site", "round"}),
     ):
         lines = [json.loads(line) for line in log.read_text().splitlines() if line[:1] == "{"]
         assert sum(keys <= line.keys() for line in lines) >= ROUNDS

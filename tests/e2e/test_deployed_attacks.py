@@ -18,7 +18,7 @@ from flwr.proto.control_pb2 import StartRunRequest
 from flwr.proto.fab_pb2 import Fab
 
 from fedloom.client.deploy.link_folder import LinkFolder
-from fedloom.client.deploy.processes import site_processes, write_process_files
+from fedloom.client.deploy.processes import site_processes
 from fedloom.client.rpc.address import read_address
 from fedloom.client.rpc.remote import RemoteSite
 from fedloom.client.rpc.serving import serving
@@ -103,7 +103,6 @@ def test_old_and_altered_updates_do_not_count(attacked: Attacked) -> None:
     deployed = attacked.deployed
     real = deployed.site("site2")
     trainer, _, _ = site_processes(real)
-    write_process_files(real)
     attacked.start(trainer)
     false = real.with_name("false.toml")
     false.write_bytes(real.read_bytes())

@@ -139,12 +139,17 @@ class Deployment:
         """The first of a site's own ports."""
         return self.port + 8 + 3 * SITES.index(site)
 
+    def logs_of(self, party: str) -> Path:
+        """The folder of what a party's processes said."""
+        if party == "server":
+            return self.server / "logs"
+        return self.home / party / "state" / "supervisor" / "logs"
+
     def logs(self, party: str) -> str:
         """All that a party's processes said."""
-        folder = self.server / "logs" if party == "server" else self.home / party / "link" / "logs"
         return "\n".join(
             f"== {path.name}\n{path.read_text(errors='replace')}"
-            for path in sorted(folder.glob("*.log*"))
+            for path in sorted(self.logs_of(party).glob("*.log*"))
         )
 
     def run(self) -> str:

@@ -47,6 +47,15 @@ def a_new_site(home: Path, **changes: object) -> Path:
     return write_settings(config, a_policy())
 
 
+def a_joined_site(home: Path, **changes: object) -> Path:
+    """The settings of site north, after it joined a coordinator of its own."""
+    site, coordinator = a_new_site(home, **changes), keys.SigningKey.generate()
+    request = joining.Joining(site).request()
+    kit = SignedKit.by(a_kit(coordinator, keys=request.keys), coordinator)
+    joining.Joining(site).join(kit, None)
+    return site
+
+
 def own_request(site: str = "north") -> tuple[keys.SigningKey, NodeKey, SiteRequest]:
     link, node = keys.SigningKey.generate(), NodeKey.generate()
     return link, node, SiteRequest.by(site, link, node)

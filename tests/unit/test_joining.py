@@ -94,9 +94,10 @@ def test_private_files_are_the_owners_alone(tmp_path: Path) -> None:
     site.chmod(0o600)
     join(site, kit, words)
     link = LinkFolder.of(site)
-    for path in (link.node_key, site.parent / "state" / "link.key", site):
+    for path in (*link.private, site.parent / "state" / "link.key", site):
         assert path.stat().st_mode & 0o777 == 0o600
-    assert link.path.stat().st_mode & 0o777 == 0o700
+    for folder in (link.path, link.flower, link.logs):
+        assert folder.stat().st_mode & 0o777 == 0o700
     for path in (link.kit_file, link.authority, link.trusted):
         assert b"PRIVATE" not in path.read_bytes()
 

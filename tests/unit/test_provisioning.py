@@ -29,12 +29,16 @@ __all__ = ["quick"]
 pytestmark = pytest.mark.usefixtures("quick")
 
 
+def _secret(path: Path) -> bool:
+    return path.is_file() and path.suffix != ".pem"
+
+
 def test_nothing_private_of_another_is_in_a_sites_kit(tmp_path: Path) -> None:
     found = provisioned(tmp_path / "kits")
     kits = [found.make(name, None).kit for name in ("north", "south")]
     kits.append(found.make("east", own_request("east")[2]).kit)
     folder = found.home.path
-    secrets = [path.read_bytes().strip() for path in folder.rglob("*") if path.suffix != ".pem"]
+    secrets = [path.read_bytes().strip() for path in folder.rglob("*") if _secret(path)]
     secrets += [(tmp_path / "kits/authority/ca.key").read_bytes()]
     secrets += [path.read_bytes().strip() for path in (tmp_path / "kits").glob("*.passphrase")]
     for path in (folder / "server.key", tmp_path / "kits/authority/ca.key"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedloom.server.deploy.home import ServerHome
-from fedloom.server.deploy.processes import server_processes, write_process_files
+from fedloom.server.deploy.processes import make_home, server_processes
 from fedloom.server.deploy.proxy import FLEET_METHODS, nginx_config
 from fedloom.server.deploy.settings import ServerSettings
 from fedloom.shared.errors import DeployError
@@ -36,9 +36,12 @@ def a_home(path: Path, **changes: object) -> ServerHome:
 @pytest.mark.parametrize("listen", ["127.0.0.1", "::1", "localhost"])
 def test_nginx_takes_it(tmp_path: Path, name: str, listen: str) -> None:
     home = a_home(tmp_path / name, listen=listen)
-    write_process_files(home)
+    make_home(home)
     command = [*next(p for p in server_processes(home) if p.name == "proxy").command, "-t"]
+    # Changed since the folder was made: the proxy follows what is there as it starts.
+    home.write_settings(home.settings().model_copy(update={"port": 29444}))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ":29444 ssl;" in (home.proxy / "nginx.conf").read_text()
     # Without IPv6 on this machine, the settings are still well formed.
     assert "syntax is ok" in done.stderr, done.stderr
 

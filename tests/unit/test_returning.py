@@ -51,6 +51,7 @@ def test_a_server_that_is_away_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[Exception | None], waits: int
 ) -> None:
     link, server, slept = LinkFolder(tmp_path), Server(*said), []
+    link.flower.mkdir()
     link.node_number.write_text("17")
     monkeypatch.setattr(returning, "_client", lambda *_: server)
     take_over(link, sleep=slept.append)
@@ -91,6 +92,7 @@ def test_a_clock_that_is_wrong_is_told_and_waited_for(
 
 
 def test_one_folder_has_one_node(tmp_path: Path) -> None:
+    LinkFolder(tmp_path).flower.mkdir()
     hold_node(LinkFolder(tmp_path))
     with pytest.raises(DeployError, match="another node"):
         hold_node(LinkFolder(tmp_path))

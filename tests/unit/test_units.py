@@ -61,7 +61,7 @@ def test_systemd_itself_finds_nothing_wrong(tmp_path: Path) -> None:
         name="one", command=[str(programs / "true"), "$HOME", "%h", '"', "\\", ";", "#"],
         environment={"A": '$HOME %h " \\'}, writes=[programs], hidden=[programs], user="root",
     )  # fmt: skip
-    other = Process(name="two", command=[TRUE], user="root")
+    other = Process(name="two", command=[TRUE], user="root", loopback=True)
     paths = list(write_units([process, other], tmp_path / "units", party="server"))
     done = subprocess.run(
         ["/usr/bin/systemd-analyze", "verify", *map(str, paths)],
@@ -91,12 +91,20 @@ def test_a_process_has_no_rights_but_to_compute_and_speak() -> None:
     for line in (
         "User=fedloom-node", "Group=fedloom-node", "NoNewPrivileges=yes", "ProtectSystem=strict",
         "CapabilityBoundingSet=", "PrivateDevices=yes", "PrivateTmp=yes", "UMask=0077",
+        "PrivateUsers=yes",
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6", "SystemCallFilter=@system-service",
     ):  # fmt: skip
         assert line in text.splitlines()
     assert not values(text, "ReadWritePaths")
     on_a_gpu = unit(Process(name="one", command=[TRUE], devices=True), party="site")
     assert values(on_a_gpu, "PrivateDevices") == ["no"]
+
+
+def test_who_needs_no_other_machine_reaches_none() -> None:
+    text = unit(Process(name="one", command=[TRUE], loopback=True), party="site")
+    assert values(text, "IPAddressDeny") == ["any"]
+    assert values(text, "IPAddressAllow") == ["localhost"]
+    assert not values(unit(Process(name="one", command=[TRUE]), party="site"), "IPAddressDeny")
 
 
 @pytest.mark.parametrize("text", ["a\nUser=root", "a\rb", "\0"])

@@ -2,21 +2,25 @@
 
 import hashlib
 import os
+import secrets
 import stat
 from pathlib import Path
 
 from fedloom.shared.errors import CredentialError
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `content` so that a crash leaves the old file or the new one, whole.
 
-    Writes beside the target, syncs, renames, syncs the folder.
+    Writes beside the target, syncs, renames, syncs the folder. The draft's name can neither be
+    guessed nor be there: whoever may write to the folder could else lead the content elsewhere.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        descriptor = os.open(draft, _NEW, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -66,10 +70,19 @@ def drop_cut_line(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder of the owner's alone, with the folders above it, all durable."""
+    """Make a folder of the owner's alone, with the folders above it, all durable.
+
+    One that is there already stays as it is.
+
+    Raises:
+        CredentialError: a symbolic link is in its place, and leads who knows where.
+    """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o700)
+    if path.is_symlink():
+        raise CredentialError(f"{path}: a symbolic link, expected a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # With its mode from the first moment; an existing one's mode is another's decision.
+    path.mkdir(mode=0o700, exist_ok=True)
     for folder in missing:
         sync_folder(folder.parent)
 

@@ -35,7 +35,8 @@ class Process:
     """One process: its name, what to run, and what its environment has beside the usual.
 
     Where the roles are users of their own, `user` runs it; it may write to the folders `writes`
-    alone, finds nothing at `hidden`, and reaches the machine's devices only with `devices`.
+    alone, finds nothing at `hidden`, reaches the machine's devices only with `devices`, and with
+    `loopback` no other machine.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Process:
     writes: Sequence[Path] = ()
     hidden: Sequence[Path] = ()
     devices: bool = False
+    loopback: bool = False
     user: str = "fedloom"
 
     @property

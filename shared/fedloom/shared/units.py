@@ -6,12 +6,16 @@ from pathlib import Path
 from fedloom.shared.files import write_durably
 from fedloom.shared.supervising import Process, one_line
 
-# systemd.exec(5): what a process that only computes and speaks TCP does not need.
+# systemd.exec(5): what a process that only computes and speaks TCP does not need. PrivateUsers
+# keeps units of one user apart: else each sees, through /proc, what is hidden from it alone.
+# systemd.resource-control(5): who speaks to processes of this machine alone.
+_LOOPBACK = "IPAddressDeny=any\nIPAddressAllow=localhost"
 _HARDENING = """\
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
+PrivateUsers=yes
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
@@ -59,6 +63,7 @@ TimeoutStopSec=30
 {writes}
 {hidden}
 PrivateDevices={"no" if process.devices else "yes"}
+{_LOOPBACK if process.loopback else ""}
 {_HARDENING}
 
 [Install]

@@ -17,12 +17,12 @@ def up(kit: Path) -> None:
     that are wanted go on.
     """
     from fedloom.server.deploy.home import ServerHome
-    from fedloom.server.deploy.processes import server_processes, write_process_files
+    from fedloom.server.deploy.processes import make_home, server_processes
     from fedloom.shared.foreground import become_supervisor, write_supervisor
 
     home = ServerHome(kit.absolute())
     processes = server_processes(home)
-    write_process_files(home)
+    make_home(home)
     config = write_supervisor(processes, folder=home.path, logs=home.logs)
     settings = home.settings()
     click.echo(f"serving {settings.federation} on {settings.listen}:{settings.port}; Ctrl-C stops")
@@ -34,13 +34,14 @@ def up(kit: Path) -> None:
 @_KIT
 @click.option("--out", type=_PATH, required=True, help="Folder for the units.")
 def units(kit: Path, out: Path) -> None:
-    """Write hardened units for systemd into a folder, in place of `fedloom server up`."""
+    """Write hardened units for systemd into a folder, in place of `fedloom server up`.
+
+    Writes to no other folder: the server's own may be another user's.
+    """
     from fedloom.server.deploy.home import ServerHome
-    from fedloom.server.deploy.processes import server_processes, write_process_files
+    from fedloom.server.deploy.processes import server_processes
     from fedloom.shared.units import write_units
 
-    home = ServerHome(kit.absolute())
-    processes = server_processes(home)
-    write_process_files(home)
+    processes = server_processes(ServerHome(kit.absolute()))
     for path in write_units(processes, out, party="server"):
         click.echo(path)

@@ -47,10 +47,16 @@ def join(site: Path, kit: Path, passphrase_file: Path | None, yes: bool) -> None
     if not (yes or click.confirm("Is this the coordinator's key, as told by another way?")):
         click.echo("not joined")
         raise SystemExit(1)
-    words = None if passphrase_file is None else passphrase_file.read_text(encoding="utf-8")
-    joining.join(signed, words)
+    joining.join(signed, None if passphrase_file is None else _words(passphrase_file))
     click.echo(f"joined: {signed.kit.federation} as {signed.kit.site}")
     click.echo(f"next: fedloom site check {site}, then fedloom site up {site}")
+
+
+def _words(path: Path) -> str:
+    from fedloom.shared.files import check_owner_only
+
+    check_owner_only(path)
+    return path.read_text(encoding="utf-8")
 
 
 @click.command("up")
@@ -63,16 +69,16 @@ def up(site: Path, only: str | None) -> None:
     read the records too. `fedloom site units` writes units for systemd with a user for each;
     in containers, --only gives each part its own.
     """
-    from fedloom.client.deploy.processes import site_processes, write_process_files
+    from fedloom.client.deploy.processes import site_processes, supervisor_folder
     from fedloom.shared.foreground import become_supervisor, write_supervisor
 
     trainer, *node = site_processes(site)
     parts = {"trainer": [trainer], "node": node}
-    logs = write_process_files(site)
     processes = [trainer, *node] if only is None else parts[only]
-    config = write_supervisor(processes, folder=logs.parent, logs=logs)
+    folder = supervisor_folder(site, only)
+    config = write_supervisor(processes, folder=folder, logs=folder / "logs")
     click.echo(f"site {site} is up; Ctrl-C stops")
-    click.echo(f"logs in {logs}")
+    click.echo(f"logs in {folder / 'logs'}")
     become_supervisor(config)
 
 
@@ -80,11 +86,12 @@ def up(site: Path, only: str | None) -> None:
 @SITE
 @click.option("--out", type=_PATH, required=True, help="Folder for the units.")
 def units(site: Path, out: Path) -> None:
-    """Write hardened units for systemd: the trainer and the node as users of their own."""
-    from fedloom.client.deploy.processes import site_processes, write_process_files
+    """Write hardened units for systemd: the trainer and the node as users of their own.
+
+    Writes to no other folder: what the node needs, `fedloom site join` has made.
+    """
+    from fedloom.client.deploy.processes import site_processes
     from fedloom.shared.units import write_units
 
-    processes = site_processes(site)
-    write_process_files(site)
-    for path in write_units(processes, out, party="site"):
+    for path in write_units(site_processes(site), out, party="site"):
         click.echo(path)

@@ -34,7 +34,7 @@ def site_looks(settings: Path) -> list[Look]:
         Look(topic="versions", find=versions),
         Look(topic="site", find=lambda: _checked(settings)),
         Look(topic="joined", find=lambda: _joined(config, link)),
-        Look(topic="keys", find=lambda: private_files(link.node_key)),
+        Look(topic="keys", find=lambda: private_files(*link.private)),
         Look(topic="server", find=reach),
         Look(topic="ports", find=lambda: ports(inner, running=running)),
         Look(topic="trainer", find=lambda: _trainer(config)),

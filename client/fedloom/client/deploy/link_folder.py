@@ -1,10 +1,12 @@
 """`link/` beside a site's settings: what its Flower node needs, and nothing of the trainer's."""
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedloom.shared.errors import CredentialError
 from fedloom.shared.files import make_folder, write_durably
+from fedloom.shared.kits.authority import new_pair
 from fedloom.shared.kits.document import Kit, SignedKit, read_document
 from fedloom.shared.kits.node_key import NodeKey, read_node_key
 from fedloom.shared.kits.trusted import key_id, openssh_key
@@ -32,7 +34,12 @@ class LinkFolder:
     @property
     def node_number(self) -> Path:
         """The number that the server knows the node by, since it was last connected."""
-        return self.path / "node.number"
+        return self.flower / "node.number"
+
+    @property
+    def node_lock(self) -> Path:
+        """Held by the one node that runs."""
+        return self.flower / "node.lock"
 
     @property
     def authority(self) -> Path:
@@ -55,9 +62,34 @@ class LinkFolder:
         return self.path / "node.secret"
 
     @property
+    def runtime_authority(self) -> Path:
+        """The certificate that the node's own must come from, for who starts relays."""
+        return self.path / "runtime-ca.pem"
+
+    @property
+    def runtime_certificate(self) -> Path:
+        """By it, who starts relays knows the node."""
+        return self.path / "runtime.pem"
+
+    @property
+    def runtime_key(self) -> Path:
+        """Its key."""
+        return self.path / "runtime.key"
+
+    @property
+    def flower(self) -> Path:
+        """What the node and the relays write."""
+        return self.path / "flower"
+
+    @property
     def logs(self) -> Path:
-        """What the site's processes say."""
+        """What the node's processes say."""
         return self.path / "logs"
+
+    @property
+    def private(self) -> tuple[Path, ...]:
+        """Keys and secrets, the node's user's alone."""
+        return (self.node_key, self.runtime_key, self.node_secret)
 
     def kit(self) -> Kit:
         """The kit that the site joined with.
@@ -85,10 +117,26 @@ class LinkFolder:
         write_durably(self.node_key, key.to_openssh(), mode=_PRIVATE)
 
     def keep(self, signed: SignedKit) -> None:
-        """Write what the node reads, the kit last: where it is, all is."""
-        make_folder(self.path)
+        """Write all that the node needs, the kit last: where it is, all is.
+
+        Nothing is made in this folder afterwards but by the node's own user, whose it may be.
+        """
+        for folder in (self.path, self.flower, self.logs):
+            make_folder(folder)
+        self._keep_own()
         kit = signed.kit
         write_durably(self.authority, kit.authority.encode())
         trusted = f'{key_id(kit.coordinator)}: "{openssh_key(kit.coordinator)} coordinator"\n'
         write_durably(self.trusted, trusted.encode())
         write_durably(self.kit_file, signed.model_dump_json(indent=1).encode())
+
+    def _keep_own(self) -> None:
+        """What node and executor know each other by; once made it stays."""
+        if not self.node_secret.exists():
+            write_durably(self.node_secret, secrets.token_hex(32).encode(), mode=_PRIVATE)
+        if self.runtime_authority.exists():
+            return
+        pair = new_pair("node")
+        write_durably(self.runtime_key, pair.service.key, mode=_PRIVATE)
+        write_durably(self.runtime_certificate, pair.service.certificate)
+        write_durably(self.runtime_authority, pair.authority)

@@ -44,7 +44,7 @@ def hold_node(link: LinkFolder) -> None:
     Raises:
         DeployError: another one runs.
     """
-    descriptor = os.open(link.path / "node.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(link.node_lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -73,8 +73,8 @@ class ServerHome:
 
     @property
     def heads(self) -> Path:
-        """The newest head of each site's ledger, over all runs."""
-        return self.path / "heads.json"
+        """The newest head of each site's ledger, over all runs; a ServerApp may write there."""
+        return self.path / "heads" / "heads.json"
 
     @property
     def flower(self) -> Path:

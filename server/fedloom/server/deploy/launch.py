@@ -1,4 +1,4 @@
-"""`python -m fedloom.server.deploy.launch superlink|superexec ...`: Flower's own commands, closed.
+"""`python -m fedloom.server.deploy.launch superlink|superexec|proxy ...`: a server's, closed.
 
 Flower's Control interface has no authentication: whoever reaches its port, on loopback every
 user of the machine, may start a run of code of their own. Here it asks for the server's token.
@@ -14,8 +14,10 @@ from types import MappingProxyType
 from typing import Any
 
 from fedloom.server.deploy.bounds import bound_messages
+from fedloom.server.deploy.home import ServerHome
+from fedloom.server.deploy.proxy import nginx_config
 from fedloom.shared.errors import CredentialError
-from fedloom.shared.files import check_owner_only
+from fedloom.shared.files import check_owner_only, write_durably
 from fedloom.shared.flower_process import RETRY_SECONDS, hide_task_tokens, try_again_within
 
 CONTROL_TOKEN = "FEDLOOM_CONTROL_TOKEN_FILE"  # noqa: S105
@@ -87,8 +89,21 @@ def superexec() -> None:
     flower_superexec()
 
 
+def proxy() -> None:
+    """nginx, for a server's folder and with the options after it.
+
+    Its settings are written as it starts, by its own user: they follow `server.toml`, and whoever
+    writes units writes nothing into the server's folder.
+    """
+    nginx, folder, *more = sys.argv[1:]
+    home = ServerHome(Path(folder))
+    config = home.proxy / "nginx.conf"
+    write_durably(config, nginx_config(home, home.settings()).encode())
+    os.execv(nginx, [nginx, "-p", str(home.proxy), "-e", "stderr", "-c", str(config), *more])  # noqa: S606
+
+
 _WHAT: Mapping[str, Callable[[], None]] = MappingProxyType(
-    {"superlink": superlink, "superexec": superexec}
+    {"superlink": superlink, "superexec": superexec, "proxy": proxy}
 )
 
 if __name__ == "__main__":

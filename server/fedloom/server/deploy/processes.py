@@ -5,30 +5,42 @@ import shutil
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.launch import CONTROL_TOKEN
 from fedloom.server.deploy.proxy import make_folders, nginx_config
+from fedloom.server.deploy.settings import ServerSettings
 from fedloom.shared.errors import DeployError
-from fedloom.shared.files import make_folder, write_durably
+from fedloom.shared.files import make_folder
 from fedloom.shared.supervising import Process, own_module
 
 HOME = "FEDLOOM_SERVER_HOME"
+_LAUNCH = "fedloom.server.deploy.launch"
 
 
 def server_processes(home: ServerHome) -> list[Process]:
     """Flower's server, what starts a ServerApp, the proxy before it, and the keeper.
 
+    Nothing is written. Each is kept from the keys and folders that are others'.
+
     Raises:
         ConfigError: no settings.
-        DeployError: there is no nginx.
+        DeployError: there is no nginx, or it cannot name the folder.
     """
     settings = home.settings()
-    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if nginx is None:
-        raise DeployError("nginx: not installed, expected it for the proxy (apt install nginx)")
-    launch = own_module("fedloom.server.deploy.launch")
-    inner = f"127.0.0.1:{settings.superlink_port}"
-    superlink = Process(
+    # Told here, so that it is not each start of the proxy that finds it wrong.
+    nginx_config(home, settings)
+    return [_superlink(home, settings), _superexec(home, settings), _proxy(home), _keeper(home)]
+
+
+def make_home(home: ServerHome) -> None:
+    """The folders that the processes want."""
+    for folder in (home.flower, home.logs, home.runs, home.heads.parent, home.proxy):
+        make_folder(folder)
+    make_folders(home)
+
+
+def _superlink(home: ServerHome, settings: ServerSettings) -> Process:
+    return Process(
         name="superlink",
         command=[
-            *launch, "superlink",
+            *own_module(_LAUNCH), "superlink",
             "--host", "127.0.0.1",
             "--port", str(settings.superlink_port),
             "--ssl-ca-certfile", str(home.authority),
@@ -47,12 +59,17 @@ def server_processes(home: ServerHome) -> list[Process]:
             CONTROL_TOKEN: str(home.control_token),
         },
         writes=[home.flower],
+        hidden=[home.coordinator_key, home.runs, home.heads.parent],
+        loopback=True,
     )  # fmt: skip
-    superexec = Process(
+
+
+def _superexec(home: ServerHome, settings: ServerSettings) -> Process:
+    return Process(
         name="superexec",
         command=[
-            *launch, "superexec",
-            "--runtime-api-address", inner,
+            *own_module(_LAUNCH), "superexec",
+            "--runtime-api-address", f"127.0.0.1:{settings.superlink_port}",
             "--root-certificates", str(home.authority),
             "--superexec-auth-secret-file", str(home.superexec_secret),
         ],
@@ -61,36 +78,40 @@ def server_processes(home: ServerHome) -> list[Process]:
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.3",
             HOME: str(home.path),
         },
-        # The ServerApp that it starts has a log of its own.
-        writes=[home.flower, home.runs, home.logs],
+        # The ServerApp that it starts has a log of its own, and keeps the heads of ledgers.
+        writes=[home.flower, home.runs, home.logs, home.heads.parent],
+        hidden=[home.control_token, home.certificate_key],
+        loopback=True,
     )  # fmt: skip
-    proxy = Process(
+
+
+def _proxy(home: ServerHome) -> Process:
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if nginx is None:
+        raise DeployError("nginx: not installed, expected it for the proxy (apt install nginx)")
+    return Process(
         name="proxy",
-        command=[
-            nginx,
-            "-p",
-            str(home.proxy),
-            "-e",
-            "stderr",
-            "-c",
-            str(home.proxy / "nginx.conf"),
-        ],
+        command=[*own_module(_LAUNCH), "proxy", nginx, str(home.path)],
         writes=[home.proxy, home.logs],
+        # It alone is reached from outside.
+        hidden=[
+            home.coordinator_key,
+            home.control_token,
+            home.superexec_secret,
+            home.runs,
+            home.heads.parent,
+            home.flower,
+        ],
     )
-    keeper = Process(
+
+
+def _keeper(home: ServerHome) -> Process:
+    return Process(
         name="keeper",
         command=[*own_module("fedloom.server.deploy.keep"), str(home.path)],
         environment={"FLWR_HOME": str(home.flower / "keeper")},
         # The proxy's log is the keeper's to rotate.
         writes=[home.runs, home.flower, home.logs],
+        hidden=[home.superexec_secret, home.certificate_key],
+        loopback=True,
     )
-    return [superlink, superexec, proxy, keeper]
-
-
-def write_process_files(home: ServerHome) -> None:
-    """The folders that the processes want, and the proxy's configuration."""
-    for folder in (home.flower, home.logs, home.runs, home.proxy):
-        make_folder(folder)
-    make_folders(home)
-    content = nginx_config(home, home.settings())
-    write_durably(home.proxy / "nginx.conf", content.encode())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fedloom.server.deploy.admitting import check_keys
 from fedloom.server.deploy.home import ServerHome
+from fedloom.server.deploy.processes import make_home
 from fedloom.server.deploy.settings import ServerSettings
 from fedloom.server.run.heads import HeadBook
 from fedloom.shared.errors import CredentialError
@@ -74,6 +75,7 @@ class Provisioner:
             write_durably(secret, secrets.token_hex(32).encode(), mode=_PRIVATE)
         if not home.coordinator_key.exists():
             SigningKey.generate().keep(home.coordinator_key)
+        make_home(home)
         # Last: where it is, all of the above is.
         home.write_settings(settings)
 

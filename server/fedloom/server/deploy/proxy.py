@@ -9,6 +9,7 @@ from pathlib import Path
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.settings import ServerSettings
 from fedloom.shared.errors import DeployError
+from fedloom.shared.files import make_folder
 
 # The Fleet methods of a node that was registered by the coordinator; registering is none of them.
 FLEET_METHODS = (
@@ -52,7 +53,7 @@ def older_log(home: ServerHome) -> Path:
 def make_folders(home: ServerHome) -> None:
     """The folders that nginx wants to be there."""
     for name in _FOLDERS:
-        (home.proxy / name).mkdir(parents=True, exist_ok=True)
+        make_folder(home.proxy / name)
 
 
 def nginx_config(home: ServerHome, settings: ServerSettings) -> str:
@@ -65,7 +66,7 @@ def nginx_config(home: ServerHome, settings: ServerSettings) -> str:
     locations = "\n".join(_location(method) for method in FLEET_METHODS)
     listen = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
     return f"""\
-# Made by fedloom server up; changes are written over.
+# Made as the proxy starts; changes are written over.
 daemon off;
 worker_processes 1;
 pid {_quoted(home.proxy / "nginx.pid")};
