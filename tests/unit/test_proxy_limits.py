@@ -16,7 +16,7 @@ import pytest
 
 from fedloom.server.deploy import proxy
 from fedloom.server.deploy.home import ServerHome
-from fedloom.server.deploy.processes import server_processes, write_process_files
+from fedloom.server.deploy.processes import make_home, server_processes
 from fedloom.server.deploy.proxy import access_log, older_log
 from fedloom.server.deploy.rotating import rotate, rotating
 from tests.support.deployed import free_ports
@@ -70,7 +70,7 @@ class Door:
 def door(tmp_path: Path) -> Iterator[Door]:
     port = free_ports(10)
     home = a_home(tmp_path / "server", port=port, inner_port=port + 1)
-    write_process_files(home)
+    make_home(home)
     upstream = ThreadingHTTPServer(("127.0.0.1", port + 1), Flower)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(home.certificate, home.certificate_key)
