@@ -76,7 +76,11 @@ def door(tmp_path: Path) -> Iterator[Door]:
     context.load_cert_chain(home.certificate, home.certificate_key)
     upstream.socket = context.wrap_socket(upstream.socket, server_side=True)
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
-    command = next(p for p in server_processes(home) if p.name == "proxy").command
+    # As `launch.proxy` does, in this process: some tests lower its limits.
+    *_, nginx, _ = next(p for p in server_processes(home) if p.name == "proxy").command
+    config = home.proxy / "nginx.conf"
+    config.write_text(proxy.nginx_config(home, home.settings()))
+    command = [nginx, "-p", str(home.proxy), "-e", "stderr", "-c", str(config)]
     said = tmp_path / "said"
     with said.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
