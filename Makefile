@@ -78,7 +78,7 @@ benchmark-site-round: $(READY)
 benchmark-relay: $(READY)
 	$(BIN)/python -m benchmarks.relay
 
-# Whole deployments on loopback, half an hour.
+# Whole deployments on loopback; half an hour on two busy cores.
 benchmark-deployed: $(READY) nginx
 	$(BIN)/python -m benchmarks.deployed
 

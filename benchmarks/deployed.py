@@ -9,7 +9,7 @@ the next one's; the first of each turn has none. Training is what the slower sit
 steps in the plain app, from charged to sealed in FedLoom's trainer. Last, the plain app without
 model or training carries the same adapter as one array and as one array for each tensor.
 
-    python -m benchmarks.deployed [--repeats 3] [--rounds 4]
+    python -m benchmarks.deployed [--repeats 3] [--rounds 3]
 """
 
 import json
@@ -153,7 +153,7 @@ def reported(found: Found) -> dict[str, object]:
 
 def main() -> None:
     parser = parser_of(__doc__, json_name="deployed.json")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     # An end by a signal must end all processes too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

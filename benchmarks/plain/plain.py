@@ -44,9 +44,12 @@ def train(message: Message, context: Context) -> Message:
     if int(context.run_config["steps"]):
         arrays, seconds = trained(arrays, context)
     else:
-        # Other numbers than came, and than the other site's: Flower sends no object twice.
-        moved = np.float32(np.random.default_rng().random())
-        arrays = ArrayRecord({name: Array(at.numpy() + moved) for name, at in arrays.items()})
+        # Each tensor other than it came, than its like and than the other site's: Flower sends
+        # no object twice.
+        draw = np.random.default_rng()
+        arrays = ArrayRecord(
+            {name: Array(at.numpy() + np.float32(draw.random())) for name, at in arrays.items()}
+        )
     metrics = MetricRecord({"num-examples": 1, "train-seconds": seconds})
     return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
 

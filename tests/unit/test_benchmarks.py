@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from peft import get_peft_model_state_dict
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -21,7 +22,7 @@ from benchmarks.deployed_fedloom import stages
 from benchmarks.deployed_rounds import Round, rounds_of, summary
 from benchmarks.forwarder import forwarding
 from benchmarks.peak import WHOLE, parts_of
-from benchmarks.plain.plain import tuned
+from benchmarks.plain.plain import client, tuned
 from benchmarks.rounds import WAYS, Site, fedloom_round, hooks_round
 from benchmarks.workloads import Workload, causal, encoder
 from fedloom.shared.model.lora import attach_lora, live_parameters
@@ -137,6 +138,19 @@ def test_the_plain_app_trains_the_adapter_that_fedloom_trains(tiny_model: Path) 
     assert {name: at.shape for name, at in theirs.items()} == {
         name: at.shape for name, at in ours.items()
     }
+
+
+def test_a_carried_tensor_is_sent_each_time() -> None:
+    """Flower sends equal arrays once: a fresh adapter is mostly zeros, and would cost nothing."""
+    zeros = ArrayRecord({name: Array(np.zeros(4, np.float32)) for name in ("a", "b")})
+    asked = Message(RecordDict({"arrays": zeros}), dst_node_id=2, message_type="train")
+    context = Context(1, 2, {}, RecordDict(), {"steps": 0})
+    sent = [
+        array.data
+        for _ in range(2)
+        for array in client(asked, context).content.array_records["arrays"].values()
+    ]
+    assert len(set(sent)) == 4
 
 
 def test_the_forwarder_counts_each_byte_of_each_direction() -> None:
