@@ -214,6 +214,7 @@ def test_a_node_that_was_not_registered_here_is_turned_away(
     key.parent.mkdir()
     for path in (link.kit_file, link.authority):
         shutil.copy(path, key.parent)
+    (key.parent / "flower").mkdir()
     if whose == "nobody's":
         key.write_bytes(NodeKey.generate().to_openssh())
     else:
@@ -229,7 +230,7 @@ def test_a_node_that_was_not_registered_here_is_turned_away(
     before = attacked.refused(why)
     stranger = attacked.start(Process(name=name, command=command))
     assert stranger.wait(60) != 0
-    assert attacked.refused(why) > before
+    assert attacked.refused(why) > before, attacked.said(name)
     with flower_control(attacked.home) as control:
         assert len(control.nodes()) == 3
 

@@ -130,7 +130,7 @@ def test_dates_leave_room_for_slow_clocks_and_end_within_what_clients_take() -> 
     server = certificate(new_server(OURS, "fed.example.org"))
     for one, days in ((certificate(OURS), 3650), (server, 397)):
         assert one.not_valid_before_utc < now - timedelta(minutes=50)
-        assert abs(one.not_valid_after_utc - now - timedelta(days=days)) < timedelta(minutes=5)
+        assert abs(one.not_valid_after_utc - now - timedelta(days=days)) < timedelta(hours=1)
     assert server.not_valid_after_utc - server.not_valid_before_utc < timedelta(days=398)
 
 

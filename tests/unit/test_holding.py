@@ -138,7 +138,7 @@ def test_what_was_replaced_while_it_is_served_trains_no_more(
     (said,) = caplog.messages
     assert "replaced since the service began" in said and "a restart" in said
     assert serving.charged() == 0
-    assert "cannot-answer" in serving.desk.hello(a_question()).frame.header
+    assert "replaced" in serving.desk.hello(a_question()).frame.header
 
 
 def test_a_replaced_file_can_be_another_services_and_then_is_not_ours(serving: Serving) -> None:
