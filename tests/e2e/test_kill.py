@@ -89,13 +89,8 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        pytest.param(moment, marks=[] if moment == "while a site trains" else pytest.mark.slow)
-        for moment in MOMENTS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_and_resumed_gives_the_same_adapter_and_spends_nothing_twice(
     home: Path, uninterrupted: bytes, moment: str
 ) -> None:
