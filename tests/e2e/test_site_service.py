@@ -73,7 +73,7 @@ def test_a_second_service_is_refused_and_a_stopped_one_says_so(served: Served) -
     assert "another trainer service runs on it" in second.stderr
     assert served.ask(1).frame.payload
     answering = served.fedloom("status", str(served.settings)).stdout
-    assert "answers as north" in answering and "of 50 spent" in answering
+    assert "service   answers on" in answering and "of 50 spent" in answering
     served.process.kill(signal.SIGTERM)
     assert "stopped" in served.settings.with_name("serve.log").read_text()
     assert "does not listen" in served.fedloom("status", str(served.settings)).stdout
