@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+INSTALL := apt-get install --quiet --yes --no-install-recommends
 
 .PHONY: nginx demo demo-full medmcqa test test-slow fuzz proto lint types imports check env clean
 .PHONY: benchmark benchmark-grid benchmark-peak benchmark-steps benchmark-site-round benchmark-relay
@@ -30,8 +31,8 @@ test: $(READY)
 
 # What a server needs beside Python; the deployment's tests need it too.
 nginx:
-	@PATH="$$PATH:/usr/sbin" command -v nginx > /dev/null || \
-	  { apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends nginx-light; }
+	@PATH="$$PATH:/usr/sbin" command -v nginx > /dev/null || $(INSTALL) nginx-light || \
+	  { apt-get update --quiet && $(INSTALL) nginx-light; }
 
 # Minutes long: the demo cut short on real records, and real processes killed.
 test-slow: $(READY)

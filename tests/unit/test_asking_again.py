@@ -168,3 +168,16 @@ def test_a_node_that_comes_back_while_it_is_looked_for_is_found(
     monkeypatch.setattr(exchange.time, "sleep", lambda _: None)
     found = discover_sites(grid, frozenset({1}), TrustedParties(), log_denied, deadline_seconds=5.0)
     assert found == {"north": FoundSite(node=1, budget=None)}
+
+
+def test_nobody_is_asked_when_no_time_is_left(exchanged: Callable[..., list[Reply]]) -> None:
+    """A server that was away holds a look up beyond the deadline; a message of no time is none."""
+
+    class Stalling(LosingGrid):
+        def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+            self.now += 300.0
+            return list(super().pull_messages(message_ids))
+
+    grid = Stalling({1: [None, None]})
+    (reply,) = exchanged(grid, deadline=200.0)
+    assert reply.message is None and grid.asked == [(1, 0.0)]

@@ -114,7 +114,8 @@ class Asked:
     def ask_again(self, site: str) -> None:
         """Once more, if its node is there."""
         left = self.end - self._clock()
-        message = None if self._again is None else self._again(site, left)
+        # Flower takes no message that has no time left, and its exception would end the run.
+        message = None if self._again is None or left <= 0 else self._again(site, left)
         if message is not None and not list(self.push({site: message})):
             self._lost.pop(site, None)
 
