@@ -117,7 +117,7 @@ def _metrics(site: Path) -> AbstractContextManager[None]:
 
 
 def _log(*, as_json: bool) -> None:
-    from fedloom.shared.json_log import log_as_json, log_for_people
+    from fedloom.shared.logs import log_as_json, log_for_people
 
     if as_json:
         log_as_json()

@@ -10,7 +10,7 @@ from fedloom.shared.flower_process import (
     shorten_pauses,
     try_again_within,
 )
-from fedloom.shared.json_log import log_as_json
+from fedloom.shared.logs import log_as_json
 from fedloom.shared.supervising import own_module
 
 # Flower's node sleeps for 3 s between looks for a task, each a request to the server, and for half

@@ -29,7 +29,7 @@ from fedloom.server.strategy import RoundObserver
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import Name
 from fedloom.shared.errors import FedLoomError, PlanError, QuorumError, RunFolderError
-from fedloom.shared.json_log import log_as_json
+from fedloom.shared.logs import log_as_json
 
 logger = logging.getLogger("fedloom.server")
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
@@ -89,7 +89,7 @@ def _folder(home: ServerHome, context: Context) -> RunFolder:
     except ValidationError as error:
         raise PlanError(
             "run config: no name of a run, expected what fedloom server run sets"
-        ) from (error)
+        ) from error
     return home.run(name)
 
 

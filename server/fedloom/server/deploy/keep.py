@@ -20,7 +20,7 @@ from fedloom.server.deploy.metrics import ServerMetrics
 from fedloom.server.deploy.rotating import rotating
 from fedloom.shared.errors import DeployError, FedLoomError
 from fedloom.shared.health import serving_health
-from fedloom.shared.json_log import log_as_json
+from fedloom.shared.logs import log_as_json
 from fedloom.shared.scraping import serving_metrics
 
 logger = logging.getLogger("fedloom.keeper")

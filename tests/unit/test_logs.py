@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedloom.shared.json_log import JsonFormatter, LineFormatter, log_as_json
+from fedloom.shared.logs import JsonFormatter, LineFormatter, log_as_json
 
 JANE = "patient Jane Doe"
 
