@@ -10,6 +10,9 @@ from fedloom.shared.errors import CredentialError
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
+# The mode of keys, secrets, and what is as private as records.
+OWNER_ONLY = 0o600
+
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `content` so that a crash leaves the old file or the new one, whole.

@@ -14,9 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fedloom.shared.errors import CredentialError
-from fedloom.shared.files import check_owner_only, write_durably
-
-_OWNER_ONLY = 0o600
+from fedloom.shared.files import OWNER_ONLY, check_owner_only, write_durably
 
 
 class SigningKey:
@@ -82,7 +80,7 @@ class SigningKey:
         """
         if path.exists():
             raise CredentialError(f"key {path}: exists already, expected none")
-        write_durably(path, self.to_pem(passphrase), mode=_OWNER_ONLY)
+        write_durably(path, self.to_pem(passphrase), mode=OWNER_ONLY)
 
 
 def read_key(path: Path, passphrase: bytes | None = None) -> SigningKey:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedloom.shared.errors import CredentialError
-from fedloom.shared.files import make_folder, write_durably
+from fedloom.shared.files import OWNER_ONLY, make_folder, write_durably
 from fedloom.shared.kits.authority import new_pair
 from fedloom.shared.kits.document import Kit, SignedKit, read_document
 from fedloom.shared.kits.node_key import NodeKey, read_node_key
 from fedloom.shared.kits.trusted import key_id, openssh_key
-
-_PRIVATE = 0o600
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class LinkFolder:
     def keep_node_key(self, key: NodeKey) -> None:
         """Write the node's key, the owner's alone."""
         make_folder(self.path)
-        write_durably(self.node_key, key.to_openssh(), mode=_PRIVATE)
+        write_durably(self.node_key, key.to_openssh(), mode=OWNER_ONLY)
 
     def keep(self, signed: SignedKit) -> None:
         """Write all that the node needs, the kit last: where it is, all is.
@@ -133,10 +131,10 @@ class LinkFolder:
     def _keep_own(self) -> None:
         """What node and executor know each other by; once made it stays."""
         if not self.node_secret.exists():
-            write_durably(self.node_secret, secrets.token_hex(32).encode(), mode=_PRIVATE)
+            write_durably(self.node_secret, secrets.token_hex(32).encode(), mode=OWNER_ONLY)
         if self.runtime_authority.exists():
             return
         pair = new_pair("node")
-        write_durably(self.runtime_key, pair.service.key, mode=_PRIVATE)
+        write_durably(self.runtime_key, pair.service.key, mode=OWNER_ONLY)
         write_durably(self.runtime_certificate, pair.service.certificate)
         write_durably(self.runtime_authority, pair.authority)

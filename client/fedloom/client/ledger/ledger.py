@@ -21,13 +21,12 @@ from fedloom.client.ledger.transaction import Transaction
 from fedloom.client.ledger.writing import entry_after, opening_of
 from fedloom.client.training.randomness import KEY_BYTES
 from fedloom.shared.errors import LedgerError, SiteRefusal
-from fedloom.shared.files import make_folder
+from fedloom.shared.files import OWNER_ONLY, make_folder
 from fedloom.shared.keys import SigningKey, read_key
 from fedloom.shared.wire.frame import Frame
 from fedloom.shared.wire.heads import LedgerHead, signed_of
 from fedloom.shared.wire.messages import TrainTask
 
-_OWNER_ONLY = 0o600
 _FILE, _KEY, _LOCK = "ledger.sqlite", "site.key", "lock"
 
 
@@ -63,7 +62,7 @@ class Ledger:
                 f"{self._folder}: no ledger's key, expected the site's state as it was last; put "
                 "its newest copy back"
             )
-        descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, _OWNER_ONLY)
+        descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, OWNER_ONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

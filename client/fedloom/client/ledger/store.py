@@ -12,11 +12,10 @@ from pathlib import Path
 from fedloom.client.ledger.chain import Signed
 from fedloom.client.ledger.transaction import Transaction
 from fedloom.shared.errors import LedgerError
-from fedloom.shared.files import check_owner_only, sync_folder
+from fedloom.shared.files import OWNER_ONLY, check_owner_only, sync_folder
 
 logger = logging.getLogger("fedloom.site")
 
-_OWNER_ONLY = 0o600
 _MOST_SAID = 120
 # Each use of the ledger waits that long for a reader that is in the way of emptying the log.
 _WAIT_FOR_READERS = 200
@@ -59,7 +58,7 @@ class LedgerStore:
         for left in self._path.parent.glob(f"{draft.name}*"):
             left.unlink()
         # SQLite gives the files beside it the mode of this one.
-        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
+        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
         with _connected(draft) as connection:
             connection.execute("BEGIN IMMEDIATE")
             for statement in _statements():

@@ -18,13 +18,13 @@ from fedloom.client.rpc.site_pb2 import Answer, HelloRequest, Task, TrainEvent
 from fedloom.client.rpc.site_pb2_grpc import SiteServicer as Methods
 from fedloom.client.rpc.site_pb2_grpc import add_SiteServicer_to_server
 from fedloom.shared.errors import ConfigError, WireError
+from fedloom.shared.files import OWNER_ONLY
 from fedloom.shared.health import Health
 from fedloom.shared.wire.envelope import Envelope
 
 # A relay asks one thing at a time; more than a few at once is no relay.
 _AT_ONCE = 8
 _GRACE_SECONDS = 2.0
-_OWNER_ONLY = 0o600
 
 _register: Callable[[Methods, grpc.Server], None] = add_SiteServicer_to_server
 _Events = SimpleQueue[TrainEvent | None]
@@ -131,7 +131,7 @@ def _listen(server: grpc.Server, address: Address) -> None:
     finally:
         os.umask(before)
     path = address.socket
-    if path is not None and stat.S_IMODE(path.stat().st_mode) != _OWNER_ONLY:
+    if path is not None and stat.S_IMODE(path.stat().st_mode) != OWNER_ONLY:
         raise ConfigError(str(path), ["the socket is open to others, expected mode 600"])
 
 

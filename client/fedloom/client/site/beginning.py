@@ -13,11 +13,9 @@ from fedloom.client.site.notes import POLICY_NOTES, POLICY_OPENING, SITE_NOTES, 
 from fedloom.client.site.opening import ledger_of
 from fedloom.client.site.policy.document import AllowSection, Policy
 from fedloom.shared.errors import ConfigError, LedgerError
-from fedloom.shared.files import make_folder, write_durably
+from fedloom.shared.files import OWNER_ONLY, make_folder, write_durably
 from fedloom.shared.kits.authority import new_pair
 from fedloom.shared.model.base import fingerprint
-
-_OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +104,7 @@ def _write(home: Path, config: SiteConfig, policy: Policy) -> None:
         (POLICY, commented(policy, POLICY_NOTES, opening=POLICY_OPENING)),
         (SITE, commented(written, SITE_NOTES, opening=SITE_OPENING)),
     ):
-        write_durably(home / name, text.encode(), mode=_OWNER_ONLY)
+        write_durably(home / name, text.encode(), mode=OWNER_ONLY)
 
 
 def _write_certificates(config: SiteConfig) -> None:
@@ -118,7 +116,7 @@ def _write_certificates(config: SiteConfig) -> None:
         make_folder(folder)
         write_durably(folder / "ca.pem", pair.authority)
         write_durably(folder / f"{name}.pem", end.certificate)
-        write_durably(folder / f"{name}.key", end.key, mode=_OWNER_ONLY)
+        write_durably(folder / f"{name}.key", end.key, mode=OWNER_ONLY)
 
 
 def _relative_to(home: Path, config: SiteConfig) -> SiteConfig:

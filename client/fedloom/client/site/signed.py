@@ -9,13 +9,18 @@ from pydantic import ValidationError
 from fedloom.client.ledger.entries import Part, Time, now
 from fedloom.shared.config.sections import Name
 from fedloom.shared.errors import LedgerError
-from fedloom.shared.files import append_durably, drop_cut_line, make_folder, write_durably
+from fedloom.shared.files import (
+    OWNER_ONLY,
+    append_durably,
+    drop_cut_line,
+    make_folder,
+    write_durably,
+)
 from fedloom.shared.keys import SigningKey
 from fedloom.shared.signing import is_signed
 from fedloom.shared.wire.heads import Signature
 from fedloom.shared.wire.messages import Digest
 
-_OWNER_ONLY = 0o600
 _DOMAIN = b"fedloom-approval-1\n"
 Event = Literal["approved", "withdrawn"]
 
@@ -53,7 +58,7 @@ def write_approval(path: Path, sha256: str, site: str, signer: SigningKey) -> No
     """Sign for a plan; on disk when this returns."""
     approval = Approval(site=site, plan=sha256, at=now())
     signed = SignedApproval(approval=approval, signature=signer.sign(approval.digest))
-    write_durably(path, signed.canonical(), mode=_OWNER_ONLY)
+    write_durably(path, signed.canonical(), mode=OWNER_ONLY)
 
 
 def read_approval(path: Path, sha256: str, site: str, public_key: str) -> Approval | None:
@@ -79,4 +84,4 @@ def write_down(log: Path, event: Event, plan: str) -> None:
     """Add a decision to the log; on disk when this returns."""
     make_folder(log.parent)
     drop_cut_line(log)
-    append_durably(log, Decision(at=now(), event=event, plan=plan).canonical(), mode=_OWNER_ONLY)
+    append_durably(log, Decision(at=now(), event=event, plan=plan).canonical(), mode=OWNER_ONLY)

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from fedloom.shared.files import make_folder, remove_durably, write_durably
+from fedloom.shared.files import OWNER_ONLY, make_folder, remove_durably, write_durably
 from fedloom.shared.plan import Plan
 
-_OWNER_ONLY = 0o600
 _MOST_WAITING, _MOST_BYTES = 32, 2**20
 
 
@@ -29,7 +28,7 @@ class WaitingPlans:
         if len(list(self.names())) >= _MOST_WAITING or len(content) > _MOST_BYTES:
             return False
         make_folder(self._folder)
-        write_durably(path, content, mode=_OWNER_ONLY)
+        write_durably(path, content, mode=OWNER_ONLY)
         return True
 
     def names(self) -> Iterable[str]:

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 
 from fedloom.client.training.pieces import MicroBatch
+from fedloom.shared.files import OWNER_ONLY
 from fedloom.shared.tasks.base import Example
-
-_OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +98,7 @@ class HiddenStates:
         """Compute and keep every example's states; the file appears when it is whole."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(".part")
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, OWNER_ONLY)
         try:
             os.ftruncate(descriptor, self.bytes)
             values = self._mapped(part, "r+")

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import torch
 
-from fedloom.shared.files import write_durably
+from fedloom.shared.files import OWNER_ONLY, write_durably
 from fedloom.shared.phases import Phase
 from fedloom.shared.plan import Plan
 
 _LIBRARIES = ("fedloom", "torch", "transformers", "peft", "opacus", "bitsandbytes")
-_OWNER_ONLY = 0o600
 
 
 class PassedChecks:
@@ -35,7 +34,7 @@ class PassedChecks:
         """It has passed now."""
         deciding = _deciding(plan, phase, device)
         content = json.dumps(deciding, indent=2, sort_keys=True).encode()
-        write_durably(self._file(deciding), content, mode=_OWNER_ONLY)
+        write_durably(self._file(deciding), content, mode=OWNER_ONLY)
 
     def _file(self, deciding: Mapping[str, object]) -> Path:
         text = json.dumps(deciding, sort_keys=True)

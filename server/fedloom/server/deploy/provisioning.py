@@ -11,7 +11,7 @@ from fedloom.server.deploy.processes import make_home
 from fedloom.server.deploy.settings import ServerSettings
 from fedloom.server.run.heads import HeadBook
 from fedloom.shared.errors import CredentialError
-from fedloom.shared.files import make_folder, write_durably
+from fedloom.shared.files import OWNER_ONLY, make_folder, write_durably
 from fedloom.shared.keys import SigningKey
 from fedloom.shared.kits.authority import Issued, new_authority, new_server
 from fedloom.shared.kits.document import (
@@ -24,7 +24,6 @@ from fedloom.shared.kits.document import (
 from fedloom.shared.kits.node_key import NodeKey
 from fedloom.shared.kits.sealing import new_passphrase, seal
 
-_PRIVATE = 0o600
 SERVER, AUTHORITY = "server", "authority"
 
 
@@ -70,9 +69,9 @@ class Provisioner:
         home = self.home
         write_durably(home.authority, authority.certificate)
         write_durably(home.certificate, server.certificate)
-        write_durably(home.certificate_key, server.key, mode=_PRIVATE)
+        write_durably(home.certificate_key, server.key, mode=OWNER_ONLY)
         for secret in (home.superexec_secret, home.control_token):
-            write_durably(secret, secrets.token_hex(32).encode(), mode=_PRIVATE)
+            write_durably(secret, secrets.token_hex(32).encode(), mode=OWNER_ONLY)
         if not home.coordinator_key.exists():
             SigningKey.generate().keep(home.coordinator_key)
         make_home(home)
@@ -90,7 +89,7 @@ class Provisioner:
             raise CredentialError(f"{folder}: no ca.key, expected the authority's key back")
         key, certificate = (folder / "ca.key").read_bytes(), self.home.authority.read_bytes()
         issued = new_server(Issued(certificate=certificate, key=key), self.home.settings().host)
-        write_durably(self.home.certificate_key, issued.key, mode=_PRIVATE)
+        write_durably(self.home.certificate_key, issued.key, mode=OWNER_ONLY)
         write_durably(self.home.certificate, issued.certificate)
 
     def check_new(self, asked: Mapping[str, SiteRequest | None]) -> None:
@@ -125,7 +124,7 @@ class Provisioner:
         # Of a kit that was cut off, or removed in part.
         words.unlink(missing_ok=True)
         if passphrase is not None:
-            write_durably(words, f"{passphrase}\n".encode(), mode=_PRIVATE)
+            write_durably(words, f"{passphrase}\n".encode(), mode=OWNER_ONLY)
         # Last: a kit that was made and not noted can be made again.
         self.home.write_sites({**self.home.sites(), site: kit.keys})
         return Provisioned(site=site, kit=path, passphrase=words if passphrase else None)
@@ -167,7 +166,7 @@ class Provisioner:
 
     def _keep_authority(self, authority: Issued) -> None:
         make_folder(self._folder / AUTHORITY)
-        write_durably(self._folder / AUTHORITY / "ca.key", authority.key, mode=_PRIVATE)
+        write_durably(self._folder / AUTHORITY / "ca.key", authority.key, mode=OWNER_ONLY)
 
     def _check_own(self) -> None:
         """The folder becomes the owner's alone: so it must not be one that holds other things."""
