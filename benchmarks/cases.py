@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks.workloads import Workload, causal, encoder
-from fedloom.simulation.demo.assets import default_cache
+from fedloom.shared.assets.cache import default_cache
 from fedloom.simulation.demo.hutto import MODEL, prepare_demo
 
 RANDOM = "random"

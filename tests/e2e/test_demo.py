@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fedloom.server.report.schema import Report
+from fedloom.shared.assets.cache import default_cache
 from fedloom.shared.config.federation import read_federation
 from fedloom.shared.model.card import AdapterCard
-from fedloom.simulation.demo.assets import default_cache
 from fedloom.simulation.demo.hutto import prepare_demo
 from fedloom.simulation.prepare import prepare
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from fedloom.shared.errors import AssetError
-from fedloom.simulation.demo import assets
-from fedloom.simulation.demo.assets import (
+from fedloom.shared.assets.cache import (
     Asset,
     default_cache,
     fetch_assets,
     pinned_assets,
 )
+from fedloom.shared.errors import AssetError
+from fedloom.simulation.demo import assets
 from fedloom.simulation.demo.hutto import prepare_demo
 from fedloom.simulation.demo.medmcqa import SITES, prepare_medmcqa
 
@@ -34,7 +34,7 @@ def cached(cache: Path, name: str, content: bytes = b"not what was pinned") -> P
 
 
 def test_every_line_of_the_pins_is_a_pin() -> None:
-    lines = (Path(assets.__file__).parent / "assets.txt").read_text().splitlines()
+    lines = (Path(assets.__file__).parent / "pins.txt").read_text().splitlines()
     assert [asset.pin for asset in pinned_assets()] == lines
     for asset in pinned_assets():
         assert re.fullmatch(r"[0-9a-f]{64}", asset.sha256)

@@ -36,7 +36,7 @@ import fedloom.simulation.study, fedloom.cli.main
 from importlib.resources import files
 assert fedloom.shared.plan.__file__.startswith({str(tmp_path)!r})
 assert (files('fedloom.server.report') / 'template.html.j2').is_file()
-from fedloom.simulation.demo.assets import pinned_assets
+from fedloom.shared.assets.cache import pinned_assets
 assert pinned_assets()
 assert (files('fedloom.simulation.demo') / 'federation.toml').is_file()
 """

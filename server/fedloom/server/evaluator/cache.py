@@ -1,0 +1,74 @@
+"""What was measured once is not measured again: findings by adapter, audit, options and records."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fedloom.server.evaluator.audits.base import Measured, Options
+from fedloom.server.evaluator.findings import AuditFindings
+from fedloom.shared.files import write_durably
+
+_PACKAGE = "fedloom.server.evaluator"
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    findings: AuditFindings
+    samples: dict[str, list[float]]
+
+
+class FindingsCache:
+    """Files in a folder, each named by the digest of all that decides its content: the adapter,
+    the model, the audit with its options, the records, and the code that measures."""
+
+    def __init__(self, folder: Path, *, model_sha256: str, corpus_sha256: str) -> None:
+        self._folder = folder
+        self._about = [model_sha256, corpus_sha256, version("fedloom"), _code()]
+
+    def find(self, adapter: str, audit: str, options: Options) -> Measured | None:
+        """What was measured before; a file that cannot be read is as none."""
+        path = self._path(adapter, audit, options)
+        if not path.is_file():
+            return None
+        try:
+            kept = _Kept.model_validate_json(path.read_bytes())
+        except ValidationError:
+            return None
+        samples = {key: np.array(values) for key, values in kept.samples.items()}
+        return Measured(findings=kept.findings, samples=samples)
+
+    def keep(self, adapter: str, audit: str, options: Options, measured: Measured) -> None:
+        """For the next time."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        samples = {key: values.tolist() for key, values in measured.samples.items()}
+        kept = _Kept(findings=measured.findings, samples=samples)
+        write_durably(self._path(adapter, audit, options), kept.model_dump_json().encode())
+
+    def _path(self, adapter: str, audit: str, options: Options) -> Path:
+        key = [*self._about, adapter, audit, options.model_dump(mode="json")]
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return self._folder / f"{audit}-{digest[:32]}.json"
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    digest = hashlib.sha256()
+    _digest_of(files(_PACKAGE), digest.update)
+    return digest.hexdigest()
+
+
+def _digest_of(folder: Traversable, update: Callable[[bytes], None]) -> None:
+    for part in sorted(folder.iterdir(), key=lambda part: part.name):
+        if part.is_dir():
+            _digest_of(part, update)
+        elif part.name.endswith(".py"):
+            update(part.read_bytes())

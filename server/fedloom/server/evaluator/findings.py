@@ -1,0 +1,175 @@
+"""`evaluation.json`, typed and versioned: what was measured of each adapter, in one shape for all
+audits, so that gate, report and model card read every audit alike."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fedloom.shared.config.problems import explain
+from fedloom.shared.errors import EvaluationError
+
+# What one would like a figure to be. `none` is for counts and claims that are neither.
+Better = Literal["higher", "lower", "zero", "none"]
+# What a figure is measured in: a share of 1, a difference of shares, nats, an epsilon, …
+Unit = Literal["share", "difference", "nats", "epsilon", "score", "count", "ratio"]
+SubjectKind = Literal["base", "federation", "non-private", "mitigated", "alone", "release"]
+Cell = str | int | float | None
+
+
+class _Part(BaseModel):
+    # NaN is no figure: an audit that cannot measure says so in words.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Figure(_Part):
+    """One number of one adapter. `low` to `high` is a 95 % interval, None where the number is
+    exact or a bound by itself; `records` is how many things it was measured on."""
+
+    key: str
+    words: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    records: int
+    better: Better
+    unit: Unit
+
+
+class Table(_Part):
+    """Figures that belong together; each row is as long as `columns`."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+class Series(_Part):
+    """One line, or one set of bars, of a chart; `x` are numbers or names, one for each `y`."""
+
+    name: str
+    x: tuple[float, ...] | tuple[str, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+class Chart(_Part):
+    """A drawing as data. `diagonal` asks for the line y = x, as a reliability plot has it."""
+
+    kind: Literal["line", "bars"]
+    title: str
+    x: str
+    y: str
+    series: tuple[Series, ...]
+    diagonal: bool = False
+    note: str = ""
+
+
+class Span(_Part):
+    """A piece of a shown text; `weight` from -1 (speaks against) to 1 (speaks for), or None."""
+
+    text: str
+    weight: float | None = None
+
+
+class Shown(_Part):
+    """An example for readers: a text in pieces, and facts about it as (name, value)."""
+
+    title: str
+    spans: tuple[Span, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+
+
+class AuditFindings(_Part):
+    """What one audit says of one adapter.
+
+    `asks` is its question in plain words. With `applies` false, `why_not` says why nothing was
+    measured and there are no figures. `caveats` are printed wherever the figures are.
+    """
+
+    audit: str
+    title: str
+    asks: str
+    applies: bool = True
+    why_not: str = ""
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    shown: tuple[Shown, ...] = ()
+    caveats: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+class SubjectFindings(_Part):
+    """All audits of one adapter. `epsilon` is what each site promised, None without privacy."""
+
+    name: str
+    kind: SubjectKind
+    description: str
+    adapter_sha256: str
+    epsilon: float | None
+    audits: tuple[AuditFindings, ...]
+
+
+class Comparison(_Part):
+    """A figure of `subject` minus that of `against`, on the same records, in pairs.
+
+    `low` to `high` is a paired bootstrap 95 % interval; `p_value` two-sided, of the exact McNemar
+    test for shares and of the sign-flip test for means; `records` in pairs.
+    """
+
+    audit: str
+    key: str
+    subject: str
+    against: str
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    records: int
+
+
+class Evaluation(_Part):
+    """Everything that a suite measured. `about` names the subject that may be released."""
+
+    version: Literal[1] = 1
+    fedloom: str
+    suite: str
+    suite_sha256: str
+    model_name: str
+    model_sha256: str
+    about: str
+    subjects: tuple[SubjectFindings, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    seconds: float
+
+    @property
+    def subject(self) -> SubjectFindings:
+        """The findings of the adapter that may be released."""
+        return next(one for one in self.subjects if one.name == self.about)
+
+    def figure(self, name: str) -> Figure | None:
+        """The released adapter's figure `AUDIT.KEY`, None if it was not measured."""
+        audit, _, key = name.partition(".")
+        for findings in self.subject.audits:
+            for figure in findings.figures if findings.audit == audit else ():
+                if figure.key == key:
+                    return figure
+        return None
+
+    @classmethod
+    def read(cls, path: Path) -> "Evaluation":
+        """An evaluation from its file.
+
+        Raises:
+            EvaluationError: there is none, or it is damaged.
+        """
+        if not path.is_file():
+            raise EvaluationError(f"{path}: no such file, expected an evaluation")
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise EvaluationError(f"{path}: {explain(error, cls)[0]}") from error

@@ -1,0 +1,134 @@
+"""Runs a suite over adapters: one load of the base model, each audit once for each adapter."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from fedloom.server.evaluator.audits.base import Audit, Measured, found_by
+from fedloom.server.evaluator.bench import Bench
+from fedloom.server.evaluator.cache import FindingsCache
+from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.findings import (
+    AuditFindings,
+    Comparison,
+    Evaluation,
+    SubjectFindings,
+)
+from fedloom.server.evaluator.statistics import paired
+from fedloom.server.evaluator.subject import Candidate, Subject
+from fedloom.server.evaluator.suite import Suite
+
+# Told of each audit as it ends: adapter, audit, and one line of what it found.
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """The base model by name and fingerprint."""
+
+    name: str
+    sha256: str
+
+
+def evaluate(
+    suite: Suite,
+    bench: Bench,
+    candidates: Sequence[Candidate],
+    corpus: Corpus,
+    *,
+    base: Base,
+    cache: FindingsCache | None = None,
+    told: Told = lambda _: None,
+) -> Evaluation:
+    """Run every audit on every candidate; the first is the one that may be released.
+
+    Others are what it is compared with, in pairs on the same records.
+
+    Raises:
+        EvaluationError: an adapter of another model, or answers that are no numbers.
+        AssetError: a public benchmark is not at hand.
+    """
+    began = time.monotonic()
+    measured: dict[str, dict[str, Measured]] = {}
+    for candidate in candidates:
+        subject = bench.subject(candidate)
+        measured[candidate.name] = {}
+        for name, audit in suite.audits.items():
+            found = _measured(suite, name, audit, subject, corpus, cache)
+            measured[candidate.name][name] = found
+            told(f"{candidate.name}, {name}: {_in_short(found.findings)}")
+    return Evaluation(
+        fedloom=version("fedloom"),
+        suite=suite.name,
+        suite_sha256=suite.sha256,
+        model_name=base.name,
+        model_sha256=base.sha256,
+        about=candidates[0].name,
+        subjects=tuple(_findings(one, measured[one.name]) for one in candidates),
+        comparisons=tuple(_comparisons(measured, candidates[0].name)),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _measured(
+    suite: Suite,
+    name: str,
+    audit: Audit,
+    subject: Subject,
+    corpus: Corpus,
+    cache: FindingsCache | None,
+) -> Measured:
+    why_not = audit.why_not(subject, corpus)
+    if why_not:
+        return Measured(
+            findings=found_by(audit).model_copy(update={"applies": False, "why_not": why_not})
+        )
+    if cache is None:
+        return audit.measure(subject, corpus)
+    adapter = subject.candidate.adapter.sha256
+    found = cache.find(adapter, name, suite.options[name])
+    if found is None:
+        found = audit.measure(subject, corpus)
+        cache.keep(adapter, name, suite.options[name], found)
+    return found
+
+
+def _findings(candidate: Candidate, measured: Mapping[str, Measured]) -> SubjectFindings:
+    return SubjectFindings(
+        name=candidate.name,
+        kind=candidate.kind,
+        description=candidate.description,
+        adapter_sha256=candidate.adapter.sha256,
+        epsilon=candidate.epsilon,
+        audits=tuple(found.findings for found in measured.values()),
+    )
+
+
+def _comparisons(
+    measured: Mapping[str, Mapping[str, Measured]], about: str
+) -> Iterator[Comparison]:
+    for audit, ours in measured[about].items():
+        for other, audits in measured.items():
+            for key, values in ours.samples.items() if other != about else ():
+                theirs = audits[audit].samples.get(key)
+                if theirs is None or theirs.size != values.size:
+                    continue
+                found = paired(values, theirs)
+                yield Comparison(
+                    audit=audit,
+                    key=key,
+                    subject=about,
+                    against=other,
+                    difference=found.difference,
+                    low=found.low,
+                    high=found.high,
+                    p_value=found.p_value,
+                    records=values.size,
+                )
+
+
+def _in_short(findings: AuditFindings) -> str:
+    if not findings.applies:
+        return f"does not apply, {findings.why_not}"
+    return ", ".join(f"{one.key} {one.value:.3f}" for one in findings.figures[:3]) or "done"

@@ -1,0 +1,107 @@
+"""One adapter on its base model, as audits see it.
+
+Everything runs in inference mode, sorted by length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.server.evaluator.findings import SubjectKind
+from fedloom.server.evaluator.likelihood import Likelihoods, likelihoods, say
+from fedloom.server.evaluator.metrics import Outcomes
+from fedloom.server.evaluator.predict import Scorer
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.config.sections import TaskSection
+from fedloom.shared.data.records import Record
+from fedloom.shared.errors import EvaluationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An adapter to be evaluated. `epsilon` is each site's promise, None without privacy."""
+
+    name: str
+    kind: SubjectKind
+    description: str
+    adapter: Adapter
+    epsilon: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A candidate while its values are in the model."""
+
+    candidate: Candidate
+    task: TaskSection
+    scorer: Scorer
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it gives one label to each text with a head of its own."""
+        return self.task.kind == "classification"
+
+    @property
+    def causal(self) -> bool:
+        """Whether it continues texts, from left to right."""
+        return self.task.kind == "causal-lm"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label set, empty for free answers."""
+        return self.task.labels
+
+    def outcomes(self, records: Sequence[Record]) -> Outcomes:
+        """What the model says to labelled records, in their order.
+
+        Raises:
+            EvaluationError: it says something that is no number.
+        """
+        found = self.scorer.outcomes(self.scorer.encode(records))
+        if not np.isfinite(found.loss).all():
+            raise EvaluationError(
+                f"{self.candidate.name}: the model's answers are not finite (NaN or infinite "
+                "logits), expected numbers; nothing can be measured"
+            )
+        return found
+
+    def classify(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Class probabilities of texts, shape (n, labels).
+
+        Raises:
+            EvaluationError: there is no label set, or an answer is no number.
+        """
+        answer = self.labels[0] if self.labels else ""
+        records = [Record(text=text, label=0, unit="", answer=answer) for text in texts]
+        found = self.outcomes(records).probabilities
+        if found is None:
+            raise EvaluationError(f"{self.candidate.name}: no label set, expected task.labels")
+        if not np.isfinite(found).all():
+            raise EvaluationError(f"{self.candidate.name}: probabilities that are not finite")
+        return found
+
+    def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> Likelihoods:
+        """Log-likelihood of each continuation after its prompt, both as plain text.
+
+        Raises:
+            EvaluationError: the model is no causal language model, or says no numbers.
+        """
+        self._must_be_causal()
+        return likelihoods(self.scorer, pairs)
+
+    def say(self, prompts: Sequence[str], *, tokens: int) -> list[str]:
+        """What greedy decoding says after each prompt, at most `tokens` tokens.
+
+        Raises:
+            EvaluationError: the model is no causal language model.
+        """
+        self._must_be_causal()
+        return say(self.scorer, prompts, tokens=tokens)
+
+    def _must_be_causal(self) -> None:
+        if not self.causal:
+            raise EvaluationError(
+                f"{self.candidate.name}: task {self.task.kind}, expected a causal language model"
+            )

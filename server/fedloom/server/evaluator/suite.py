@@ -1,0 +1,105 @@
+"""`SUITE.toml`: which audits are run, on what, with which options."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from fedloom.server.evaluator.audits.base import Audit, Options
+from fedloom.server.evaluator.audits.registry import AUDITS
+from fedloom.shared.config.problems import explain
+from fedloom.shared.config.reading import read_toml
+from fedloom.shared.config.sections import Name, Section
+from fedloom.shared.errors import ConfigError
+
+
+class SuiteSection(Section):
+    """`[suite]`: its name, and the batch that audits run in."""
+
+    name: Name
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+
+
+class RecordsSection(Section):
+    """`[records]`: labelled records to evaluate on, where no simulation brings its own.
+
+    `site` and each of `groups` name columns whose values part the records.
+    """
+
+    path: Path
+    text: str = "text"
+    label: str = "label"
+    messages: str | None = None
+    site: str | None = None
+    groups: tuple[str, ...] = ()
+
+
+class SuiteDocument(Section):
+    """The file as it is written; each table under `[audits]` is read by its audit's options."""
+
+    suite: SuiteSection
+    records: RecordsSection | None = None
+    audits: dict[str, dict[str, object]] = Field(min_length=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Audits by name, ready to run, in the file's order; `options` are what each was made of."""
+
+    name: str
+    batch_size: int
+    records: RecordsSection | None
+    audits: Mapping[str, Audit]
+    options: Mapping[str, Options]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the suite's name and all its options, defaults included."""
+        plain = {name: found.model_dump(mode="json") for name, found in self.options.items()}
+        return hashlib.sha256(json.dumps([self.name, plain], sort_keys=True).encode()).hexdigest()
+
+
+def read_suite(path: Path) -> Suite:
+    """Read and check a suite; a relative path in it is taken from the file's folder.
+
+    Raises:
+        ConfigError: the file is missing, no TOML, names an unknown audit, or an audit has
+            options that it does not know; all are named at once.
+    """
+    document = read_toml(path, SuiteDocument, expected="a suite of audits")
+    problems: list[str] = []
+    options = dict(_options(document, problems))
+    if problems:
+        raise ConfigError(str(path), problems)
+    records = document.records
+    if records is not None:
+        records = records.model_copy(update={"path": path.resolve().parent / records.path})
+    return Suite(
+        name=document.suite.name,
+        batch_size=document.suite.batch_size,
+        records=records,
+        audits={name: AUDITS[name].make(found) for name, found in options.items()},
+        options=options,
+    )
+
+
+def _options(document: SuiteDocument, problems: list[str]) -> Iterator[tuple[str, Options]]:
+    for name, written in document.audits.items():
+        kind = AUDITS.get(name)
+        if kind is None:
+            problems.append(f"audits.{name}: unknown audit{_nearest(name)}")
+            continue
+        try:
+            yield name, kind.options.model_validate(written)
+        except ValidationError as error:
+            problems += [f"audits.{name}.{line}" for line in explain(error, kind.options)]
+
+
+def _nearest(name: str) -> str:
+    close = difflib.get_close_matches(name, AUDITS, n=1, cutoff=0.5)
+    return f", did you mean {close[0]}?" if close else f", expected one of {', '.join(AUDITS)}"

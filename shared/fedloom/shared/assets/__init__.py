@@ -1,0 +1,1 @@
+"""Public models and data sets by pinned hash."""
