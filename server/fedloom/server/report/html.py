@@ -4,6 +4,8 @@ from importlib.resources import files
 from math import exp
 from typing import TYPE_CHECKING
 
+from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.report.audits import audit_views, in_cell, in_unit, without_answer
 from fedloom.server.report.headline import concern_of, headline, in_bytes, in_percent, in_points
 from fedloom.server.report.held_out import WHAT_HELD_OUT_IS
 from fedloom.server.report.plots import arms_plot, curve_plot, epsilon_plot
@@ -16,39 +18,52 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-_PACKAGE = "fedloom.server.report"
+_PAGES = "fedloom.server.report.pages"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def render_html(report: Report) -> str:
+def render_html(report: Report, evaluation: Evaluation | None = None) -> str:
     """One self-contained page: no scripts, no fetches, every name escaped."""
-    template = _environment().from_string(
-        (files(_PACKAGE) / "template.html.j2").read_text("utf-8"),
-    )
     arms, privacy = report.evaluation, report.privacy
-    return template.render(
-        report=report,
-        headline=headline(report),
-        concern=concern_of(report),
-        stops=[stop_in_words(stop, report.rounds) for stop in report.stops],
-        tests=_tests(report),
-        best_alone=_best_alone(report),
-        # Planned is what the run set out to promise; repeatable noise keeps no promise.
-        planned=privacy.epsilon is not None,
-        promised=privacy.epsilon is not None and not privacy.seeded,
-        head_is_for=WHAT_A_HEAD_IS_FOR,
-        held_out_is=WHAT_HELD_OUT_IS,
-        curve=_drawing(curve_plot(report.curve)) if report.curve else "",
-        spent=_epsilon(report),
-        arms=_drawing(arms_plot(arms, JOINT)) if arms else "",
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            style=_drawing(_page("style.css")),
+            headline=headline(report),
+            concern=concern_of(report),
+            stops=[stop_in_words(stop, report.rounds) for stop in report.stops],
+            tests=_tests(report),
+            best_alone=_best_alone(report),
+            # Planned is what the run set out to promise; repeatable noise keeps no promise.
+            planned=privacy.epsilon is not None,
+            promised=privacy.epsilon is not None and not privacy.seeded,
+            head_is_for=WHAT_A_HEAD_IS_FOR,
+            held_out_is=WHAT_HELD_OUT_IS,
+            curve=_drawing(curve_plot(report.curve)) if report.curve else "",
+            spent=_epsilon(report),
+            arms=_drawing(arms_plot(arms, JOINT)) if arms else "",
+            audited=evaluation,
+            views=audit_views(evaluation) if evaluation else (),
+            unanswered=without_answer(evaluation) if evaluation else (),
+        )
     )
+
+
+def _page(name: str) -> str:
+    return (files(_PAGES) / name).read_text("utf-8")
 
 
 def _environment() -> "Environment":
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_page),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "bytes": in_bytes,
@@ -57,6 +72,9 @@ def _environment() -> "Environment":
         "counted": count,
         "factor": _factor,
         "power": _power,
+        "in_unit": in_unit,
+        "in_cell": in_cell,
+        "drawn": _drawing,
     }
     return environment
 
