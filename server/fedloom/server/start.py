@@ -21,21 +21,35 @@ def read_start(folder: Path, lora: LoraSection) -> Adapter:
     Raises:
         ModelError: no such folder, or LoRA of another rank, scaling or kind.
     """
+    said, adapter = read_peft(folder, called="lora.start")
+    for key, value in _shape_of(lora).items():
+        if said.get(key, False) != value:
+            raise ModelError(
+                f"lora.start {folder}: its {key} is {said.get(key)}, expected the config's {value}"
+            )
+    return adapter
+
+
+def read_peft(folder: Path, *, called: str) -> tuple[dict[str, object], Adapter]:
+    """What a PEFT folder says of LoRA, and its adapter; `called` is what to call it in errors.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
     try:
         said = json.loads((folder / _CONFIG).read_bytes())
         tensors = load_file(folder / _WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(
-            f"lora.start {folder}: cannot be read, expected a PEFT folder with {_CONFIG} and "
+            f"{called} {folder}: cannot be read, expected a PEFT folder with {_CONFIG} and "
             f"{_WEIGHTS}"
         ) from error
-    wanted = {"r": lora.rank, "lora_alpha": lora.alpha, "use_rslora": False, "use_dora": False}
-    for key, value in wanted.items():
-        if said.get(key, False) != value:
-            raise ModelError(
-                f"lora.start {folder}: its {key} is {said.get(key)}, expected the config's {value}"
-            )
-    return Adapter.from_state({name: at.float().numpy() for name, at in tensors.items()})
+    state = {name: at.float().numpy() for name, at in tensors.items()}
+    return dict(said), Adapter.from_state(state)
+
+
+def _shape_of(lora: LoraSection) -> dict[str, object]:
+    return {"r": lora.rank, "lora_alpha": lora.alpha, "use_rslora": False, "use_dora": False}
 
 
 def check_start(start: Adapter, folder: Path, plan: Plan, layout: AdapterLayout) -> None:

@@ -17,6 +17,7 @@ from fedloom.server.run.journal import Journal, RoundEntry
 from fedloom.server.run.telling import round_told
 from fedloom.shared.adapter import Adapter
 from fedloom.simulation.arms import ARM_KINDS, ArmKind, TrainedArm, arms_beside
+from fedloom.simulation.auditing import audit_study, study_evaluator
 from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.federation import RunOptions, heads_beside, run_federation
 from fedloom.simulation.prepare import Prepared
@@ -58,7 +59,13 @@ def run_study(
     """
     options = options or StudyOptions()
     clock = _Clock()
-    main = RunOptions(resume=options.resume, cache=_cache(folder), sites=options.sites)
+    auditor = study_evaluator(prepared, folder)
+    main = RunOptions(
+        resume=options.resume,
+        cache=_cache(folder),
+        sites=options.sites,
+        observers=(auditor.observe,) if auditor else (),
+    )
     final = _train(prepared, folder, executor, progress, main)
     training = clock.lap()
     arms = [arm for kind in options.arms for arm in arms_beside(prepared, kind)]
@@ -67,8 +74,14 @@ def run_study(
     shutil.rmtree(_cache(folder), ignore_errors=True)
     comparing = clock.lap()
     scored = score_study(prepared, folder, final, trained, progress)
+    evaluating = clock.lap()
+    audited = audit_study(auditor, trained, progress) if auditor else None
     timings = Timings(
-        train=training, compare=comparing, evaluate=clock.lap(), total=clock.since_start()
+        train=training,
+        compare=comparing,
+        evaluate=evaluating,
+        audit=clock.lap(),
+        total=clock.since_start(),
     )
     findings = Findings(
         adapter=final,
@@ -82,7 +95,7 @@ def run_study(
         timings=timings,
     )
     report = build_report(prepared.plan, findings)
-    write_report(report, folder)
+    write_report(report, folder, audited)
     return report
 
 
@@ -115,7 +128,8 @@ def _train(
         elif number:
             progress.step(f"resumed after round {number}")
 
-    return run_federation(prepared, folder, executor, replace(options, observers=(observe,)))
+    observers = (observe, *options.observers)
+    return run_federation(prepared, folder, executor, replace(options, observers=observers))
 
 
 def _omitted(prepared: Prepared, options: StudyOptions) -> list[str]:

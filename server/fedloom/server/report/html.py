@@ -44,11 +44,23 @@ def render_html(report: Report, evaluation: Evaluation | None = None) -> str:
             curve=_drawing(curve_plot(report.curve)) if report.curve else "",
             spent=_epsilon(report),
             arms=_drawing(arms_plot(arms, JOINT)) if arms else "",
-            audited=evaluation,
-            views=audit_views(evaluation) if evaluation else (),
-            unanswered=without_answer(evaluation) if evaluation else (),
+            **_audited(evaluation),
         )
     )
+
+
+def render_evaluation(evaluation: Evaluation) -> str:
+    """What a suite measured away from any run, as a page of its own."""
+    page = _environment().get_template("evaluation.html.j2")
+    return page.render(style=_drawing(_page("style.css")), **_audited(evaluation))
+
+
+def _audited(evaluation: Evaluation | None) -> dict[str, object]:
+    return {
+        "audited": evaluation,
+        "views": audit_views(evaluation) if evaluation else (),
+        "unanswered": without_answer(evaluation) if evaluation else (),
+    }
 
 
 def _page(name: str) -> str:

@@ -169,11 +169,13 @@ class HeldOutPoint(_Part):
 
 
 class Timings(_Part):
-    """Wall seconds; orientation only, as machines differ. `compare` trains the other arms."""
+    """Wall seconds; orientation only, as machines differ. `compare` trains the other arms,
+    `evaluate` scores them all, `audit` runs the suite."""
 
     train: float
     compare: float
     evaluate: float
+    audit: float = 0.0
     total: float
 
 

@@ -1,5 +1,6 @@
 """The report as files beside a run."""
 
+from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.report.html import render_html
 from fedloom.server.report.markdown import render_markdown
 from fedloom.server.report.schema import Report
@@ -7,9 +8,9 @@ from fedloom.server.run.folder import RunFolder
 from fedloom.shared.files import write_durably
 
 
-def write_report(report: Report, folder: RunFolder) -> None:
-    """Write the report's three renderings."""
-    write_durably(folder.report_html, render_html(report).encode())
+def write_report(report: Report, folder: RunFolder, evaluation: Evaluation | None = None) -> None:
+    """Write the report's three renderings, the page with what a suite measured."""
+    write_durably(folder.report_html, render_html(report, evaluation).encode())
     write_durably(folder.report_markdown, render_markdown(report).encode())
     # Last: where it is, the run is at its end.
     write_durably(folder.report_json, report.model_dump_json(indent=2).encode())

@@ -52,6 +52,16 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def evaluation(self) -> Path:
+        """What the suite of audits measured of the result."""
+        return self.path / "evaluation.json"
+
+    @property
+    def evaluations(self) -> Path:
+        """What it measured after rounds, and findings that are kept for the next time."""
+        return self.path / "evaluations"
+
+    @property
     def report_json(self) -> Path:
         """The typed report."""
         return self.path / "report.json"

@@ -91,6 +91,9 @@ def missing_files(config: FederationConfig) -> list[str]:
     start = config.lora.start
     if start is not None and not is_folder(start):
         absent.insert(0, f"lora.start: no folder {start}")
+    suite = config.evaluation.suite
+    if suite is not None and not suite.is_file():
+        absent.append(f"evaluation.suite: no file {suite}")
     model = config.model.path
     if not is_folder(Path(model)) and model.startswith((".", "/", "~")):
         absent.insert(0, f"model.path: no folder {model}")
@@ -108,4 +111,9 @@ def _anchored(config: FederationConfig, folder: Path) -> FederationConfig:
     lora = config.lora
     if lora.start is not None:
         lora = lora.model_copy(update={"start": folder / lora.start})
-    return config.model_copy(update={"data": data, "model": model, "lora": lora})
+    evaluation = config.evaluation
+    if evaluation.suite is not None:
+        evaluation = evaluation.model_copy(update={"suite": folder / evaluation.suite})
+    return config.model_copy(
+        update={"data": data, "model": model, "lora": lora, "evaluation": evaluation}
+    )

@@ -315,8 +315,9 @@ class EvaluationSection(Section):
 
     `holdout = "validation"` sets the test units aside untouched and scores a part of the rest:
     for choosing hyperparameters. `curve_records` bounds the records scored after each round.
-    `non_private_learning_rate` is for the comparison without privacy, which wants its own, as
-    `non_private_head_learning_rate` is for its head.
+    `suite` is a file of audits for the final adapter, and for the one after every `every` rounds
+    if that is not 0. `non_private_learning_rate` is for the comparison without privacy, which
+    wants its own, as `non_private_head_learning_rate` is for its head.
     """
 
     holdout: Literal["test", "validation"] = "test"
@@ -325,5 +326,7 @@ class EvaluationSection(Section):
     curve_records: Annotated[Integer, Field(ge=0)] = 1000
     bootstrap: Annotated[Integer, Field(ge=100, le=100_000)] = 1000
     batch_size: Count = 64
+    suite: Path | None = None
+    every: Annotated[Integer, Field(ge=0)] = 0
     non_private_learning_rate: Rate | None = None
     non_private_head_learning_rate: Rate | None = None

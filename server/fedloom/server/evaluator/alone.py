@@ -1,0 +1,101 @@
+"""A suite over adapter folders, away from any run: as anyone would load them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedloom.server.evaluator.bench import folder_bench
+from fedloom.server.evaluator.cache import FindingsCache
+from fedloom.server.evaluator.corpus import Benchmarks, Corpus
+from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.records import read_corpus
+from fedloom.server.evaluator.running import Base, Told, evaluate
+from fedloom.server.evaluator.subject import Candidate
+from fedloom.server.evaluator.suite import RecordsSection, Suite
+from fedloom.server.start import read_peft
+from fedloom.shared.errors import EvaluationError
+from fedloom.shared.files import write_durably
+from fedloom.shared.model.card import AdapterCard
+
+_SCALING = ("r", "lora_alpha", "use_rslora", "use_dora")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alone:
+    """What to evaluate: an adapter folder on its base model, and folders to compare it with.
+
+    `records` takes the place of the suite's own; `out` is where findings are kept.
+    """
+
+    adapter: Path
+    model: Path
+    out: Path
+    against: Sequence[Path] = ()
+    records: RecordsSection | None = None
+    benchmarks: Benchmarks = field(default_factory=Benchmarks)
+
+
+def evaluate_alone(asked: Alone, suite: Suite, told: Told = lambda _: None) -> Evaluation:
+    """Run the suite, and write `evaluation.json`.
+
+    Raises:
+        ModelError: a folder was not made by FedLoom, or for another base model.
+        EvaluationError: an adapter of another shape, or answers that are no numbers.
+        DataError, AssetError: records or a public benchmark are not at hand.
+    """
+    card = AdapterCard.read(asked.adapter)
+    bench, adapter = folder_bench(asked.adapter, asked.model, batch_size=suite.batch_size)
+    section = asked.records or suite.records
+    corpus = (
+        Corpus(tests={}, benchmarks=asked.benchmarks)
+        if section is None
+        else read_corpus(section, labels=card.task.labels, benchmarks=asked.benchmarks)
+    )
+    others = [_other(asked.adapter, folder, card) for folder in asked.against]
+    first = Candidate(
+        name=_called(asked.adapter),
+        kind="release",
+        description=f"adapter folder; privacy: {card.privacy}",
+        adapter=adapter,
+    )
+    names = [first.name, *(other.name for other in others)]
+    if len(set(names)) != len(names):
+        raise EvaluationError(f"adapters {', '.join(names)}: expected folders of different names")
+    found = evaluate(
+        suite,
+        bench,
+        [first, *others],
+        corpus,
+        base=Base(name=card.model_name, sha256=card.model_sha256),
+        cache=FindingsCache(
+            asked.out / "kept", model_sha256=card.model_sha256, corpus_sha256=corpus.sha256
+        ),
+        told=told,
+    )
+    write_durably(asked.out / "evaluation.json", found.model_dump_json(indent=1).encode())
+    return found
+
+
+def _other(first: Path, folder: Path, card: AdapterCard) -> Candidate:
+    theirs = AdapterCard.read(folder)
+    ours_said, _ = read_peft(first, called="adapter")
+    said, adapter = read_peft(folder, called="adapter")
+    # Values alone do not say how strongly LoRA is scaled.
+    scaled_alike = all(said.get(key) == ours_said.get(key) for key in _SCALING)
+    if not scaled_alike or theirs.model_sha256 != card.model_sha256 or theirs.task != card.task:
+        raise EvaluationError(
+            f"adapter {folder}: of another base model, task or kind of LoRA, expected one that "
+            "can be compared"
+        )
+    return Candidate(
+        name=_called(folder),
+        kind="release",
+        description=f"adapter folder; privacy: {theirs.privacy}",
+        adapter=adapter,
+    )
+
+
+def _called(folder: Path) -> str:
+    """A run's adapter folder is called as every other's; the run's name tells them apart."""
+    whole = folder.resolve()
+    return f"{whole.parent.name}/{whole.name}"

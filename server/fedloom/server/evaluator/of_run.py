@@ -1,0 +1,109 @@
+"""A suite over the adapters of one run: at its end, and after every k rounds if asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+
+from fedloom.server.evaluator.bench import Bench, plan_bench
+from fedloom.server.evaluator.cache import FindingsCache
+from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.running import Base, Told, evaluate
+from fedloom.server.evaluator.subject import Candidate
+from fedloom.server.evaluator.suite import Suite
+from fedloom.server.run.checkpoint import read_checkpoint
+from fedloom.server.run.folder import RunFolder
+from fedloom.server.run.journal import RoundEntry
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.files import write_durably
+from fedloom.shared.plan import Plan
+
+FEDERATION = "federation"
+_STARTS: Mapping[str, str] = MappingProxyType(
+    {"classification": "the base model with an untrained head"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEvaluator:
+    """What a run's adapters are evaluated with; findings are kept in the run's folder, so that
+    none is measured twice. `every` 0 means at the end alone."""
+
+    folder: RunFolder
+    plan: Plan
+    model: Path
+    suite: Suite
+    corpus: Corpus
+    every: int = 0
+
+    def at_end(self, others: Sequence[Candidate] = (), told: Told = lambda _: None) -> Evaluation:
+        """Evaluate the final adapter beside the start and `others`, and write `evaluation.json`.
+
+        Raises:
+            EvaluationError: an adapter of another model, or answers that are no numbers.
+            AssetError: a public benchmark is not at hand.
+            CheckpointError: the run has not ended, or a checkpoint is damaged.
+        """
+        candidates = [self.federation(self._checkpoint(self.plan.rounds.total)), self._start()]
+        found = self._evaluated([*candidates, *others], told)
+        write_durably(self.folder.evaluation, found.model_dump_json(indent=1).encode())
+        return found
+
+    def observe(self, number: int, adapter: Adapter, entry: RoundEntry | None) -> None:
+        """After every k-th round: a file of its own, once, whatever resumes."""
+        if entry is None or not self.every or number % self.every:
+            return
+        target = self.folder.evaluations / f"round-{number:04d}.json"
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            found = self._evaluated([self.federation(adapter)], lambda _: None)
+            write_durably(target, found.model_dump_json(indent=1).encode())
+
+    def federation(self, adapter: Adapter) -> Candidate:
+        """The run's own adapter."""
+        promised = [site.epsilon for site in self.plan.sites if site.epsilon is not None]
+        private = self.plan.privacy.private
+        return Candidate(
+            name=FEDERATION,
+            kind="federation",
+            description="all sites together" + (", private" if private else ""),
+            adapter=adapter,
+            epsilon=self.plan.privacy.epsilon or max(promised, default=None),
+        )
+
+    def _start(self) -> Candidate:
+        as_it_is = _STARTS.get(self.plan.task.kind, "the base model as it is")
+        return Candidate(
+            name="base",
+            kind="base",
+            description="the public start" if self.plan.start_sha256 else as_it_is,
+            adapter=self._checkpoint(0),
+        )
+
+    def _checkpoint(self, number: int) -> Adapter:
+        return read_checkpoint(self.folder.checkpoints, number, self.plan.sha256)
+
+    def _evaluated(self, candidates: Sequence[Candidate], told: Told) -> Evaluation:
+        return evaluate(
+            self.suite,
+            self._bench,
+            candidates,
+            self.corpus,
+            base=Base(name=self.plan.model.described, sha256=self.plan.model.sha256),
+            cache=self._cache,
+            told=told,
+        )
+
+    @cached_property
+    def _bench(self) -> Bench:
+        return plan_bench(self.plan, self.model, batch_size=self.suite.batch_size)
+
+    @cached_property
+    def _cache(self) -> FindingsCache:
+        return FindingsCache(
+            self.folder.evaluations / "kept",
+            model_sha256=self.plan.model.sha256,
+            corpus_sha256=self.corpus.sha256,
+        )
