@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def say_evaluation(evaluation: "Evaluation") -> None:
     """Every figure of the adapter that may be released, and what could not be measured."""
-    from fedloom.server.report.audits import in_unit
+    from fedloom.server.report.audits import in_digits, in_unit
 
     click.echo(f"suite {evaluation.suite}, adapter {evaluation.about}; in brackets 95 % intervals")
     for audit in evaluation.subject.audits:
@@ -21,7 +21,7 @@ def say_evaluation(evaluation: "Evaluation") -> None:
         for figure in audit.figures:
             interval = ""
             if figure.low is not None and figure.high is not None:
-                low, high = in_unit(figure.low, figure.unit), in_unit(figure.high, figure.unit)
+                low, high = in_digits(figure.low, figure.unit), in_digits(figure.high, figure.unit)
                 interval = f"  [{low}, {high}]"
             value = in_unit(figure.value, figure.unit)
             click.echo(f"    {figure.key:<28} {value:>10}{interval}")

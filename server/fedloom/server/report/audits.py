@@ -102,23 +102,29 @@ def _cells(evaluation: Evaluation, audit: str, key: str) -> Iterator[Figure | No
 
 
 def _against(found: Comparison, unit: Unit) -> str:
-    difference, low, high = (
-        in_unit(value, unit, signed=True) for value in (found.difference, found.low, found.high)
-    )
+    unit = "difference" if unit == "share" else unit
+    low, high = in_digits(found.low, unit), in_digits(found.high, unit)
+    sign = "+" if found.difference >= 0 else ""
     chance = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
+    difference = f"{sign}{in_unit(found.difference, unit)}"
     return f"{difference} [{low}, {high}] against {found.against}, {chance}"
 
 
-def in_unit(value: float, unit: Unit, *, signed: bool = False) -> str:
-    """A number for people, with as many digits as its unit bears."""
-    text = _WRITTEN[unit](value)
-    return f"+{text}" if signed and value >= 0 else text
+def in_unit(value: float, unit: Unit) -> str:
+    """A number for people, with its unit."""
+    return in_digits(value, unit) + _NAMES.get(unit, "")
 
 
+def in_digits(value: float, unit: Unit) -> str:
+    """A number for people, with as many digits as its unit bears, where the unit is clear."""
+    return _WRITTEN[unit](value)
+
+
+_NAMES: Mapping[Unit, str] = MappingProxyType({"share": " %", "difference": " points"})
 _WRITTEN: Mapping[Unit, Callable[[float], str]] = MappingProxyType(
     {
-        "share": lambda value: f"{100 * value:.1f} %",
-        "difference": lambda value: f"{100 * value:.1f} points",
+        "share": lambda value: f"{100 * value:.1f}",
+        "difference": lambda value: f"{100 * value:.1f}",
         "nats": lambda value: f"{value:.3f}",
         "epsilon": lambda value: f"{value:.2f}",
         "score": lambda value: f"{value:.3f}",

@@ -56,7 +56,16 @@ def _lines(axes: "Axes", chart: Chart) -> None:
                 linewidth=0,
             )
     if chart.diagonal:
-        axes.axline((0, 0), slope=1, color=MUTED, linewidth=1, linestyle=":")
+        _diagonal(axes)
+
+
+def _diagonal(axes: "Axes") -> None:
+    """As far as the lines go, and no farther."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    ends = max(left, bottom), min(right, top)
+    axes.plot(ends, ends, color=MUTED, linewidth=1, linestyle=":")
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
 
 
 def _bars(axes: "Axes", chart: Chart) -> None:

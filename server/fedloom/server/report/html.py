@@ -5,7 +5,7 @@ from math import exp
 from typing import TYPE_CHECKING
 
 from fedloom.server.evaluator.findings import Evaluation
-from fedloom.server.report.audits import audit_views, in_cell, in_unit, without_answer
+from fedloom.server.report.audits import audit_views, in_cell, in_digits, in_unit, without_answer
 from fedloom.server.report.headline import concern_of, headline, in_bytes, in_percent, in_points
 from fedloom.server.report.held_out import WHAT_HELD_OUT_IS
 from fedloom.server.report.plots import arms_plot, curve_plot, epsilon_plot
@@ -85,6 +85,7 @@ def _environment() -> "Environment":
         "factor": _factor,
         "power": _power,
         "in_unit": in_unit,
+        "in_digits": in_digits,
         "in_cell": in_cell,
         "drawn": _drawing,
     }
