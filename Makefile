@@ -6,7 +6,7 @@ INSTALL := apt-get install --quiet --yes --no-install-recommends
 
 .PHONY: nginx demo demo-full medmcqa test test-slow fuzz proto lint types imports check env clean
 .PHONY: benchmark benchmark-grid benchmark-peak benchmark-steps benchmark-site-round benchmark-relay
-.PHONY: benchmark-deployed faults
+.PHONY: benchmark-deployed benchmark-evaluation faults
 
 env: $(READY)
 
@@ -78,6 +78,9 @@ benchmark-site-round: $(READY)
 
 benchmark-relay: $(READY)
 	$(BIN)/python -m benchmarks.relay
+
+benchmark-evaluation: $(READY)
+	$(BIN)/python -m benchmarks.evaluation
 
 # Whole deployments on loopback; half an hour on two busy cores.
 benchmark-deployed: $(READY) nginx
