@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.report.audits import audit_views, in_cell, in_digits, in_unit, without_answer
+from fedloom.server.report.compliance import compliance_of
 from fedloom.server.report.headline import concern_of, headline, in_bytes, in_percent, in_points
 from fedloom.server.report.held_out import WHAT_HELD_OUT_IS
 from fedloom.server.report.plots import arms_plot, curve_plot, epsilon_plot
@@ -44,6 +45,7 @@ def render_html(report: Report, evaluation: Evaluation | None = None) -> str:
             curve=_drawing(curve_plot(report.curve)) if report.curve else "",
             spent=_epsilon(report),
             arms=_drawing(arms_plot(arms, JOINT)) if arms else "",
+            compliance=compliance_of(report, evaluation),
             **_audited(evaluation),
         )
     )

@@ -7,11 +7,13 @@ from pydantic import BaseModel, ConfigDict
 from fedloom.server.run.journal import RoundEntry
 
 
-class _Part(BaseModel):
+class ReportPart(BaseModel):
+    """Base of all that a report holds: frozen, unknown keys refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Estimate(_Part):
+class Estimate(ReportPart):
     """A figure on a test set with its bootstrap 95 % interval."""
 
     value: float
@@ -19,7 +21,7 @@ class Estimate(_Part):
     high: float
 
 
-class Scores(_Part):
+class Scores(ReportPart):
     """How one adapter does on one test set of `records` records.
 
     `accuracy` of answers without a label set counts those that greedy decoding gives exactly;
@@ -34,7 +36,7 @@ class Scores(_Part):
     ece: Estimate | None = None
 
 
-class Arm(_Part):
+class Arm(ReportPart):
     """One side of the comparison. `epsilon` is each site's promise, None without privacy.
 
     `kind` is one of: the majority class, the base model before training, one site training
@@ -48,7 +50,7 @@ class Arm(_Part):
     tests: dict[str, Scores]
 
 
-class ModelFacts(_Part):
+class ModelFacts(ReportPart):
     """The base model by name and fingerprint, and the adapter on it, by its public start if any."""
 
     name: str
@@ -59,14 +61,14 @@ class ModelFacts(_Part):
     trained_parameters: int
 
 
-class TaskFacts(_Part):
+class TaskFacts(ReportPart):
     """What was learned."""
 
     kind: str
     labels: tuple[str, ...]
 
 
-class TrainingFacts(_Part):
+class TrainingFacts(ReportPart):
     """How each site trained: rounds of steps on batches of that many units expected.
 
     In the first `head_rounds` of the rounds only the head did, for `head_local_steps` each.
@@ -85,7 +87,7 @@ class TrainingFacts(_Part):
     precision: str
 
 
-class PrivacyFacts(_Part):
+class PrivacyFacts(ReportPart):
     """What was promised to every privacy unit at every site.
 
     `seeded` true means that noise was repeatable, so that nothing was protected.
@@ -102,7 +104,7 @@ class PrivacyFacts(_Part):
     seeded: bool
 
 
-class LedgerFacts(_Part):
+class LedgerFacts(ReportPart):
     """The last entry of a site's ledger, as it came with the site's newest update.
 
     `digest`, signed with the site's `public_key`, covers that entry and all before it.
@@ -113,7 +115,7 @@ class LedgerFacts(_Part):
     public_key: str
 
 
-class SiteFacts(_Part):
+class SiteFacts(ReportPart):
     """One site: its public size, what it spent by its own ledger, and what crossed its border.
 
     `bytes_up` and `bytes_down` are totals of the adapter's numbers over all rounds, without
@@ -136,7 +138,7 @@ class SiteFacts(_Part):
     ledger_head: LedgerFacts | None
 
 
-class Stop(_Part):
+class Stop(ReportPart):
     """A site refused by a rule of its own, in `round` for the first time."""
 
     site: str
@@ -144,7 +146,7 @@ class Stop(_Part):
     rule: str
 
 
-class CurvePoint(_Part):
+class CurvePoint(ReportPart):
     """Accuracy after a round on a fixed part of the joint test set; round 0 is the start."""
 
     round: int
@@ -153,7 +155,7 @@ class CurvePoint(_Part):
     loss: float
 
 
-class HeldOutPoint(_Part):
+class HeldOutPoint(ReportPart):
     """Accuracy of the adapter that `round` started from, on what `sites` sites hold out, from
     their noised counts.
 
@@ -168,7 +170,7 @@ class HeldOutPoint(_Part):
     high: float
 
 
-class Timings(_Part):
+class Timings(ReportPart):
     """Wall seconds; orientation only, as machines differ. `compare` trains the other arms,
     `evaluate` scores them all, `audit` runs the suite."""
 
@@ -179,7 +181,7 @@ class Timings(_Part):
     total: float
 
 
-class Report(_Part):
+class Report(ReportPart):
     """Everything that a run can say for itself.
 
     `omitted` names arms of the comparison that were not run, and how to run them;

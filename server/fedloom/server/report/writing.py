@@ -1,6 +1,7 @@
 """The report as files beside a run."""
 
 from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.report.compliance import compliance_of
 from fedloom.server.report.html import render_html
 from fedloom.server.report.markdown import render_markdown
 from fedloom.server.report.schema import Report
@@ -9,8 +10,10 @@ from fedloom.shared.files import write_durably
 
 
 def write_report(report: Report, folder: RunFolder, evaluation: Evaluation | None = None) -> None:
-    """Write the report's three renderings, the page with what a suite measured."""
+    """Write the report's renderings, the page with what a suite measured."""
     write_durably(folder.report_html, render_html(report, evaluation).encode())
+    compliance = compliance_of(report, evaluation)
+    write_durably(folder.compliance, compliance.model_dump_json(indent=2).encode())
     write_durably(folder.report_markdown, render_markdown(report).encode())
     # Last: where it is, the run is at its end.
     write_durably(folder.report_json, report.model_dump_json(indent=2).encode())

@@ -72,6 +72,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def compliance(self) -> Path:
+        """What a data-protection impact assessment asks for."""
+        return self.path / "compliance.json"
+
+    @property
     def report_markdown(self) -> Path:
         """The report in short, for a terminal or a ticket."""
         return self.path / "report.md"
