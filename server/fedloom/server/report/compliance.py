@@ -87,20 +87,16 @@ def _promised(report: Report) -> Iterator[Fact]:
 
 def _done(report: Report) -> Iterator[Fact]:
     for site in report.sites:
-        spent = (
-            "no epsilon"
-            if site.epsilon_spent is None
-            else f"epsilon {site.epsilon_spent:.3f} spent"
-        )
+        epsilon = site.epsilon_spent
+        spent = "no epsilon" if epsilon is None else f"epsilon {epsilon:.3f} spent"
+        units = count(site.records, "privacy unit")
         yield Fact(
             about=f"site {site.name}",
-            known=f"{count(site.records, 'privacy unit')} declared, {spent}, {in_bytes(site.bytes_up)} sent",
+            known=f"{units} declared, {spent}, {in_bytes(site.bytes_up)} sent",
         )
     left_out = sum(1 for entry in report.rounds for site in entry.sites if site.fault)
-    yield Fact(
-        about="rounds",
-        known=f"{len(report.rounds)} of {report.training.rounds}; {count(left_out, 'answer')} left out",
-    )
+    ended = f"{len(report.rounds)} of {report.training.rounds}"
+    yield Fact(about="rounds", known=f"{ended}; {count(left_out, 'answer')} left out")
 
 
 def _approved(report: Report) -> Iterator[Fact]:
