@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from fedloom.server.app import OpenedRun, run_held_plan
 from fedloom.server.deploy.bounds import bound_pulls
 from fedloom.server.deploy.bundle import PLAN, RUN
+from fedloom.server.deploy.evaluating import DeployedEvaluation
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.finishing import finish
 from fedloom.server.deploy.home import ServerHome
@@ -53,8 +54,9 @@ def main(grid: Grid, context: Context) -> None:
         began = time.monotonic()
         # Held to the very end: by it the keeper knows that this process lives.
         with folder.locked(by=str(context.run_id)):
-            run_held_plan(grid, run, _before_each_round(folder))
-            finish(run, seconds=time.monotonic() - began)
+            audits = DeployedEvaluation(folder=folder, wanted=read_wanted(folder))
+            run_held_plan(grid, run, _before_each_round(folder), audits.observe)
+            finish(run, audits.at_end(), seconds=time.monotonic() - began)
     except QuorumError as error:
         events.note("failed", str(error))
         raise

@@ -13,7 +13,9 @@ from fedloom.shared.errors import CheckpointError
 from fedloom.shared.files import append_durably, drop_cut_line, read_whole_lines
 from fedloom.shared.printable import printable
 
-Kind = Literal["started", "failed", "refused", "finished", "stopped", "resumed", "given-up"]
+Kind = Literal[
+    "started", "failed", "refused", "finished", "stopped", "resumed", "given-up", "not-evaluated"
+]
 
 
 class RunEvent(Section):

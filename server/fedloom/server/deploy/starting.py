@@ -7,6 +7,7 @@ from datetime import datetime
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.wanted import WantedRun, held_wanted, write_wanted
+from fedloom.server.evaluator.suite import read_suite
 from fedloom.server.planning import make_plan
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.federation import FederationConfig
@@ -31,6 +32,7 @@ def want_run(home: ServerHome, config: FederationConfig, *, offline: bool = True
     Raises:
         PlanError: a site's size is not declared, a site has no kit, or the numbers do not fit.
         ModelError: the base model is not at hand.
+        ConfigError: the suite of audits is wrong.
     """
     units = _declared(config)
     _check_sites(home, config)
@@ -39,7 +41,9 @@ def want_run(home: ServerHome, config: FederationConfig, *, offline: bool = True
     name = f"{plan.name[:_MOST_LETTERS]}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     folder = home.run(name)
     folder.create(plan)
-    start = config.lora.start
+    start, suite = config.lora.start, config.evaluation.suite
+    if suite is not None:
+        read_suite(suite)
     write_wanted(
         folder,
         WantedRun(
@@ -47,6 +51,8 @@ def want_run(home: ServerHome, config: FederationConfig, *, offline: bool = True
             plan_sha256=plan.sha256,
             model=model.resolve(),
             start=None if start is None else start.resolve(),
+            suite=None if suite is None else suite.resolve(),
+            every=config.evaluation.every,
             created=time.time(),
         ),
     )

@@ -27,13 +27,16 @@ class WantedRun(Section):
 
     A `wanted` run is started, and started again, until it is `finished`; `given-up` after an
     error that trying again does not mend, `stopped` by the coordinator. `flower_run` is the
-    number of Flower's latest run for it; Flower knows no other name for it.
+    number of Flower's latest run for it; Flower knows no other name for it. `suite` is a file of
+    audits for its end, and for after `every` rounds if that is not 0.
     """
 
     name: Name
     plan_sha256: Hex64
     model: Path
     start: Path | None = None
+    suite: Path | None = None
+    every: Annotated[int, Field(ge=0)] = 0
     state: State = "wanted"
     flower_run: Annotated[str, Field(pattern=r"^\d{1,20}$")] | None = None
     created: float
