@@ -11,8 +11,9 @@ from fedloom.server.evaluator.metrics import Outcomes
 from fedloom.server.evaluator.predict import Scorer
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.config.sections import TaskSection
+from fedloom.shared.config.sections import LoraSection, TaskSection
 from fedloom.shared.data.records import Record
+from fedloom.shared.model.lora import attach_lora
 from fedloom.shared.tasks.registry import make_task
 
 SENTIMENT = ("negative", "positive")
@@ -48,6 +49,25 @@ class FakeCausal(Subject):
             letters=np.array([len(text) for _, text in pairs]),
         )
 
+    def label_likelihoods(self, records: Sequence[Record]) -> np.ndarray:
+        asked = ["\n".join(turn.content for turn in record.turns) for record in records]
+        return np.array([[self.rates(one, f" {name}") for name in self.labels] for one in asked])
+
+    def answer_tokens(self, records: Sequence[Record]) -> np.ndarray:
+        return np.array([len(record.answer.split()) for record in records])
+
+    def at_limit(self, records: Sequence[Record]) -> np.ndarray:
+        return np.zeros(len(records), dtype=bool)
+
+    def outcomes(self, records: Sequence[Record]) -> Outcomes:
+        labels = np.array([record.label for record in records])
+        if self.labels:
+            odds = np.exp(self.label_likelihoods(records))
+            return Outcomes.of(odds / odds.sum(axis=1, keepdims=True), labels)
+        loss = [-self.rates(one.text, one.answer) / len(one.answer.split()) for one in records]
+        right = [self.answers(one.text) == one.answer for one in records]
+        return Outcomes(loss=np.array(loss), right=np.array(right))
+
     def say(self, prompts: Sequence[str], *, tokens: int) -> list[str]:
         return [" ".join(self.answers(prompt).split()[:tokens]) for prompt in prompts]
 
@@ -66,10 +86,26 @@ def a_classifier(
     )
 
 
+def a_speaker(
+    rates: Callable[[str, str], float],
+    answers: Callable[[str], str] = lambda prompt: "",
+    *,
+    labels: tuple[str, ...] = (),
+) -> Subject:
+    """A causal language model of these two functions."""
+    return FakeCausal(
+        candidate=a_candidate(),
+        task=TaskSection(kind="causal-lm", labels=labels),
+        scorer=FakeScorer(says=lambda text: ()),
+        rates=rates,
+        answers=answers,
+    )
+
+
 def a_tiny_model(folder: Path, task: TaskSection) -> Subject:
-    """A real model of random weights from a folder, without an adapter."""
+    """A real model from a folder, with an adapter that changes nothing yet."""
     made = make_task(task)
     base = made.load(folder, seed=0)
-    model, tokenizer = base.model.eval(), base.tokenizer
-    scorer = Scorer(task=made, model=model, tokenizer=tokenizer, max_length=64, batch_size=8)
+    model = attach_lora(base, LoraSection()).eval()
+    scorer = Scorer(task=made, model=model, tokenizer=base.tokenizer, max_length=64, batch_size=8)
     return Subject(candidate=a_candidate(), task=task, scorer=scorer)

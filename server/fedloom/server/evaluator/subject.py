@@ -91,6 +91,12 @@ class Subject:
         """How many tokens each record's answer has, as far as they are read; shape (n,)."""
         return np.array([len(example.answer) for example in self.scorer.encode(records)])
 
+    def at_limit(self, records: Sequence[Record]) -> NDArray[np.bool_]:
+        """Whether question and answer fill all tokens that the model reads, so that a longer one
+        would be cut; shape (n,)."""
+        limit = min(self.scorer.max_length, self.scorer.tokenizer.model_max_length)
+        return np.array([len(one.tokens) >= limit for one in self.scorer.encode(records)])
+
     def label_likelihoods(self, records: Sequence[Record]) -> NDArray[np.float64]:
         """Log-likelihood in nats of each label as the answer to each record, in the model's own
         chat template if it has one, shape (n, labels).
