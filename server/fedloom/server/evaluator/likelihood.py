@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from fedloom.server.evaluator.predict import Scorer
+from fedloom.shared.data.records import Record
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.tasks.base import Example, device_of
 from fedloom.shared.tasks.causal import CausalForm
-from fedloom.shared.tasks.generation import NO_TOKEN
+from fedloom.shared.tasks.generation import NO_TOKEN, Generation
 from fedloom.shared.tasks.rendering import Rendered
 
 _FORM = CausalForm()
@@ -45,6 +46,28 @@ def likelihoods(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> Likelihoods
         tokens=np.array([len(example.answer) for example in examples]),
         letters=np.array([len(continuation) for _, continuation in pairs]),
     )
+
+
+def label_likelihoods(scorer: Scorer, records: Sequence[Record]) -> NDArray[np.float64]:
+    """Of each label as the answer to each record, shape (n, labels), in nats.
+
+    Raises:
+        EvaluationError: the task has no labels in words, or an answer is no number.
+    """
+    task = scorer.task
+    if not isinstance(task, Generation) or not task.labels:
+        raise EvaluationError("likelihoods of labels: a task without labels in words")
+    examples = scorer.encode(records)
+    found = np.zeros((len(examples), len(task.labels)))
+    for rows in _by_length(examples, scorer.batch_size):
+        with torch.inference_mode():
+            logs = task.label_likelihoods(
+                scorer.model, [examples[at] for at in rows], scorer.tokenizer
+            )
+        found[rows] = logs.double().numpy()
+    if not np.isfinite(found).all():
+        raise EvaluationError("likelihoods: not finite (NaN or infinite logits)")
+    return found
 
 
 def say(scorer: Scorer, prompts: Sequence[str], *, tokens: int) -> list[str]:

@@ -4,7 +4,7 @@ Every figure is a function of sums over records, so that a resample is a row of 
 resamples are one matrix product.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fedloom.server.report.schema import Estimate, Scores
 from fedloom.shared.tasks.base import Example
 
-_BINS = 15
+BINS = 15
 # Columns that every task has; without a label set the first two figures are all there is.
 _PLAIN = 3
 _FIGURES = ("accuracy", "loss", "macro_f1", "ece")
@@ -45,7 +45,7 @@ class Outcomes:
             probabilities=probabilities,
         )
 
-    def __getitem__(self, at: slice) -> "Outcomes":
+    def __getitem__(self, at: slice | NDArray[np.int64]) -> "Outcomes":
         found = self.probabilities
         return Outcomes(
             loss=self.loss[at],
@@ -76,17 +76,44 @@ def score(
     """
     if labels.size == 0 or outcomes.loss.size != labels.size:
         raise ValueError(f"scores: {outcomes.loss.size} outcomes for {labels.size} labels")
-    if resamples < 1:
-        raise ValueError(f"scores: {resamples} resamples, expected at least 1")
-    statistics = _statistics(outcomes, labels)
-    whole = _figures(statistics.sum(axis=0, keepdims=True))[:, 0]
-    drawn = [_figures(weights @ statistics) for weights in _weights(labels.size, resamples, seed)]
-    low, high = np.percentile(np.concatenate(drawn, axis=1), [2.5, 97.5], axis=1)
-    estimates = [
+    estimates = bootstrap(_statistics(outcomes, labels), _figures, resamples=resamples, seed=seed)
+    return Scores(records=labels.size, **dict(zip(_FIGURES, estimates, strict=False)))
+
+
+def class_f1(
+    outcomes: Outcomes, labels: NDArray[np.int64], *, resamples: int, seed: int = 0
+) -> list[Estimate]:
+    """F1 of each class, from the same resamples as `score`; their mean is its macro-F1.
+
+    Raises:
+        ValueError: as `score`, or there are no classes.
+    """
+    if outcomes.probabilities is None:
+        raise ValueError("F1 by class of answers without a label set")
+    return bootstrap(_statistics(outcomes, labels), _class_f1, resamples=resamples, seed=seed)
+
+
+def bootstrap(
+    statistics: Sums, figures: Callable[[Sums], Sums], *, resamples: int, seed: int = 0
+) -> list[Estimate]:
+    """Figures that are functions of summed `statistics`, shape (records, any), with percentile
+    intervals.
+
+    `figures` maps sums of shape (resamples, any) to figures of shape (figures, resamples).
+
+    Raises:
+        ValueError: no records, or no resamples.
+    """
+    if statistics.shape[0] == 0 or resamples < 1:
+        raise ValueError(f"scores: {resamples} resamples of {statistics.shape[0]} records")
+    whole = figures(statistics.sum(axis=0, keepdims=True))[:, 0]
+    weights = _weights(statistics.shape[0], resamples, seed)
+    drawn = np.concatenate([figures(rows @ statistics) for rows in weights], axis=1)
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=1)
+    return [
         Estimate(value=float(value), low=float(lowest), high=float(highest))
         for value, lowest, highest in zip(whole, low, high, strict=True)
     ]
-    return Scores(records=labels.size, **dict(zip(_FIGURES, estimates, strict=False)))
 
 
 def _statistics(outcomes: Outcomes, labels: NDArray[np.int64]) -> Sums:
@@ -104,15 +131,15 @@ def _statistics(outcomes: Outcomes, labels: NDArray[np.int64]) -> Sums:
     rows, classes = np.arange(count), probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities[rows, predicted]
-    gaps = np.zeros((count, _BINS))
-    gaps[rows, _bins(confidence)] = outcomes.right - confidence
+    gaps = np.zeros((count, BINS))
+    gaps[rows, confidence_bins(confidence)] = outcomes.right - confidence
     true, called = np.eye(classes)[labels], np.eye(classes)[predicted]
     return np.concatenate([first, gaps, true, called, true * called], axis=1)
 
 
-def _bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
+def confidence_bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
     """Each confidence's bin; as in the paper, a bin holds its upper edge and not its lower."""
-    return np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
 
 def _figures(sums: Sums) -> NDArray[np.float64]:
@@ -121,12 +148,16 @@ def _figures(sums: Sums) -> NDArray[np.float64]:
     plain = [right / count, loss / count]
     if sums.shape[1] == _PLAIN:
         return np.stack(plain)
-    gaps = sums[:, _PLAIN : _PLAIN + _BINS]
-    true, called, hits = np.split(sums[:, _PLAIN + _BINS :], 3, axis=1)
+    ece = np.abs(sums[:, _PLAIN : _PLAIN + BINS]).sum(axis=1) / count
+    return np.stack([*plain, _class_f1(sums).mean(axis=0), ece])
+
+
+def _class_f1(sums: Sums) -> Sums:
+    """Shape (classes, resamples)."""
+    true, called, hits = np.split(sums[:, _PLAIN + BINS :], 3, axis=1)
     either = true + called
-    f1 = np.divide(2 * hits, either, out=np.zeros_like(hits), where=either > 0)
-    ece = np.abs(gaps).sum(axis=1) / count
-    return np.stack([*plain, f1.mean(axis=1), ece])
+    f1: Sums = np.divide(2 * hits, either, out=np.zeros_like(hits), where=either > 0)
+    return f1.T
 
 
 def _weights(count: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:

@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.findings import SubjectKind
-from fedloom.server.evaluator.likelihood import Likelihoods, likelihoods, say
+from fedloom.server.evaluator.likelihood import (
+    Likelihoods,
+    label_likelihoods,
+    likelihoods,
+    say,
+)
 from fedloom.server.evaluator.metrics import Outcomes
 from fedloom.server.evaluator.predict import Scorer
 from fedloom.shared.adapter import Adapter
@@ -81,6 +86,25 @@ class Subject:
         if not np.isfinite(found).all():
             raise EvaluationError(f"{self.candidate.name}: probabilities that are not finite")
         return found
+
+    def answer_tokens(self, records: Sequence[Record]) -> NDArray[np.int64]:
+        """How many tokens each record's answer has, as far as they are read; shape (n,)."""
+        return np.array([len(example.answer) for example in self.scorer.encode(records)])
+
+    def at_limit(self, records: Sequence[Record]) -> NDArray[np.bool_]:
+        """Whether question and answer fill all tokens that the model reads, so that a longer one
+        would be cut; shape (n,)."""
+        limit = min(self.scorer.max_length, self.scorer.tokenizer.model_max_length)
+        return np.array([len(one.tokens) >= limit for one in self.scorer.encode(records)])
+
+    def label_likelihoods(self, records: Sequence[Record]) -> NDArray[np.float64]:
+        """Log-likelihood in nats of each label as the answer to each record, in the model's own
+        chat template if it has one, shape (n, labels).
+
+        Raises:
+            EvaluationError: the model does not answer with labels in words, or says no numbers.
+        """
+        return label_likelihoods(self.scorer, records)
 
     def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> Likelihoods:
         """Log-likelihood of each continuation after its prompt, both as plain text.

@@ -73,7 +73,7 @@ def read_suite(path: Path) -> Suite:
     """
     document = read_toml(path, SuiteDocument, expected="a suite of audits")
     problems: list[str] = []
-    options = dict(_options(document, problems))
+    options = dict(_options(document, problems, folder=path.resolve().parent))
     if problems:
         raise ConfigError(str(path), problems)
     records = document.records
@@ -88,14 +88,16 @@ def read_suite(path: Path) -> Suite:
     )
 
 
-def _options(document: SuiteDocument, problems: list[str]) -> Iterator[tuple[str, Options]]:
+def _options(
+    document: SuiteDocument, problems: list[str], *, folder: Path
+) -> Iterator[tuple[str, Options]]:
     for name, written in document.audits.items():
         kind = AUDITS.get(name)
         if kind is None:
             problems.append(f"audits.{name}: unknown audit{_nearest(name)}")
             continue
         try:
-            yield name, kind.options.model_validate(written)
+            yield name, kind.options.model_validate(written, context={"folder": folder})
         except ValidationError as error:
             problems += [f"audits.{name}.{line}" for line in explain(error, kind.options)]
 

@@ -48,7 +48,7 @@ class Generation:
     """
 
     def __init__(self, section: TaskSection, form: Form) -> None:
-        self._labels = section.labels
+        self.labels = section.labels
         self._form = form
 
     def load(self, folder: Path, *, seed: int, quantization: Quantization = "none") -> BaseModel:
@@ -77,8 +77,9 @@ class Generation:
         self, model: torch.nn.Module, examples: Sequence[Example], tokenizer: Tokenizer
     ) -> Answers:
         """By likelihood of the labels, or of the one answer that is right."""
-        if self._labels:
-            return Answers.of_classes(self._likelihoods(model, examples, tokenizer), examples)
+        if self.labels:
+            logs = self.label_likelihoods(model, examples, tokenizer)
+            return Answers.of_classes(logs.softmax(dim=1), examples)
         batch = self.collate(examples, tokenizer)
         logits = self._said(model, batch)
         there = _answered(batch.labels)
@@ -86,10 +87,12 @@ class Generation:
         losses = _by_token(logits, batch.labels).sum(dim=1) / there.sum(dim=1).clamp_min(1)
         return Answers(loss=losses, right=greedy.all(dim=1))
 
-    def _likelihoods(
+    def label_likelihoods(
         self, model: torch.nn.Module, examples: Sequence[Example], tokenizer: Tokenizer
     ) -> torch.Tensor:
-        """Shape (batch, labels). Labels that differ in one token alone share one pass."""
+        """Log-likelihood in nats of each label as the answer, shape (batch, labels), up to the
+        end that all answers have in common. Labels that differ in one token alone share one
+        pass."""
         choices = self._choices(tokenizer)
         found = torch.zeros(len(examples), len(choices))
         for numbers in _by_context(choices):
@@ -97,7 +100,7 @@ class Generation:
             for number in numbers:
                 ids = torch.tensor(choices[number])
                 found[:, number] = logs[:, torch.arange(len(ids)), ids].sum(dim=1)
-        return found.softmax(dim=1)
+        return found
 
     def _log_likelihoods(
         self,
@@ -121,7 +124,7 @@ class Generation:
         """Each label's tokens, without the end that all have in common."""
         records = [
             Record(text="?", answer=label, label=number, unit="")
-            for number, label in enumerate(self._labels)
+            for number, label in enumerate(self.labels)
         ]
         answers = [row.answer for row in self._form.rendered(records, tokenizer)]
         common, shortest = 0, min(map(len, answers))

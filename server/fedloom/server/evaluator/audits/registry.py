@@ -6,6 +6,10 @@ from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 from fedloom.server.evaluator.audits.base import Audit, Options
+from fedloom.server.evaluator.audits.calibration import Calibration, CalibrationOptions
+from fedloom.server.evaluator.audits.multiple_choice import MultipleChoice, MultipleChoiceOptions
+from fedloom.server.evaluator.audits.selective import Selective, SelectiveOptions
+from fedloom.server.evaluator.audits.tasks import Tasks, TasksOptions
 from fedloom.server.evaluator.audits.validation import Validation, ValidationOptions
 
 _Options = TypeVar("_Options", bound=Options)
@@ -29,7 +33,7 @@ class _Kind(Generic[_Options]):
 
     def make(self, options: Options) -> Audit:
         """Checked again, so that only options of its own reach an audit."""
-        return self.build(self.options.model_validate(options.model_dump()))
+        return self.build(self.options.model_validate(options))
 
 
 def _kind(options: type[_Options], build: Callable[[_Options], Audit]) -> Kind:
@@ -39,5 +43,9 @@ def _kind(options: type[_Options], build: Callable[[_Options], Audit]) -> Kind:
 AUDITS: Mapping[str, Kind] = MappingProxyType(
     {
         "validation": _kind(ValidationOptions, Validation),
+        "calibration": _kind(CalibrationOptions, Calibration),
+        "selective": _kind(SelectiveOptions, Selective),
+        "multiple-choice": _kind(MultipleChoiceOptions, MultipleChoice),
+        "lm-eval": _kind(TasksOptions, Tasks),
     }
 )

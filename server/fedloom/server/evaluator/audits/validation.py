@@ -1,47 +1,151 @@
 """How good an adapter is on labelled records that no site trained on."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
-from fedloom.server.evaluator.audits.base import (
-    Measured,
-    Options,
-    found_by,
-    share_figure,
+from fedloom.server.evaluator.audits.base import Measured, Options, figure, found_by
+from fedloom.server.evaluator.audits.breakdown import (
+    Labels,
+    SiteScores,
+    about_classes,
+    by_class,
+    by_site,
+    site_scores,
 )
+from fedloom.server.evaluator.audits.perplexity import perplexity
 from fedloom.server.evaluator.corpus import Corpus
-from fedloom.server.evaluator.findings import Better, Unit
+from fedloom.server.evaluator.findings import Better, Figure, Table, Unit
+from fedloom.server.evaluator.metrics import Outcomes, score
+from fedloom.server.evaluator.statistics import Interval
 from fedloom.server.evaluator.subject import Subject
+from fedloom.server.report.schema import Estimate
+from fedloom.shared.data.records import Record
 
-_WORDS: dict[str, tuple[str, Better, Unit]] = {
-    "accuracy": ("part of the records that come out right", "higher", "share"),
-}
+Resamples = Annotated[int, Field(ge=100, le=100_000)]
+
+# Words, direction and unit by key, in the order in which figures are shown.
+_WORDS: Mapping[str, tuple[str, Better, Unit]] = MappingProxyType(
+    {
+        "accuracy": ("part of the records that come out right", "higher", "share"),
+        "exact_match": ("part of the answers given word for word", "higher", "share"),
+        "macro_f1": ("F1, the mean over all labels", "higher", "score"),
+        "perplexity": ("tokens that it wavers between at each step", "lower", "ratio"),
+        "log_loss": ("mean negative log-likelihood of the right answer", "lower", "nats"),
+        "ece": ("expected calibration error over 15 bins", "lower", "difference"),
+    }
+)
+ABOUT_ECE = (
+    "The calibration error sums absolute values: its resamples lie higher than its value, which "
+    "small test sets may put below the interval."
+)
 
 
 class ValidationOptions(Options):
     """`resamples` of the bootstrap behind each interval."""
 
-    resamples: int = 1000
+    resamples: Resamples = 1000
 
 
 class Validation:
-    """Accuracy, macro-F1, log loss and calibration."""
+    """With a label set: accuracy, macro-F1, log loss and calibration, and scores by class.
+
+    Without one: exact match by greedy decoding; perplexity, exp of the mean loss over all tokens;
+    log loss, the mean over records of the mean over an answer's tokens. Both with scores by site.
+    Accuracy (or exact match) and log loss can be compared in pairs.
+    """
 
     name = "validation"
     title = "How good it is"
     asks = "How often is it right on records that nobody trained on, and how sure is it?"
 
     def __init__(self, options: ValidationOptions) -> None:
-        self._options = options
+        self._resamples = options.resamples
 
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """Labelled records are needed."""
         return "" if corpus.joint else "no labelled records were given"
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
-        """All figures, and right or wrong by record."""
-        outcomes = subject.outcomes(corpus.joint)
-        right = outcomes.right.astype(np.float64)
-        words, better, _ = _WORDS["accuracy"]
-        accuracy = share_figure("accuracy", words, right, better=better)
-        findings = found_by(self).model_copy(update={"figures": (accuracy,)})
-        return Measured(findings=findings, samples={"accuracy": right})
+        """All figures and tables, and by record what can be compared in pairs."""
+        outcomes, labels = subject.outcomes(corpus.joint), class_numbers(corpus.joint)
+        right = "accuracy" if subject.labels else "exact_match"
+        sites = site_scores(corpus.sites, outcomes, labels, resamples=self._resamples)
+        findings = found_by(self).model_copy(
+            update={
+                "figures": (
+                    *self._scores(outcomes, labels, right=right),
+                    *self._perplexity(subject, corpus, outcomes),
+                    *_worst_site(sites, right=right),
+                ),
+                "tables": (
+                    *self._by_class(subject, outcomes, labels),
+                    by_site(sites, right=right.replace("_", " ")),
+                ),
+                "caveats": _caveats(subject, labels),
+            }
+        )
+        samples = {right: outcomes.right.astype(np.float64), "log_loss": outcomes.loss}
+        return Measured(findings=findings, samples=samples)
+
+    def _scores(self, outcomes: Outcomes, labels: Labels, *, right: str) -> Iterator[Figure]:
+        scores = score(outcomes, labels, resamples=self._resamples)
+        several = np.unique(labels).size > 1
+        found = {
+            right: scores.accuracy,
+            "macro_f1": scores.macro_f1 if several else None,
+            "log_loss": scores.loss,
+            "ece": scores.ece,
+        }
+        for key, estimate in found.items():
+            if estimate is not None:
+                yield _figure(key, interval_of(estimate), labels.size)
+
+    def _perplexity(self, subject: Subject, corpus: Corpus, outcomes: Outcomes) -> Iterator[Figure]:
+        if not subject.labels:
+            tokens = subject.answer_tokens(corpus.joint)
+            found = perplexity(outcomes.loss, tokens, resamples=self._resamples)
+            yield _figure("perplexity", found, tokens.size)
+
+    def _by_class(self, subject: Subject, outcomes: Outcomes, labels: Labels) -> Iterator[Table]:
+        if subject.labels:
+            yield by_class(outcomes, labels, subject.labels, resamples=self._resamples)
+
+
+def class_numbers(records: Sequence[Record]) -> Labels:
+    """Of records, shape (n,); -1 without a label set."""
+    return np.array([record.label for record in records], dtype=np.int64)
+
+
+def interval_of(estimate: Estimate) -> Interval:
+    """The same as audits take it."""
+    return Interval(value=estimate.value, low=estimate.low, high=estimate.high)
+
+
+def _worst_site(sites: Sequence[SiteScores], *, right: str) -> Iterator[Figure]:
+    if len(sites) > 1:
+        worst = sites[0]
+        words = f"{_WORDS[right][0]}, at {worst.site}, the site with the fewest"
+        found = figure(
+            "worst_site",
+            words,
+            worst.accuracy,
+            records=worst.records,
+            better="higher",
+            unit="share",
+        )
+        yield found
+
+
+def _caveats(subject: Subject, labels: Labels) -> tuple[str, ...]:
+    if not subject.labels:
+        return ()
+    return (*filter(None, [about_classes(labels, subject.labels)]), ABOUT_ECE)
+
+
+def _figure(key: str, found: Interval, records: int) -> Figure:
+    words, better, unit = _WORDS[key]
+    return figure(key, words, found, records=records, better=better, unit=unit)

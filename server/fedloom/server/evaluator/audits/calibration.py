@@ -1,0 +1,170 @@
+"""Whether an adapter is as sure as it is right, and what one number would mend."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from fedloom.server.evaluator.audits.base import (
+    Measured,
+    Options,
+    figure,
+    found_by,
+    mean_figure,
+)
+from fedloom.server.evaluator.audits.breakdown import Labels, cell
+from fedloom.server.evaluator.audits.temperature import Temperature, cross_fitted
+from fedloom.server.evaluator.audits.validation import (
+    ABOUT_ECE,
+    Resamples,
+    class_numbers,
+    interval_of,
+)
+from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.findings import Chart, Figure, Series, Table
+from fedloom.server.evaluator.metrics import BINS, Outcomes, confidence_bins, score
+from fedloom.server.evaluator.statistics import Values, share
+from fedloom.server.evaluator.subject import Subject
+
+
+class CalibrationOptions(Options):
+    """`resamples` of the bootstrap behind each interval."""
+
+    resamples: Resamples = 1000
+
+
+class Calibration:
+    """Expected calibration error (Guo et al. 2017), Brier score (1950) and overconfidence, the
+    mean confidence less accuracy; then the same after one temperature.
+
+    A temperature divides all logits. It is found on every other record and tried on the rest,
+    and the other way round, so that no record is measured with a temperature that has seen it.
+    """
+
+    name = "calibration"
+    title = "Whether its confidence can be believed"
+    asks = "When it says 90 %, is it right nine times in ten?"
+
+    def __init__(self, options: CalibrationOptions) -> None:
+        self._resamples = options.resamples
+
+    def why_not(self, subject: Subject, corpus: Corpus) -> str:
+        """Probabilities of labels are needed, and two records to part."""
+        if not subject.labels:
+            return "answers without a label set have no probabilities to compare"
+        return "" if len(corpus.joint) > 1 else "fewer than two labelled records were given"
+
+    def measure(self, subject: Subject, corpus: Corpus) -> Measured:
+        """Figures before and after, the halves' temperatures, and a reliability plot."""
+        outcomes, labels = subject.outcomes(corpus.joint), class_numbers(corpus.joint)
+        found = cross_fitted(outcomes, labels, resamples=self._resamples)
+        samples = {
+            "brier": brier(outcomes, labels),
+            "overconfidence": confidence(outcomes) - outcomes.right,
+            "log_loss_scaled": found.scaled.loss,
+        }
+        findings = found_by(self).model_copy(
+            update={
+                "figures": tuple(self._figures(outcomes, labels, found, samples)),
+                "tables": (self._halves(outcomes, labels, found),),
+                "charts": (_reliability(outcomes, found.scaled),),
+                "caveats": (ABOUT_ECE,),
+                "sources": (
+                    "Guo et al. 2017, On calibration of modern neural networks",
+                    "Brier 1950, Verification of forecasts expressed in terms of probability",
+                ),
+            }
+        )
+        return Measured(findings=findings, samples=samples)
+
+    def _figures(
+        self, outcomes: Outcomes, labels: Labels, found: Temperature, samples: dict[str, Values]
+    ) -> Iterator[Figure]:
+        count = labels.size
+        for key, words, of in (
+            ("ece", "expected calibration error over 15 bins", outcomes),
+            ("ece_scaled", "the same after a temperature found on other records", found.scaled),
+        ):
+            ece = score(of, labels, resamples=self._resamples).ece
+            if ece is not None:
+                shown = interval_of(ece)
+                yield figure(key, words, shown, records=count, better="lower", unit="difference")
+        yield mean_figure(
+            "brier", "squared distance of all probabilities from the truth, 0 to 2",
+            samples["brier"], better="lower", unit="score",
+        )  # fmt: skip
+        yield mean_figure(
+            "overconfidence", "how much surer it is than right", samples["overconfidence"],
+            better="zero", unit="difference",
+        )  # fmt: skip
+        yield figure(
+            "temperature", "what its logits should be divided by; above 1 it is too sure",
+            found.whole, records=count, better="none", unit="ratio",
+        )  # fmt: skip
+        yield mean_figure(
+            "log_loss_scaled", "log loss after a temperature found on other records",
+            samples["log_loss_scaled"], better="lower", unit="nats",
+        )  # fmt: skip
+
+    def _halves(self, outcomes: Outcomes, labels: Labels, found: Temperature) -> Table:
+        rows = []
+        for name, half in zip(("even places", "odd places"), found.halves, strict=True):
+            before, after = (
+                score(of[half.tried], labels[half.tried], resamples=self._resamples)
+                for of in (outcomes, found.scaled)
+            )
+            scores = [before.ece, after.ece, before.loss, after.loss]
+            cells = [cell(one) if one else None for one in scores]
+            rows.append((name, half.temperature, *cells))
+        return Table(
+            title="One temperature, found on one half of the records and tried on the other",
+            columns=("found on", "temperature", "ECE", "ECE after", "log loss", "log loss after"),
+            rows=tuple(rows),
+        )
+
+
+def confidence(outcomes: Outcomes) -> Values:
+    """The probability of what is said, shape (n,)."""
+    if outcomes.probabilities is None:
+        raise ValueError("confidence of answers without a label set")
+    found: Values = outcomes.probabilities.max(axis=1)
+    return found
+
+
+def brier(outcomes: Outcomes, labels: Labels) -> Values:
+    """Brier's score of each record, summed over classes: from 0 to 2, shape (n,)."""
+    if outcomes.probabilities is None:
+        raise ValueError("Brier score of answers without a label set")
+    truth = np.eye(outcomes.probabilities.shape[1])[labels]
+    found: Values = ((outcomes.probabilities - truth) ** 2).sum(axis=1)
+    return found
+
+
+def _reliability(before: Outcomes, after: Outcomes) -> Chart:
+    return Chart(
+        kind="line",
+        title="How sure, and how often right",
+        x="mean confidence",
+        y="part that is right",
+        series=(_series("as it is", before), _series("after one temperature", after)),
+        diagonal=True,
+        note="On the diagonal, confidence can be believed; below it, the model is too sure. "
+        "Bins of equal width without a record are left out.",
+    )
+
+
+def _series(name: str, outcomes: Outcomes) -> Series:
+    sure = confidence(outcomes)
+    bins = confidence_bins(sure)
+    parts = [np.flatnonzero(bins == number) for number in range(BINS)]
+    return _drawn(name, sure, outcomes, [part for part in parts if part.size])
+
+
+def _drawn(name: str, sure: Values, outcomes: Outcomes, parts: Sequence[Labels]) -> Series:
+    shares = [share(int(outcomes.right[part].sum()), part.size) for part in parts]
+    return Series(
+        name=name,
+        x=tuple(float(sure[part].mean()) for part in parts),
+        y=tuple(one.value for one in shares),
+        low=tuple(one.low for one in shares),
+        high=tuple(one.high for one in shares),
+    )

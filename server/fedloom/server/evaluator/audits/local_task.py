@@ -1,0 +1,120 @@
+"""A task of lm-eval from this machine alone: its YAML, and records that lie beside it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from pydantic import (
+    ValidationInfo,
+    computed_field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from fedloom.shared.config.sections import Section
+from fedloom.shared.data.tables import read_table
+from fedloom.shared.errors import DataError
+
+# Keys that would fetch something, or run code that nobody has looked at.
+_REFUSED = ("include", "custom_dataset", "process_docs", "class", "use_prompt")
+
+
+class LocalTask(Section):
+    """A path to a YAML of lm-eval with `dataset_path: json` and local `data_files`."""
+
+    path: Path
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_path(cls, written: object) -> object:
+        return {"path": written} if isinstance(written, str | Path) else written
+
+    @field_validator("path")
+    @classmethod
+    def _from_the_suite(cls, path: Path, info: ValidationInfo) -> Path:
+        folder = (info.context or {}).get("folder")
+        return path if folder is None else Path(folder) / path
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        return self if self.sha256 else self
+
+    @computed_field  # type: ignore[prop-decorator]
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the YAML and of all its records: what was kept of a task is not taken for
+        what it has become since.
+
+        Raises:
+            ValueError: a file is missing, or as `config` and `files`.
+        """
+        config = self.config()
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+        for file in self.files(config).values():
+            digest.update(hashlib.sha256(_read(file)).digest())
+        return digest.hexdigest()
+
+    @field_serializer("path")
+    def _name(self, path: Path) -> str:
+        # Where a task lies on this machine is no part of what it is.
+        return path.name
+
+    def config(self) -> dict[str, object]:
+        """The YAML as plain values.
+
+        Raises:
+            ValueError: it is no local task, or asks for code.
+        """
+        import yaml
+
+        try:
+            config = yaml.safe_load(_read(self.path))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{self.path}: no plain YAML, expected a task without functions of Python"
+            ) from error
+        if not isinstance(config, dict) or not isinstance(config.get("task"), str):
+            raise ValueError(f"{self.path}: no task, expected a YAML of lm-eval with its name")
+        for key in _REFUSED:
+            if key in config:
+                raise ValueError(f"{self.path}: key {key}, expected a task without it")
+        return config
+
+    def files(self, config: Mapping[str, object]) -> dict[str, Path]:
+        """The file of each split; a relative path is taken from the YAML's folder.
+
+        Raises:
+            ValueError: records from elsewhere.
+        """
+        given = config.get("dataset_kwargs")
+        files = given.get("data_files") if isinstance(given, dict) else None
+        if config.get("dataset_path") != "json" or not isinstance(files, dict):
+            raise ValueError(
+                f"{self.path}: records from elsewhere, expected dataset_path: json and "
+                "dataset_kwargs.data_files with a file for each split"
+            )
+        return {str(split): self.path.parent / str(file) for split, file in files.items()}
+
+
+def rows_of(path: Path) -> list[dict[str, object]]:
+    """The rows of a JSONL file.
+
+    Raises:
+        DataError: there are none, or one of them is no row.
+    """
+    table = read_table(path)
+    rows = [dict(row) for row in table.rows if row is not None]
+    if len(rows) != len(table.rows):
+        raise DataError(f"{path}: rows that are no records, expected JSONL")
+    return rows
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}, expected a file") from error

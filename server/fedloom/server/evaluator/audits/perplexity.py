@@ -1,0 +1,26 @@
+"""Perplexity from the mean losses of single records."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.server.evaluator.metrics import bootstrap
+from fedloom.server.evaluator.statistics import Interval, Values
+
+
+def perplexity(loss: Values, tokens: NDArray[np.int64], *, resamples: int) -> Interval:
+    """exp of the mean negative log-likelihood over all tokens, resampled by record.
+
+    `loss` is each record's mean over its `tokens`, both of shape (n,): tokens of one text are no
+    independent draws.
+
+    Raises:
+        ValueError: no records.
+    """
+    sums = np.stack([loss * tokens, tokens.astype(np.float64)], axis=1)
+    found = bootstrap(sums, _of_sums, resamples=resamples)[0]
+    return Interval(value=found.value, low=found.low, high=found.high)
+
+
+def _of_sums(sums: Values) -> Values:
+    # A record whose answer did not fit has no token, and a resample may hold no others.
+    return np.exp(sums[:, 0] / np.maximum(sums[:, 1], 1))[None]

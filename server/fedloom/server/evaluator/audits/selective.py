@@ -1,0 +1,149 @@
+"""How good an adapter is where it may leave the cases that it is unsure of to a person."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fedloom.server.evaluator.audits.base import Measured, Options, figure, found_by
+from fedloom.server.evaluator.audits.calibration import confidence
+from fedloom.server.evaluator.audits.validation import Resamples
+from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.findings import Chart, Figure, Series
+from fedloom.server.evaluator.statistics import Interval, Values
+from fedloom.server.evaluator.subject import Subject
+
+Coverage = Annotated[float, Field(gt=0, le=1)]
+# Places of the curve: every 5 % of the records.
+_CURVE = tuple(place / 20 for place in range(1, 21))
+
+
+class SelectiveOptions(Options):
+    """`coverages` are the parts of the records that it must answer itself."""
+
+    coverages: tuple[Coverage, ...] = Field(default=(0.8, 0.5), min_length=1)
+    resamples: Resamples = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RiskCoverage:
+    """`accuracy` among the surest records by coverage, in the order asked for, and the `area`
+    under the curve of errors: the mean error rate over all coverages."""
+
+    accuracy: Mapping[float, Interval]
+    area: Interval
+
+
+class Selective:
+    """Accuracy where only the surest part is answered, and the area under the risk-coverage curve
+    (AURC; Geifman & El-Yaniv 2017).
+
+    Records of equal confidence count as their mean: the order among them is chance. Intervals are
+    percentiles of the bootstrap over records, which are sorted anew each time.
+    """
+
+    name = "selective"
+    title = "What it is worth when it may pass"
+    asks = "If a person takes the cases that it is unsure of, how often is it right on the rest?"
+
+    def __init__(self, options: SelectiveOptions) -> None:
+        self._options = options
+
+    def why_not(self, subject: Subject, corpus: Corpus) -> str:
+        """Probabilities of labels are needed."""
+        if not subject.labels:
+            return "answers without a label set have no confidence to sort by"
+        return "" if corpus.joint else "no labelled records were given"
+
+    def measure(self, subject: Subject, corpus: Corpus) -> Measured:
+        """Figures at each coverage, the area and the curve."""
+        outcomes, asked = subject.outcomes(corpus.joint), self._options
+        found = risk_coverage(
+            confidence(outcomes),
+            outcomes.right,
+            coverages=(*_CURVE, *asked.coverages),
+            resamples=asked.resamples,
+        )
+        findings = found_by(self).model_copy(
+            update={
+                "figures": tuple(self._figures(found, outcomes.right.size)),
+                "charts": (_chart(found),),
+                "sources": (
+                    "Geifman & El-Yaniv 2017, Selective classification for deep neural networks",
+                ),
+            }
+        )
+        return Measured(findings=findings)
+
+    def _figures(self, found: RiskCoverage, count: int) -> Iterator[Figure]:
+        for at in self._options.coverages:
+            key, words = f"accuracy_at_{at * 100:g}", f"part right among the surest {at * 100:g} %"
+            accuracy = found.accuracy[at]
+            yield figure(key, words, accuracy, records=count, better="higher", unit="share")
+        words = "error rate, the mean over all coverages"
+        yield figure("aurc", words, found.area, records=count, better="lower", unit="share")
+
+
+def risk_coverage(
+    sure: Values, right: NDArray[np.bool_], *, coverages: Sequence[float], resamples: int
+) -> RiskCoverage:
+    """Of n records by their confidence and whether they came out right, shape (n,).
+
+    A coverage of c means the surest c * n records, rounded up.
+    """
+    count = sure.size
+    generator = np.random.default_rng(0)
+    # Ties stand in an order of chance, or resamples would know no difference among them.
+    order = np.lexsort((generator.permutation(count), -sure))
+    hits = right[order].astype(np.float64)
+    at = np.ceil(np.array(coverages) * count - 1e-9).astype(np.int64) - 1
+    value = _risks(_tied(sure[order], hits), at)
+    rows = [
+        _risks(hits[np.sort(generator.integers(count, size=count))], at) for _ in range(resamples)
+    ]
+    low, high = np.percentile(rows, [2.5, 97.5], axis=0)
+    accuracy = {
+        coverage: Interval(value=float(1 - v), low=float(1 - highest), high=float(1 - lowest))
+        for coverage, v, lowest, highest in zip(coverages, value, low, high, strict=False)
+    }
+    area = Interval(value=float(value[-1]), low=float(low[-1]), high=float(high[-1]))
+    return RiskCoverage(accuracy=accuracy, area=area)
+
+
+def _risks(hits: Values, at: NDArray[np.int64]) -> Values:
+    """Error rates among the first records up to each place, and the mean over all places."""
+    risk = 1 - hits.cumsum() / np.arange(1, hits.size + 1)
+    return np.append(risk[at], risk.mean())
+
+
+def _tied(sure: Values, hits: Values) -> Values:
+    """Each hit as the mean of those that are as sure, `sure` in order."""
+    _, group, counts = np.unique(-sure, return_inverse=True, return_counts=True)
+    found: Values = (np.bincount(group, weights=hits) / counts)[group]
+    return found
+
+
+def _chart(found: RiskCoverage) -> Chart:
+    curve = sorted(found.accuracy.items())
+    everything = found.accuracy[1.0].value
+    places = tuple(at for at, _ in curve)
+    return Chart(
+        kind="line",
+        title="Right among those that it answers",
+        x="part that it answers, the surest first",
+        y="part that is right",
+        series=(
+            Series(
+                name="the surest first",
+                x=places,
+                y=tuple(one.value for _, one in curve),
+                low=tuple(one.low for _, one in curve),
+                high=tuple(one.high for _, one in curve),
+            ),
+            Series(name="in any order", x=places, y=(everything,) * len(places)),
+        ),
+        note="The further the curve stands above the flat line, the more its confidence says.",
+    )
