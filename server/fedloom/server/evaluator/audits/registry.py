@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 from fedloom.server.evaluator.audits.base import Audit, Options
+from fedloom.server.evaluator.audits.groups import Groups, GroupsOptions
 from fedloom.server.evaluator.audits.validation import Validation, ValidationOptions
 
 _Options = TypeVar("_Options", bound=Options)
@@ -38,6 +39,7 @@ def _kind(options: type[_Options], build: Callable[[_Options], Audit]) -> Kind:
 
 AUDITS: Mapping[str, Kind] = MappingProxyType(
     {
+        "groups": _kind(GroupsOptions, Groups),
         "validation": _kind(ValidationOptions, Validation),
     }
 )
