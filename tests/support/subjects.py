@@ -1,0 +1,75 @@
+"""Subjects without a real model, whose answers are a function of the text, and tiny real ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fedloom.server.evaluator.likelihood import Likelihoods
+from fedloom.server.evaluator.metrics import Outcomes
+from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.evaluator.subject import Candidate, Subject
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.config.sections import TaskSection
+from fedloom.shared.data.records import Record
+from fedloom.shared.tasks.registry import make_task
+
+SENTIMENT = ("negative", "positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeScorer:
+    """`says` gives a text's class probabilities."""
+
+    says: Callable[[str], Sequence[float]]
+    batch_size: int = 64
+    max_length: int = 128
+
+    def encode(self, records: Sequence[Record]) -> Sequence[Record]:
+        return records
+
+    def outcomes(self, records: Sequence[Record]) -> Outcomes:
+        found = np.array([self.says(record.text) for record in records], dtype=np.float64)
+        return Outcomes.of(found, np.array([record.label for record in records]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeCausal(Subject):
+    """`rates` gives a continuation's log-likelihood after a prompt, `answers` greedy decoding."""
+
+    rates: Callable[[str, str], float]
+    answers: Callable[[str], str]
+
+    def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> Likelihoods:
+        return Likelihoods(
+            total=np.array([self.rates(*pair) for pair in pairs], dtype=np.float64),
+            tokens=np.array([len(text.split()) for _, text in pairs]),
+            letters=np.array([len(text) for _, text in pairs]),
+        )
+
+    def say(self, prompts: Sequence[str], *, tokens: int) -> list[str]:
+        return [" ".join(self.answers(prompt).split()[:tokens]) for prompt in prompts]
+
+
+def a_candidate(name: str = "ours") -> Candidate:
+    empty = Adapter.from_state({})
+    return Candidate(name=name, kind="federation", description="a test's", adapter=empty)
+
+
+def a_classifier(
+    says: Callable[[str], Sequence[float]], *, labels: tuple[str, ...] = SENTIMENT
+) -> Subject:
+    """A classifier that says to each text what the function does."""
+    return Subject(
+        candidate=a_candidate(), task=TaskSection(labels=labels), scorer=FakeScorer(says=says)
+    )
+
+
+def a_tiny_model(folder: Path, task: TaskSection) -> Subject:
+    """A real model of random weights from a folder, without an adapter."""
+    made = make_task(task)
+    base = made.load(folder, seed=0)
+    model, tokenizer = base.model.eval(), base.tokenizer
+    scorer = Scorer(task=made, model=model, tokenizer=tokenizer, max_length=64, batch_size=8)
+    return Subject(candidate=a_candidate(), task=task, scorer=scorer)
