@@ -18,7 +18,9 @@ _NO_RECORDS = (
 
 
 def finish(run: OpenedRun, evaluation: Evaluation | None, *, seconds: float) -> None:
-    """Write the adapter and the report, with what a suite measured; `seconds` is how long the last Flower run of it took.
+    """Write the adapter and the report, with what a suite measured.
+
+    `seconds` is how long the last Flower run of it took.
 
     Raises:
         CheckpointError: the last round is damaged.

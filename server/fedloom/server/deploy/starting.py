@@ -36,14 +36,15 @@ def want_run(home: ServerHome, config: FederationConfig, *, offline: bool = True
     """
     units = _declared(config)
     _check_sites(home, config)
+    suite = config.evaluation.suite
+    if suite is not None:
+        read_suite(suite)
     model = resolve_model(config.model.path, offline=offline)
     plan = make_plan(config, model=model, units=units)
     name = f"{plan.name[:_MOST_LETTERS]}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     folder = home.run(name)
     folder.create(plan)
-    start, suite = config.lora.start, config.evaluation.suite
-    if suite is not None:
-        read_suite(suite)
+    start = config.lora.start
     write_wanted(
         folder,
         WantedRun(

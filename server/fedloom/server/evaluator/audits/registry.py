@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from fedloom.server.evaluator.audits.base import Audit, Options
 from fedloom.server.evaluator.audits.calibration import Calibration, CalibrationOptions
+from fedloom.server.evaluator.audits.groups import Groups, GroupsOptions
 from fedloom.server.evaluator.audits.multiple_choice import MultipleChoice, MultipleChoiceOptions
 from fedloom.server.evaluator.audits.selective import Selective, SelectiveOptions
 from fedloom.server.evaluator.audits.tasks import Tasks, TasksOptions
@@ -42,6 +43,7 @@ def _kind(options: type[_Options], build: Callable[[_Options], Audit]) -> Kind:
 
 AUDITS: Mapping[str, Kind] = MappingProxyType(
     {
+        "groups": _kind(GroupsOptions, Groups),
         "validation": _kind(ValidationOptions, Validation),
         "calibration": _kind(CalibrationOptions, Calibration),
         "selective": _kind(SelectiveOptions, Selective),

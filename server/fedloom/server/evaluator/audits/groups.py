@@ -1,0 +1,162 @@
+"""Whether it treats groups of records alike: labelled groups, sites, and whom a text mentions.
+
+Equalised odds after Hardt et al. 2016, demographic parity after Dwork et al. 2012; rates of each
+group by fairlearn. Beside each gap stands what alike groups would show by chance.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from pydantic import Field
+
+from fedloom.server.evaluator.audits.base import Measured, Options, found_by
+from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.fairness import group_findings as shown
+from fedloom.server.evaluator.fairness.gaps import MEASURES, gaps_of, resampled
+from fedloom.server.evaluator.fairness.grouping import (
+    SITE,
+    Grouping,
+    parted,
+    values_by_grouping,
+)
+from fedloom.server.evaluator.fairness.mentions import CAVEAT, MENTIONS, mentioned
+from fedloom.server.evaluator.fairness.positive import positive_label
+from fedloom.server.evaluator.fairness.rates import Said, rates_by_group, said_to
+from fedloom.server.evaluator.fairness.within import gaps_within, within_table
+from fedloom.server.evaluator.findings import Chart, Figure, Table
+from fedloom.server.evaluator.statistics import Values
+from fedloom.server.evaluator.subject import Subject
+
+_CAVEATS = (
+    "the gap between the best and the worst of several groups is above 0 by chance alone, and its "
+    "interval leans upwards; read it beside what alike groups would show",
+    "a demographic-parity difference is no fault in itself where groups differ in their true "
+    "labels",
+)
+_SOURCES = (
+    "Hardt, Price, Srebro 2016, Equality of opportunity in supervised learning",
+    "Weerts et al. 2023, Fairlearn: assessing and improving fairness of AI systems",
+)
+
+
+class GroupsOptions(Options):
+    """Groups of fewer than `min_group` records are named and left out. `positive` is the label
+    that counts as selected, the last by default; `mentions` adds a grouping out of the texts;
+    `resamples` of the bootstrap, and permutations, behind each gap."""
+
+    min_group: int = Field(default=30, ge=1)
+    positive: str | None = None
+    mentions: bool = True
+    resamples: int = Field(default=1000, ge=1, le=100_000)
+
+
+class Groups:
+    """Accuracy, selection and errors by group; the gaps between groups, also within each site."""
+
+    name = "groups"
+    title = "Whether groups are treated alike"
+    asks = "Is it as often right, and does it judge alike, for each group and at each site?"
+
+    def __init__(self, options: GroupsOptions) -> None:
+        self._options = options
+
+    def why_not(self, subject: Subject, corpus: Corpus) -> str:
+        """Labelled records, a label set and two groups are needed."""
+        if not subject.labels:
+            return "its answers are free text, expected a label set"
+        if not corpus.joint:
+            return "no labelled records were given"
+        problems = [one.problem for one in self._groupings(corpus)]
+        return "; ".join(problems) if all(problems) else ""
+
+    def measure(self, subject: Subject, corpus: Corpus) -> Measured:
+        """Gaps of every grouping; right or wrong by record of each group."""
+        positive = positive_label(self._options.positive, subject.labels)
+        said = said_to(subject, corpus, positive)
+        every = self._groupings(corpus)
+        usable = [one for one in every if not one.problem]
+        figures, tables, charts = self._found(said, usable, subject.labels[positive])
+        findings = found_by(self).model_copy(
+            update={
+                "figures": tuple(figures),
+                "tables": (*tables, *self._within(said, corpus)),
+                "charts": tuple(charts),
+                "caveats": (*_CAVEATS, *_remarks(every, figures)),
+                "sources": _SOURCES,
+            }
+        )
+        return Measured(findings=findings, samples=dict(_samples(said, usable)))
+
+    def _found(
+        self, said: Said, groupings: Sequence[Grouping], label: str
+    ) -> tuple[list[Figure], list[Table], list[Chart]]:
+        resamples, cells = self._options.resamples, said.cells
+        drawn = resampled(cells, groupings, resamples=resamples)
+        gaps = [
+            gaps_of(cells, one, counts, permutations=resamples)
+            for one, counts in zip(groupings, drawn, strict=True)
+        ]
+        figures = list(shown.worst_figures(groupings, gaps, drawn))
+        tables, charts = [], []
+        for one, found in zip(groupings, gaps, strict=True):
+            rates = list(rates_by_group(said, one))
+            figures += shown.gap_figures(one, found, label)
+            figures += shown.group_figures(one, rates)
+            tables += [shown.group_table(one, rates, label), shown.gap_table(one, found, label)]
+            charts.append(shown.chart(one, rates, label))
+        return figures, tables, charts
+
+    def _within(self, said: Said, corpus: Corpus) -> Iterator[Table]:
+        if len(corpus.tests) < 2:
+            return
+        for name, values in self._values(corpus).items():
+            if name != SITE:
+                found = gaps_within(
+                    said.cells,
+                    corpus.sites,
+                    name,
+                    values,
+                    min_group=self._options.min_group,
+                    resamples=self._options.resamples,
+                )
+                yield within_table(name, list(found))
+
+    def _groupings(self, corpus: Corpus) -> list[Grouping]:
+        sites = tuple(corpus.tests)
+        return [
+            parted(
+                name,
+                values,
+                min_group=self._options.min_group,
+                expected=sites if name == SITE else (),
+            )
+            for name, values in self._values(corpus).items()
+        ]
+
+    def _values(self, corpus: Corpus) -> Mapping[str, tuple[str, ...]]:
+        found = dict(values_by_grouping(corpus))
+        if self._options.mentions and MENTIONS not in found:
+            found[MENTIONS] = mentioned(corpus.joint)
+        return found
+
+
+def _remarks(groupings: Sequence[Grouping], figures: Sequence[Figure]) -> Iterator[str]:
+    keys = {figure.key for figure in figures}
+    for one in groupings:
+        if one.problem:
+            yield one.problem
+        elif one.small:
+            yield f"{one.name}: {one.left_out.removeprefix('; ')}"
+        for measure in MEASURES if not one.problem else ():
+            if f"{measure}.{one.name}" not in keys:
+                yield f"{measure}.{one.name}: not measured, at most one group has both labels"
+        if one.name == MENTIONS:
+            yield CAVEAT
+
+
+def _samples(said: Said, groupings: Sequence[Grouping]) -> Iterator[tuple[str, Values]]:
+    """Right or wrong by record, keyed as the figures of each group's accuracy."""
+    right = said.right.astype(np.float64)
+    for one in groupings:
+        for number, group in enumerate(one.groups):
+            yield f"accuracy.{one.name}.{group}", right[one.at == number]

@@ -1,0 +1,1 @@
+"""What audits of bias are made of: groups of records, gaps between them, exchanged words."""

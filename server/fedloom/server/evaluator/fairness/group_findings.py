@@ -1,0 +1,147 @@
+"""Figures, tables and charts of groups."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from fedloom.server.evaluator.audits.base import figure
+from fedloom.server.evaluator.fairness.gaps import MEASURES, Counts, Gap, interval
+from fedloom.server.evaluator.fairness.grouping import Grouping
+from fedloom.server.evaluator.fairness.rates import GroupRates
+from fedloom.server.evaluator.findings import Better, Chart, Figure, Series, Table, Unit
+from fedloom.server.evaluator.statistics import Interval
+
+Gaps = Mapping[str, Gap]
+
+_SMALL: tuple[Better, Unit] = ("lower", "difference")
+# By measure: what it is, in words, of a grouping and a label; and what one would like.
+_WORDS: Mapping[str, tuple[str, tuple[Better, Unit]]] = {
+    "accuracy_gap": ("part that comes out right, best minus worst group of {group}", _SMALL),
+    "worst_accuracy": (
+        "part that comes out right in the worst group of {group}",
+        ("higher", "share"),
+    ),
+    "demographic_parity": (
+        "part that is called {label}, highest minus lowest group of {group}",
+        _SMALL,
+    ),
+    "equalised_odds": (
+        "part of the truly {label}, or of the others, that is called {label}: the larger of the "
+        "two differences between groups of {group}",
+        _SMALL,
+    ),
+}
+_RATES = ("right", "low", "high", "called {label}", "low", "high", "TPR", "FPR")
+
+
+def gap_figures(grouping: Grouping, gaps: Gaps, label: str) -> Iterator[Figure]:
+    """One for each measure, `MEASURE.GROUPING`."""
+    for name, gap in gaps.items():
+        words, (better, unit) = _WORDS[name]
+        yield figure(
+            f"{name}.{grouping.name}",
+            words.format(group=grouping.name, label=label),
+            Interval(value=gap.value, low=gap.low, high=gap.high),
+            records=int(grouping.kept.sum()),
+            better=better,
+            unit=unit,
+        )
+
+
+def worst_figures(
+    groupings: Sequence[Grouping], gaps: Sequence[Gaps], drawn: Sequence[Counts]
+) -> Iterator[Figure]:
+    """The largest accuracy gap and the lowest accuracy over all groupings; the interval is of
+    the worst grouping of each resample."""
+    for key, name, worst in (
+        ("worst_group_gap", "accuracy_gap", np.max),
+        ("worst_group_accuracy", "worst_accuracy", np.min),
+    ):
+        value = float(worst([one[name].value for one in gaps]))
+        at = next(number for number, one in enumerate(gaps) if one[name].value == value)
+        low, high = interval(value, worst([MEASURES[name].of(one) for one in drawn], axis=0))
+        _, (better, unit) = _WORDS[name]
+        yield figure(
+            key,
+            f"{_WORDS[name][0].format(group=groupings[at].name)}, the worst of all groupings",
+            Interval(value=value, low=low, high=high),
+            records=int(groupings[at].kept.sum()),
+            better=better,
+            unit=unit,
+        )
+
+
+def group_figures(grouping: Grouping, rates: Sequence[GroupRates]) -> Iterator[Figure]:
+    """The accuracy of each group, `accuracy.GROUPING.GROUP`."""
+    for one in rates:
+        yield figure(
+            f"accuracy.{grouping.name}.{one.group}",
+            f"part that comes out right where {grouping.name} is {one.group}",
+            one.accuracy,
+            records=one.records,
+            better="higher",
+            unit="share",
+        )
+
+
+def group_table(grouping: Grouping, rates: Sequence[GroupRates], label: str) -> Table:
+    """A row for each group."""
+    return Table(
+        title=f"Groups of {grouping.name}",
+        columns=("group", "records", *(name.format(label=label) for name in _RATES)),
+        rows=tuple(
+            (
+                one.group,
+                one.records,
+                *(one.accuracy.value, one.accuracy.low, one.accuracy.high),
+                *(one.called.value, one.called.low, one.called.high),
+                *(one.tpr, one.fpr),
+            )
+            for one in rates
+        ),
+        note=f"TPR: part of the truly {label} that is called so; FPR: part of the others that is"
+        + grouping.left_out,
+    )
+
+
+def gap_table(grouping: Grouping, gaps: Gaps, label: str) -> Table:
+    """A row for each measure, beside what alike groups would show."""
+    return Table(
+        title=f"Gaps between groups of {grouping.name}",
+        columns=("measure", "value", "low", "high", "if all were alike", "p"),
+        rows=tuple(
+            (
+                _WORDS[name][0].format(group=grouping.name, label=label),
+                *(gap.value, gap.low, gap.high, gap.by_chance, gap.p_value),
+            )
+            for name, gap in gaps.items()
+        ),
+        note="if all were alike: the mean after groups are dealt out among the records at random; "
+        "p: how often that is as bad as what was found",
+    )
+
+
+def chart(grouping: Grouping, rates: Sequence[GroupRates], label: str) -> Chart:
+    """Bars for each group, with 95 % intervals."""
+    names = tuple(one.group for one in rates)
+    return Chart(
+        kind="bars",
+        title=f"Groups of {grouping.name}",
+        x=grouping.name,
+        y="part of the group's records",
+        series=(
+            _bars("right", names, [one.accuracy for one in rates]),
+            _bars(f"called {label}", names, [one.called for one in rates]),
+        ),
+        note="95 % intervals",
+    )
+
+
+def _bars(name: str, x: tuple[str, ...], found: Sequence[Interval]) -> Series:
+    return Series(
+        name=name,
+        x=x,
+        y=tuple(one.value for one in found),
+        low=tuple(one.low for one in found),
+        high=tuple(one.high for one in found),
+    )

@@ -1,0 +1,23 @@
+"""A grouping out of the texts alone: whether they mention women, men, both or neither."""
+
+from collections.abc import Iterable
+
+from fedloom.shared.data.records import Record
+from fedloom.shared.swaps.swapping import mentions
+
+MENTIONS = "mentions"
+CAVEAT = (
+    "mentions: whom a text speaks of, found by a list of words and common names; it is no person's "
+    "group, neither the author's nor a patient's, and a text may speak of someone in other words"
+)
+_WORDS = {
+    frozenset(["female"]): "women",
+    frozenset(["male"]): "men",
+    frozenset(["female", "male"]): "both",
+    frozenset[str](): "neither",
+}
+
+
+def mentioned(records: Iterable[Record]) -> tuple[str, ...]:
+    """One of women, men, both, neither for each record."""
+    return tuple(_WORDS[mentions(record.text, "gender")] for record in records)

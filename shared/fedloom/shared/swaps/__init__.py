@@ -1,0 +1,1 @@
+"""Counterfactual texts: words for one group of people exchanged for another's, by public lists."""
