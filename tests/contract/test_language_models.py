@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from fedloom.client.training.trainer import Trainer
-from fedloom.server.evaluator.predict import Predictor
+from fedloom.server.evaluator.bench import plan_bench
 from fedloom.server.initial import save_adapter
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import Quantization, TaskSection
@@ -169,7 +169,7 @@ def test_labels_are_weighed_by_the_likelihood_of_their_tokens(
     labels = ("good", "bad", "good film", "the bad book")
     made = make(family, tmp_path, labels=labels)
     adapter = warmed(Trainer(made.plan, made.model), made.plan, made.model)
-    predictor = Predictor(made.plan, made.model, batch_size=4)
+    predictor = plan_bench(made.plan, made.model, batch_size=4)
     rows = questions(9)
     found = predictor.outcomes(adapter, predictor.encode(rows))
     tuned = made.reference(adapter).eval()

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from fedloom.client.training.trainer import Trainer
-from fedloom.server.evaluator.predict import Predictor
+from fedloom.server.evaluator.bench import plan_bench
 from fedloom.server.initial import save_adapter
 from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import Record
@@ -131,7 +131,7 @@ def test_plain_peft_loads_what_was_trained(family: Family, model: Path, tmp_path
     adapter = warmed(Trainer(plan, model), plan, model)
     save_adapter(plan, model, adapter, target=tmp_path / "adapter")
     loaded = PeftModel.from_pretrained(family.load(model), str(tmp_path / "adapter")).eval()
-    predictor = Predictor(plan, model, batch_size=4)
+    predictor = plan_bench(plan, model, batch_size=4)
     examples = predictor.encode(records(5))
     ours = predictor.outcomes(adapter, examples).probabilities
     for example, row in zip(examples, ours, strict=True):

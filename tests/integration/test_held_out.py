@@ -62,10 +62,10 @@ def test_each_point_lies_about_the_truth_of_the_adapter_that_the_round_started_f
     report: Report, prepared: Prepared, home: Path
 ) -> None:
     """Scored in the clear, as only a simulation can. Eight deviations: no false alarm."""
-    from fedloom.server.evaluator.predict import Predictor
+    from fedloom.server.evaluator.bench import plan_bench
     from fedloom.server.run.checkpoint import read_checkpoint
 
-    predictor = Predictor(prepared.plan, prepared.model, batch_size=1)
+    predictor = plan_bench(prepared.plan, prepared.model, batch_size=1)
     rows = [record for test in prepared.tests.values() for record in test]
     examples = predictor.encode(rows)
     deviation = NOISE * (2 * 3) ** 0.5

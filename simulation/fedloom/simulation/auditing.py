@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fedloom.server.evaluator.bench import Bench
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.evaluator.of_run import RunEvaluator
@@ -18,12 +19,24 @@ from fedloom.simulation.progress import Progress
 _AUDITED = ("non-private",)
 
 
-def study_evaluator(prepared: Prepared, folder: RunFolder) -> RunEvaluator | None:
+def study_corpus(prepared: Prepared) -> Corpus:
+    """Held-out records, and where a suite may ask for them, those that sites train on.
+
+    Raises:
+        DataError: a site's records cannot be read.
+    """
+    if prepared.config.evaluation.suite is None:
+        return Corpus(tests=prepared.tests)
+    return Corpus(tests=prepared.tests, members=_members(prepared))
+
+
+def study_evaluator(
+    prepared: Prepared, folder: RunFolder, bench: Bench, corpus: Corpus
+) -> RunEvaluator | None:
     """The evaluator that the config asks for, None without a suite.
 
     Raises:
         ConfigError: the suite is wrong.
-        DataError: a site's records cannot be read.
     """
     evaluation = prepared.config.evaluation
     if evaluation.suite is None:
@@ -31,9 +44,9 @@ def study_evaluator(prepared: Prepared, folder: RunFolder) -> RunEvaluator | Non
     return RunEvaluator(
         folder=folder,
         plan=prepared.plan,
-        model=prepared.model,
+        bench=bench,
         suite=read_suite(evaluation.suite),
-        corpus=Corpus(tests=prepared.tests, members=_members(prepared)),
+        corpus=corpus,
         every=evaluation.every,
     )
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from fedloom.server.evaluator.evaluate import Evaluator
-from fedloom.server.evaluator.predict import Predictor
 from fedloom.server.report.schema import Arm, CurvePoint
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
@@ -37,12 +36,11 @@ def score_study(
     folder: RunFolder,
     final: Adapter,
     trained: Sequence[tuple[TrainedArm, Adapter]],
+    evaluator: Evaluator,
     progress: Progress,
 ) -> StudyScores:
     """Score baselines, federation and trained arms; and the curve from the checkpoints."""
     plan, evaluation = prepared.plan, prepared.config.evaluation
-    predictor = Predictor(plan, prepared.model, batch_size=evaluation.batch_size)
-    evaluator = Evaluator(predictor, prepared.tests, resamples=evaluation.bootstrap)
     rounds = plan.rounds.milestones if evaluation.curve_records else ()
     progress.stage("score adapters", 3 + len(trained) + len(rounds))
     arms = []

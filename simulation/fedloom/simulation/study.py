@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from fedloom.server.evaluator.bench import plan_bench
+from fedloom.server.evaluator.evaluate import Evaluator
 from fedloom.server.report.build import Findings, build_report
 from fedloom.server.report.schema import Report, Timings
 from fedloom.server.report.writing import write_report
@@ -17,7 +19,7 @@ from fedloom.server.run.journal import Journal, RoundEntry
 from fedloom.server.run.telling import round_told
 from fedloom.shared.adapter import Adapter
 from fedloom.simulation.arms import ARM_KINDS, ArmKind, TrainedArm, arms_beside
-from fedloom.simulation.auditing import audit_study, study_evaluator
+from fedloom.simulation.auditing import audit_study, study_corpus, study_evaluator
 from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.federation import RunOptions, heads_beside, run_federation
 from fedloom.simulation.prepare import Prepared
@@ -59,7 +61,11 @@ def run_study(
     """
     options = options or StudyOptions()
     clock = _Clock()
-    auditor = study_evaluator(prepared, folder)
+    corpus = study_corpus(prepared)
+    bench = plan_bench(
+        prepared.plan, prepared.model, batch_size=prepared.config.evaluation.batch_size
+    )
+    auditor = study_evaluator(prepared, folder, bench, corpus)
     main = RunOptions(
         resume=options.resume,
         cache=_cache(folder),
@@ -73,7 +79,8 @@ def run_study(
     # All arms train on the same records, whose hidden states were kept for them.
     shutil.rmtree(_cache(folder), ignore_errors=True)
     comparing = clock.lap()
-    scored = score_study(prepared, folder, final, trained, progress)
+    evaluator = Evaluator(bench, corpus, resamples=prepared.config.evaluation.bootstrap)
+    scored = score_study(prepared, folder, final, trained, evaluator, progress)
     evaluating = clock.lap()
     audited = audit_study(auditor, trained, progress) if auditor else None
     timings = Timings(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.wanted import WantedRun
-from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.bench import plan_bench
+from fedloom.server.evaluator.corpus import Benchmarks, Corpus
 from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.evaluator.of_run import RunEvaluator
 from fedloom.server.evaluator.records import read_corpus
@@ -53,12 +54,12 @@ class DeployedEvaluation:
         corpus = (
             Corpus(tests={})
             if suite.records is None
-            else read_corpus(suite.records, labels=plan.task.labels)
+            else read_corpus(suite.records, labels=plan.task.labels, benchmarks=Benchmarks())
         )
         return RunEvaluator(
             folder=self.folder,
             plan=plan,
-            model=self.wanted.model,
+            bench=plan_bench(plan, self.wanted.model, batch_size=suite.batch_size),
             suite=suite,
             corpus=corpus,
             every=self.wanted.every,

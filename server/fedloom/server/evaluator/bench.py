@@ -1,19 +1,23 @@
 """One load of a base model for all adapters of a plan: switching copies an adapter's values in."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.evaluator.metrics import Outcomes
+from fedloom.server.evaluator.scorer import Scorer
 from fedloom.server.evaluator.standalone import load_scorer
-from fedloom.server.evaluator.subject import Candidate, Subject
+from fedloom.server.evaluator.subject import Candidate, Memory, Subject
 from fedloom.server.initial import check_model
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import TaskSection
+from fedloom.shared.data.records import Record
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.model.card import AdapterCard
 from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
 from fedloom.shared.plan import Plan
+from fedloom.shared.tasks.base import Example
 from fedloom.shared.tasks.registry import load_base, make_task
 
 
@@ -26,6 +30,16 @@ class Bench:
         self._scorer = scorer
         self._task = task
         self._parameters = parameters
+        self._memories: dict[str, Memory] = {}
+
+    def encode(self, records: Sequence[Record]) -> list[Example]:
+        """Token ids, once for all adapters."""
+        return self._scorer.encode(records)
+
+    def outcomes(self, adapter: Adapter, examples: Sequence[Example]) -> Outcomes:
+        """What an adapter says, rows in the order of `examples`."""
+        write_adapter(self._parameters, adapter)
+        return self._scorer.outcomes(examples)
 
     def subject(self, candidate: Candidate) -> Subject:
         """Put the candidate's values into the model. The subject before is no longer valid.
@@ -41,7 +55,8 @@ class Bench:
                 "tensors that the others have"
             )
         write_adapter(self._parameters, candidate.adapter)
-        return Subject(candidate=candidate, task=self._task, scorer=self._scorer)
+        memory = self._memories.setdefault(candidate.adapter.sha256, {})
+        return Subject(candidate=candidate, task=self._task, scorer=self._scorer, memory=memory)
 
 
 def plan_bench(plan: Plan, folder: Path, *, batch_size: int) -> Bench:

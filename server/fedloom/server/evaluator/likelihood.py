@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
-from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.evaluator.scorer import Scorer
 from fedloom.shared.data.records import Record
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.tasks.base import Example, device_of

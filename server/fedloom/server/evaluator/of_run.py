@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 
-from fedloom.server.evaluator.bench import Bench, plan_bench
+from fedloom.server.evaluator.bench import Bench
 from fedloom.server.evaluator.cache import FindingsCache
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Evaluation
@@ -33,7 +32,7 @@ class RunEvaluator:
 
     folder: RunFolder
     plan: Plan
-    model: Path
+    bench: Bench
     suite: Suite
     corpus: Corpus
     every: int = 0
@@ -88,17 +87,13 @@ class RunEvaluator:
     def _evaluated(self, candidates: Sequence[Candidate], told: Told) -> Evaluation:
         return evaluate(
             self.suite,
-            self._bench,
+            self.bench,
             candidates,
             self.corpus,
             base=Base(name=self.plan.model.described, sha256=self.plan.model.sha256),
             cache=self._cache,
             told=told,
         )
-
-    @cached_property
-    def _bench(self) -> Bench:
-        return plan_bench(self.plan, self.model, batch_size=self.suite.batch_size)
 
     @cached_property
     def _cache(self) -> FindingsCache:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fedloom.server.evaluator.metrics import labels_of, score
-from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.evaluator.scorer import Scorer
 from fedloom.server.report.schema import Scores
 from fedloom.shared.data.records import RecordSource, read_records
 from fedloom.shared.errors import ModelError

@@ -4,7 +4,7 @@ Everything runs in inference mode, sorted by length.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from fedloom.server.evaluator.likelihood import (
     say,
 )
 from fedloom.server.evaluator.metrics import Outcomes
-from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.evaluator.scorer import Scorer
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import Record
@@ -35,13 +35,19 @@ class Candidate:
     epsilon: float | None = None
 
 
+# What was said to a tuple of records, which is kept so that its identity stays its own.
+Memory = dict[int, tuple[tuple[Record, ...], Outcomes]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A candidate while its values are in the model."""
+    """A candidate while its values are in the model. `memory` holds what it said already: audits
+    that ask the same tuple of records share one pass."""
 
     candidate: Candidate
     task: TaskSection
     scorer: Scorer
+    memory: Memory = field(default_factory=dict)
 
     @property
     def classifies(self) -> bool:
@@ -64,12 +70,16 @@ class Subject:
         Raises:
             EvaluationError: it says something that is no number.
         """
+        if isinstance(records, tuple) and id(records) in self.memory:
+            return self.memory[id(records)][1]
         found = self.scorer.outcomes(self.scorer.encode(records))
         if not np.isfinite(found.loss).all():
             raise EvaluationError(
                 f"{self.candidate.name}: the model's answers are not finite (NaN or infinite "
                 "logits), expected numbers; nothing can be measured"
             )
+        if isinstance(records, tuple):
+            self.memory[id(records)] = (records, found)
         return found
 
     def classify(self, texts: Sequence[str]) -> NDArray[np.float64]:

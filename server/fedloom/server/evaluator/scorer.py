@@ -1,21 +1,15 @@
-"""What an adapter says to held-out records."""
+"""What a model says to records: sorted by length, in inference mode."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from fedloom.server.evaluator.metrics import Outcomes
-from fedloom.server.initial import check_model
-from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.base import Tokenizer
-from fedloom.shared.model.lora import attach_lora, live_parameters, write_adapter
-from fedloom.shared.plan import Plan
 from fedloom.shared.tasks.base import Example, Task
-from fedloom.shared.tasks.registry import load_base, make_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,30 +44,3 @@ class Scorer:
             if probabilities
             else None,
         )
-
-
-class Predictor:
-    """Holds a plan's base model and scores one adapter after another on it."""
-
-    def __init__(self, plan: Plan, folder: Path, *, batch_size: int) -> None:
-        check_model(plan, folder)
-        task = make_task(plan.task)
-        base = load_base(plan, folder)
-        model = attach_lora(base, plan.lora).eval()
-        self._parameters = live_parameters(model)
-        self._scorer = Scorer(
-            task=task,
-            model=model,
-            tokenizer=base.tokenizer,
-            max_length=plan.model.max_length,
-            batch_size=batch_size,
-        )
-
-    def encode(self, records: Sequence[Record]) -> list[Example]:
-        """Token ids, once for all adapters."""
-        return self._scorer.encode(records)
-
-    def outcomes(self, adapter: Adapter, examples: Sequence[Example]) -> Outcomes:
-        """What the adapter says, rows in the order of `examples`."""
-        write_adapter(self._parameters, adapter)
-        return self._scorer.outcomes(examples)
