@@ -1,10 +1,12 @@
 """Subjects without a real model, whose answers are a function of the text, and tiny real ones."""
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fedloom.server.evaluator.likelihood import Likelihoods
 from fedloom.server.evaluator.metrics import Outcomes
@@ -17,6 +19,23 @@ from fedloom.shared.model.lora import attach_lora
 from fedloom.shared.tasks.registry import make_task
 
 SENTIMENT = ("negative", "positive")
+TASK = """
+task: mine
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: test.jsonl
+  {given}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{question}}}}"
+doc_to_choice: {labels}
+doc_to_target: gold
+num_fewshot: {shots}
+fewshot_delimiter: "\n"
+metric_list: [{{metric: acc}}, {{metric: acc_norm}}]
+{more}
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,3 +128,37 @@ def a_tiny_model(folder: Path, task: TaskSection) -> Subject:
     model = attach_lora(base, LoraSection()).eval()
     scorer = Scorer(task=made, model=model, tokenizer=base.tokenizer, max_length=64, batch_size=8)
     return Subject(candidate=a_candidate(), task=task, scorer=scorer)
+
+
+def a_sentiment(says: Callable[[str], Sequence[float]] | None = None) -> Subject:
+    """A classifier that looks for one good word, if it is not told what to say."""
+    return a_classifier(says or (lambda text: (0.2, 0.8) if "good" in text else (0.7, 0.3)))
+
+
+def broken(subject: Subject) -> Subject:
+    """The same subject with answers that are not finite."""
+    if isinstance(subject.scorer, FakeScorer):
+        return replace(subject, scorer=FakeScorer(says=lambda text: (np.nan,) * 2))
+    with torch.no_grad():
+        for parameter in subject.scorer.model.parameters():
+            parameter.fill_(torch.nan)
+    return subject
+
+
+def write_task(
+    folder: Path,
+    records: Sequence[Record],
+    labels: tuple[str, ...],
+    *,
+    shots: int = 0,
+    more: str = "",
+) -> Path:
+    """Records as a task of lm-eval; with `shots`, the first records are examples."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, part in (("shots", records[:shots]), ("test", records[shots:])):
+        rows = [json.dumps({"question": one.text, "gold": one.label}) for one in part]
+        (folder / f"{split}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    given = "  shots: shots.jsonl" if shots else ""
+    text = TASK.format(labels=json.dumps(labels), shots=shots, given=given, more=more)
+    (folder / "task.yaml").write_text(text, encoding="utf-8")
+    return folder / "task.yaml"

@@ -41,7 +41,9 @@ class LocalTask(Section):
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
-        return self if self.sha256 else self
+        # Read now, so that what is wrong is told with all else that is wrong in the suite.
+        _ = self.sha256
+        return self
 
     @computed_field  # type: ignore[prop-decorator]
     @cached_property

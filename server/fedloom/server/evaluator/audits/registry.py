@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 from fedloom.server.evaluator.audits.base import Audit, Options
+from fedloom.server.evaluator.audits.behaviour import Behaviour, BehaviourOptions
 from fedloom.server.evaluator.audits.calibration import Calibration, CalibrationOptions
 from fedloom.server.evaluator.audits.groups import Groups, GroupsOptions
 from fedloom.server.evaluator.audits.multiple_choice import MultipleChoice, MultipleChoiceOptions
@@ -48,6 +49,7 @@ AUDITS: Mapping[str, Kind] = MappingProxyType(
         "calibration": _kind(CalibrationOptions, Calibration),
         "selective": _kind(SelectiveOptions, Selective),
         "multiple-choice": _kind(MultipleChoiceOptions, MultipleChoice),
+        "behaviour": _kind(BehaviourOptions, Behaviour),
         "lm-eval": _kind(TasksOptions, Tasks),
     }
 )

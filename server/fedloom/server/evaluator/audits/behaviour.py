@@ -1,0 +1,156 @@
+"""Behavioural tests after CheckList: what must not move the answer, and what must."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from fedloom.server.evaluator.audits.base import (
+    Measured,
+    Options,
+    Records,
+    found_by,
+    share_figure,
+)
+from fedloom.server.evaluator.audits.breakdown import cell
+from fedloom.server.evaluator.audits.checklist import Tested, direction, invariance, probabilities
+from fedloom.server.evaluator.audits.rewording import REWORDINGS
+from fedloom.server.evaluator.corpus import Corpus, pick
+from fedloom.server.evaluator.findings import Figure, Shown, Table
+from fedloom.server.evaluator.statistics import share
+from fedloom.server.evaluator.subject import Subject
+from fedloom.shared.errors import EvaluationError
+
+# Figure in words, and what a test is called over an example of it.
+_WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "typos": ("texts whose answer one typo changes", "Two letters swapped"),
+        "names": ("texts whose answer other first names change", "Other first names"),
+        "numbers": ("texts whose answer other numbers change", "Other numbers"),
+        "contractions": ("texts whose answer changes with don't for do not", "Other short forms"),
+        "punctuation": ("texts whose answer a full stop changes", "A full stop more or less"),
+        "negation": ("sentences in which not does not lower what it negates", "A negated word"),
+        "negated_praise": ("sentences like This is not good. taken for praise", "Negated praise"),
+    }
+)
+_ENGLISH = "Changes and sentences are English; on texts of another language they mean nothing."
+
+
+class BehaviourOptions(Options):
+    """At most `records` texts are changed, and `examples` failures of each test are shown.
+
+    `positive` and `negative` are the labels of praise and blame, where they have other names.
+    """
+
+    records: Records = 300
+    examples: Annotated[int, Field(ge=0, le=50)] = 3
+    positive: str | None = None
+    negative: str | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.positive is None) != (self.negative is None):
+            raise ValueError("positive or negative alone, expected both labels or none")
+        return self
+
+
+class Behaviour:
+    """Failure rates with Wilson's intervals (CheckList; Ribeiro et al. 2020).
+
+    Invariance: the answer to a text stays under a typo, other first names of the same gender,
+    other numbers, short and long forms, a full stop. Direction, for labels of praise and blame:
+    "not" lowers the probability of what it negates, and "not good" is no praise.
+    """
+
+    name = "behaviour"
+    title = "How it behaves"
+    asks = "Does its answer stay where it should, and move where it should?"
+
+    def __init__(self, options: BehaviourOptions) -> None:
+        self._options = options
+
+    def why_not(self, subject: Subject, corpus: Corpus) -> str:
+        """Labels, and texts to be changed."""
+        if not subject.labels:
+            return "answers without a label set cannot be told to be the same"
+        return "" if corpus.joint else "no labelled records were given"
+
+    def measure(self, subject: Subject, corpus: Corpus) -> Measured:
+        """A failure rate for each test that applies to some text, and failures of each."""
+        tests = [*self._invariances(subject, corpus), *self._directions(subject)]
+        missing = [name for name in REWORDINGS if name not in {test.name for test in tests}]
+        caveats = [_ENGLISH, *(f"No text has anything to change for {name}." for name in missing)]
+        findings = found_by(self).model_copy(
+            update={
+                "figures": tuple(_figure(test) for test in tests),
+                "tables": (_table(tests),),
+                "shown": tuple(one for test in tests for one in self._shown(test, subject.labels)),
+                "caveats": tuple(caveats),
+                "sources": ("Ribeiro et al. 2020, Beyond accuracy: CheckList",),
+            }
+        )
+        samples = {test.name: test.failed.astype(np.float64) for test in tests}
+        return Measured(findings=findings, samples=samples)
+
+    def _invariances(self, subject: Subject, corpus: Corpus) -> Iterator[Tested]:
+        records = [corpus.joint[at] for at in pick(self._options.records, of=len(corpus.joint))]
+        before = probabilities(subject, records)
+        for name in REWORDINGS:
+            test = invariance(subject, records, before, name=name)
+            if test is not None:
+                yield test
+
+    def _directions(self, subject: Subject) -> Iterator[Tested]:
+        positive, negative = self._options.positive, self._options.negative
+        if positive is None or negative is None:
+            if set(subject.labels) != {"positive", "negative"}:
+                return
+            positive, negative = "positive", "negative"
+        for label in (positive, negative):
+            if label not in subject.labels:
+                known = ", ".join(subject.labels)
+                raise EvaluationError(f"behaviour: label {label}, expected one of {known}")
+        numbers = {label: number for number, label in enumerate(subject.labels)}
+        yield from direction(subject, positive=numbers[positive], negative=numbers[negative])
+
+    def _shown(self, test: Tested, labels: Sequence[str]) -> Iterator[Shown]:
+        """Failures, those with the largest change first."""
+        order = np.argsort(-np.abs(test.fall), kind="stable")
+        for at in order[test.failed[order]][: self._options.examples]:
+            yield Shown(
+                title=_WORDS[test.name][1],
+                spans=test.spans[at],
+                facts=(
+                    ("before", _said(test.before[at], labels)),
+                    ("after", _said(test.after[at], labels)),
+                ),
+            )
+
+
+def _said(probabilities: Sequence[float], labels: Sequence[str]) -> str:
+    best = int(np.argmax(probabilities))
+    return f"{labels[best]} {probabilities[best]:.2f}"
+
+
+def _figure(test: Tested) -> Figure:
+    return share_figure(test.name, _WORDS[test.name][0], test.failed, better="lower")
+
+
+def _table(tests: Sequence[Tested]) -> Table:
+    return Table(
+        title="By test",
+        columns=("test", "failed", "mean change", "texts"),
+        rows=tuple(
+            (
+                _WORDS[test.name][1],
+                cell(share(int(test.failed.sum()), test.failed.size)),
+                float(np.abs(test.fall).mean()),
+                test.failed.size,
+            )
+            for test in tests
+        ),
+        note="The change is of the probability of what was said before; negated sentences should "
+        "change much, all others little.",
+    )
