@@ -6,7 +6,12 @@ from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 from fedloom.server.evaluator.audits.base import Audit, Options
+from fedloom.server.evaluator.audits.bbq import Bbq, BbqOptions
+from fedloom.server.evaluator.audits.crows import Crows, CrowsOptions
+from fedloom.server.evaluator.audits.honest import Honest, HonestOptions
 from fedloom.server.evaluator.audits.validation import Validation, ValidationOptions
+from fedloom.server.evaluator.audits.winobias import WinoBias, WinoBiasOptions
+from fedloom.server.evaluator.audits.winogender import Winogender, WinogenderOptions
 
 _Options = TypeVar("_Options", bound=Options)
 
@@ -39,5 +44,10 @@ def _kind(options: type[_Options], build: Callable[[_Options], Audit]) -> Kind:
 AUDITS: Mapping[str, Kind] = MappingProxyType(
     {
         "validation": _kind(ValidationOptions, Validation),
+        "bbq": _kind(BbqOptions, Bbq),
+        "winobias": _kind(WinoBiasOptions, WinoBias),
+        "winogender": _kind(WinogenderOptions, Winogender),
+        "honest": _kind(HonestOptions, Honest),
+        "crows-pairs": _kind(CrowsOptions, Crows),
     }
 )
