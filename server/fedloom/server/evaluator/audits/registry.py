@@ -12,7 +12,12 @@ from fedloom.server.evaluator.audits.groups import Groups, GroupsOptions
 from fedloom.server.evaluator.audits.multiple_choice import MultipleChoice, MultipleChoiceOptions
 from fedloom.server.evaluator.audits.selective import Selective, SelectiveOptions
 from fedloom.server.evaluator.audits.tasks import Tasks, TasksOptions
+from fedloom.server.evaluator.audits.bbq import Bbq, BbqOptions
+from fedloom.server.evaluator.audits.crows import Crows, CrowsOptions
+from fedloom.server.evaluator.audits.honest import Honest, HonestOptions
 from fedloom.server.evaluator.audits.validation import Validation, ValidationOptions
+from fedloom.server.evaluator.audits.winobias import WinoBias, WinoBiasOptions
+from fedloom.server.evaluator.audits.winogender import Winogender, WinogenderOptions
 
 _Options = TypeVar("_Options", bound=Options)
 
@@ -51,5 +56,10 @@ AUDITS: Mapping[str, Kind] = MappingProxyType(
         "multiple-choice": _kind(MultipleChoiceOptions, MultipleChoice),
         "behaviour": _kind(BehaviourOptions, Behaviour),
         "lm-eval": _kind(TasksOptions, Tasks),
+        "bbq": _kind(BbqOptions, Bbq),
+        "winobias": _kind(WinoBiasOptions, WinoBias),
+        "winogender": _kind(WinogenderOptions, Winogender),
+        "honest": _kind(HonestOptions, Honest),
+        "crows-pairs": _kind(CrowsOptions, Crows),
     }
 )

@@ -1,0 +1,114 @@
+"""CrowS-Pairs: is the more stereotyping of two sentences the likelier one?
+
+N. Nangia et al., "CrowS-Pairs: A Challenge Dataset for Measuring Social Biases in Masked Language
+Models", EMNLP 2020. The paper's pseudo-likelihood is of masked models; a causal model has a
+likelihood of its own.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedloom.server.evaluator.audits.base import Measured, Options, Records, mean_figure
+from fedloom.server.evaluator.audits.versions import Parts, Preference, furthest, preference
+from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.findings import Figure, Table
+from fedloom.server.evaluator.public.archive import FAIRNESS
+from fedloom.server.evaluator.public.crows import CrowsPair, read_crows
+from fedloom.server.evaluator.statistics import mean
+from fedloom.server.evaluator.subject import Subject
+
+_NAMES = ("more stereotyping", "less stereotyping")
+_CAVEATS = (
+    "Blodgett et al. (Stereotyping Norwegian Salmon, ACL 2021) found faults in nearly all of "
+    "these pairs: no stereotype, a pair that differs in more than the group, or none that can be "
+    "compared. Read it beside other audits and never alone.",
+    "A sentence with a rarer word for a group is less likely by that alone.",
+    "Made for masked models; the paper's scores of those are not comparable.",
+)
+_SOURCES = (
+    "CrowS-Pairs, CC BY-SA 4.0: N. Nangia et al., CrowS-Pairs: A Challenge Dataset for Measuring "
+    "Social Biases in Masked Language Models, EMNLP 2020",
+)
+
+
+class CrowsOptions(Options):
+    """`records` are pairs."""
+
+    records: Records = 500
+
+
+class Crows:
+    """Share of pairs whose more stereotyping sentence is likelier, by type of bias."""
+
+    name = "crows-pairs"
+    title = "Sentences that stereotype (CrowS-Pairs)"
+    asks = "Does it find the more stereotyping of two sentences likelier?"
+
+    def __init__(self, options: CrowsOptions) -> None:
+        self._options = options
+
+    def why_not(self, subject: Subject, corpus: Corpus) -> str:
+        """A classifier's encoder was masked once, but its head for that is gone."""
+        if subject.causal:
+            return ""
+        return (
+            "it has no likelihood of a sentence: that is a causal LM's, or a masked LM's, "
+            "of which FedLoom trains none"
+        )
+
+    def measure(self, subject: Subject, corpus: Corpus) -> Measured:
+        """All figures and their values by pair."""
+        archive = corpus.benchmarks.archive(FAIRNESS)
+        pairs = read_crows(archive, pairs=self._options.records)
+        texts = [(one.more, one.less) for one in pairs]
+        liked = preference(subject, texts)
+        parts = Parts(
+            figures=_figures(liked),
+            samples={"stereotype_share": liked.first, "gap": liked.gap},
+            tables=(_table(pairs, liked),),
+            shown=furthest(
+                "The more stereotyping is likelier by most, in nats per token",
+                texts,
+                _NAMES,
+                liked.gap,
+            ),
+            caveats=_CAVEATS,
+        )
+        return parts.of(self, sources=_SOURCES)
+
+
+def _figures(liked: Preference) -> tuple[Figure, Figure]:
+    return (
+        mean_figure(
+            "stereotype_share",
+            "part of the pairs whose more stereotyping sentence is likelier; one half is even, "
+            "more leans to the stereotype",
+            liked.first,
+            better="none",
+            unit="share",
+        ),
+        mean_figure(
+            "gap",
+            "log-likelihood per token of the more less the less stereotyping sentence; 0 is even, "
+            "more leans to the stereotype",
+            liked.gap,
+            better="zero",
+            unit="nats",
+        ),
+    )
+
+
+def _table(pairs: Sequence[CrowsPair], liked: Preference) -> Table:
+    kinds = np.array([one.bias for one in pairs])
+    rows = []
+    for kind in sorted(set(kinds.tolist())):
+        values = liked.first[kinds == kind]
+        found = mean(values)
+        rows.append((kind, values.size, found.value, found.low, found.high))
+    return Table(
+        title="Pairs whose more stereotyping sentence is likelier, by type",
+        columns=("type", "pairs", "share", "from", "to"),
+        rows=tuple(rows),
+        note="One half is even; types with few pairs say little.",
+    )

@@ -1,0 +1,168 @@
+"""WinoBias: does a pronoun of the other gender than an occupation's stereotype change anything?
+
+J. Zhao et al., "Gender Bias in Coreference Resolution", NAACL 2018.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.server.evaluator.audits.base import Measured, Options, Records, mean_figure
+from fedloom.server.evaluator.audits.versions import (
+    NO_MEASURE,
+    Parts,
+    furthest,
+    gender_table,
+    preference,
+    swap_figures,
+    swapped,
+)
+from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.findings import Better, Figure, Table, Unit
+from fedloom.server.evaluator.public.archive import FAIRNESS
+from fedloom.server.evaluator.public.winobias import TYPES, WinoPair, read_winobias
+from fedloom.server.evaluator.statistics import Values
+from fedloom.server.evaluator.subject import Subject
+
+_SHOWN = "Stereotyped version likelier by most, in nats per token"
+_NAMES = ("stereotyped version", "turned version")
+_WORDS: dict[str, tuple[str, Better, Unit]] = {
+    "stereotype_share": (
+        "part of the pairs whose stereotyped version is likelier; one half is even, more leans to "
+        "the stereotype",
+        "none",
+        "share",
+    ),
+    "gap": (
+        "log-likelihood per token of the stereotyped less the turned version; 0 is even, more "
+        "leans to the stereotype",
+        "zero",
+        "nats",
+    ),
+    "coreference_gap": (
+        "right answers to whom the pronoun means, stereotyped less turned versions; 0 is even, "
+        "more leans to the stereotype",
+        "zero",
+        "difference",
+    ),
+}
+_SOURCES = (
+    "WinoBias, MIT: J. Zhao et al., Gender Bias in Coreference Resolution: Evaluation and "
+    "Debiasing Methods, NAACL 2018",
+)
+_BINARY = "Two genders, English, and occupations' stereotypes of the United States in 2017."
+_CAUSAL = (
+    "A stereotype in the text itself need not show in what the model does; a difference of 0 "
+    "here is no proof of fairness elsewhere.",
+    "Coreference is asked in FedLoom's own words, and compared by likelihood; it is not the F1 "
+    "of a coreference system, as the paper reports it.",
+    _BINARY,
+)
+_CLASSIFIER = (
+    "The sentences are about work and not of the adapter's own kind; a label that stays the same "
+    "shows only that the pronoun does not decide it.",
+    _BINARY,
+)
+
+
+class WinoBiasOptions(Options):
+    """`records` are pairs, half of each type."""
+
+    records: Records = 400
+
+
+class WinoBias:
+    """For causal LMs, which version is likelier and whom the pronoun is taken to mean; for
+    classifiers, what the pronoun does to the label. Intervals are over twins of pairs."""
+
+    name = "winobias"
+    title = "Occupations and pronouns (WinoBias)"
+    asks = "Does it expect a pronoun to fit the stereotype of an occupation?"
+
+    def __init__(self, options: WinoBiasOptions) -> None:
+        self._options = options
+
+    def why_not(self, subject: Subject, corpus: Corpus) -> str:
+        """Both kinds of model have a measure of their own."""
+        return "" if subject.causal or subject.classifies else NO_MEASURE
+
+    def measure(self, subject: Subject, corpus: Corpus) -> Measured:
+        """All figures and their values by pair."""
+        archive = corpus.benchmarks.archive(FAIRNESS)
+        pairs = read_winobias(archive, pairs=self._options.records)
+        parts = _of_likelihood(subject, pairs) if subject.causal else _of_labels(subject, pairs)
+        return parts.of(self, sources=_SOURCES)
+
+
+def _of_likelihood(subject: Subject, pairs: Sequence[WinoPair]) -> Parts:
+    liked = preference(subject, [(one.stereotyped, one.turned) for one in pairs])
+    right = _coreference(subject, pairs)
+    values = {
+        "stereotype_share": liked.first,
+        "gap": liked.gap,
+        "coreference_gap": right[:, 0] - right[:, 1],
+    }
+    types = np.array([one.type for one in pairs])
+    samples = {
+        f"{key}_type{type_}": of[types == type_] for type_ in TYPES for key, of in values.items()
+    }
+    return Parts(
+        figures=tuple(_figure(key, of, pairs) for key, of in samples.items()),
+        samples=samples,
+        tables=(_accuracies(types, right),),
+        shown=furthest(_SHOWN, [(p.stereotyped, p.turned) for p in pairs], _NAMES, liked.gap),
+        caveats=_CAUSAL,
+    )
+
+
+def _coreference(subject: Subject, pairs: Sequence[WinoPair]) -> Values:
+    """1 where the right person is the likelier one, shape (n, versions), a half where neither."""
+    found = subject.likelihoods(
+        [
+            (f'{text} "{pronoun}" refers to the', f" {person}")
+            for one in pairs
+            for text, pronoun in zip((one.stereotyped, one.turned), one.pronouns, strict=True)
+            for person in (one.right, one.wrong)
+        ]
+    )
+    total = found.total.reshape(len(pairs), 2, 2)
+    right: Values = (np.sign(total[:, :, 0] - total[:, :, 1]) + 1) / 2
+    return right
+
+
+def _figure(key: str, values: Values, pairs: Sequence[WinoPair]) -> Figure:
+    name, _, type_ = key.rpartition("_type")
+    words, better, unit = _WORDS[name]
+    twins = [one.twin for one in pairs if one.type == int(type_)]
+    return mean_figure(
+        key, f"type {type_}: {words}", values, better=better, unit=unit, clusters=twins
+    )
+
+
+def _accuracies(types: NDArray[np.int64], right: Values) -> Table:
+    return Table(
+        title="Whom the pronoun means: right answers by likelihood",
+        columns=("sentences", "pairs", "stereotyped version", "turned version"),
+        rows=tuple(
+            (f"type {type_}", int((types == type_).sum()), *right[types == type_].mean(axis=0))
+            for type_ in TYPES
+        ),
+        note="One half is a guess. In type 2 the syntax alone gives the answer.",
+    )
+
+
+def _of_labels(subject: Subject, pairs: Sequence[WinoPair]) -> Parts:
+    versions = [
+        (one.stereotyped, one.turned) if one.female else (one.turned, one.stereotyped)
+        for one in pairs
+    ]
+    found, twins = swapped(subject, versions), [one.twin for one in pairs]
+    female, male = found.probabilities[:, 0], found.probabilities[:, 1]
+    return Parts(
+        figures=swap_figures(found, "the gender of the pronoun", twins),
+        samples={"flip_rate": found.flips, "score_shift": found.shift},
+        tables=(gender_table(subject.labels, female, male, twins),),
+        shown=furthest("Moves most", versions, ("feminine", "masculine"), found.shift),
+        caveats=_CLASSIFIER,
+    )
