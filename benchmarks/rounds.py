@@ -20,10 +20,11 @@ from benchmarks.common import Work
 from fedloom.client.training.hidden_states import Hidden
 from fedloom.client.training.pieces import ClipGroup, MicroBatch
 from fedloom.client.training.randomness import Stream
+from fedloom.client.training.rows import DrawnUnit, RecordRows
 from fedloom.client.training.steps import OPTIMIZERS
 from fedloom.client.training.trained_model import TrainedModel
 from fedloom.client.training.trainer import Trainer
-from fedloom.client.training.units import DrawnUnit, TrainingUnits
+from fedloom.client.training.units import TrainingUnits
 from fedloom.shared.data.records import Record, group_by_unit
 from fedloom.shared.model.base import Tokenizer
 from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter, write_adapter
@@ -189,11 +190,15 @@ def _unfused(_model: nn.Module, *, per_example: bool) -> None:
 
 
 def _as_drawn(
-    batch: Sequence[DrawnUnit], examples: Sequence[Example], *, max_tokens: int
+    batch: Sequence[DrawnUnit],
+    examples: Sequence[Example],
+    *,
+    max_tokens: int,
+    records: RecordRows,
 ) -> Iterator[ClipGroup]:
     """In the place of `clip_groups`: rows in the order drawn, padded to their batch's longest.
 
-    For records as units: one row each.
+    For records as units, without copies: one row each, whatever `records` says.
     """
     rows = [at for unit in batch for at in unit]
     longest = padded(max(len(examples[at].tokens) for at in rows))

@@ -16,8 +16,9 @@ from fedloom.client.site.desk import SiteDesk
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.client.site.service import SiteService
 from fedloom.client.training.randomness import Stream
+from fedloom.client.training.rows import DrawnUnit
 from fedloom.client.training.trainer import Trainer
-from fedloom.client.training.units import DrawnUnit, TrainingUnits
+from fedloom.client.training.units import TrainingUnits
 from fedloom.shared.errors import ConfigError, LedgerError, ModelError, SiteRefusal
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.envelope import Envelope

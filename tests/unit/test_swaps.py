@@ -2,8 +2,8 @@
 
 import pytest
 
-from fedloom.shared.swaps.swapping import AXES, exchanged, mentions, shifts, swaps_of
-from fedloom.shared.swaps.vocabulary import TermsDocument, vocabulary
+from fedloom.shared.swaps.swapping import exchanged, mentions, shifts, swaps_of
+from fedloom.shared.swaps.vocabulary import AXES, TermsDocument, vocabulary
 
 
 def _only(text: str, axis: str) -> str:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from fedloom.simulation.arms import ArmKind
 
 _ARMS: Mapping[str, "tuple[ArmKind, ...]"] = MappingProxyType(
-    {"none": (), "non-private": ("non-private",), "all": ("non-private", "alone")}
+    {
+        "none": (),
+        "non-private": ("non-private",),
+        "mitigated": ("non-private", "mitigated"),
+        "all": ("non-private", "mitigated", "alone"),
+    }
 )
 ARM_CHOICES = tuple(_ARMS)
 

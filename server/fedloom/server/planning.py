@@ -64,6 +64,7 @@ def make_plan(config: FederationConfig, *, model: Path, units: Mapping[str, int]
             deadline_seconds=config.rounds.deadline_seconds,
         ),
         metrics=config.metrics,
+        mitigation=config.mitigation,
         sites=tuple(_site_plan(config, site, units[site.name]) for site in sites),
     )
     if start is not None or plan.training.head_rounds:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
+from fedloom.shared.config.mitigation import MitigationSection
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import (
     MOST_NOISE,
@@ -93,7 +94,8 @@ class Plan(Section):
     """One run of a federation.
 
     `start_sha256` names the adapter that round 1 starts from; None where that is a fresh one.
-    `metrics` are what sites release beside their updates: by default nothing.
+    `metrics` are what sites release beside their updates: by default nothing. `mitigation` is
+    what they do to records' losses against bias: None for nothing.
     """
 
     format: Literal[1] = 1
@@ -107,6 +109,7 @@ class Plan(Section):
     aggregation: AggregationPlan
     rounds: RoundsPlan
     metrics: MetricsSection = MetricsSection()
+    mitigation: MitigationSection | None = None
     sites: tuple[SitePlan, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -115,6 +118,8 @@ class Plan(Section):
             raise ValueError("training.precision is auto, expected fp32 or bf16 in a plan")
         self.training.check_rounds(self.rounds.total)
         self.metrics.check_covered(private=self.privacy.private, rounds=self.rounds.total)
+        if self.mitigation is not None:
+            self.mitigation.check_clipping(self.privacy.clipping, private=self.privacy.private)
         self.task.check_quantization(self.model.quantization)
         if len({site.name for site in self.sites}) != len(self.sites):
             raise ValueError("two sites have the same name, expected different ones")

@@ -1,16 +1,17 @@
 """The arms of the comparison, each a federation of its own or a baseline that trains nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, get_args
 
 from fedloom.server.planning import make_plan
 from fedloom.shared.config.federation import FederationConfig
 from fedloom.shared.config.sections import MetricsSection, PrivacySection
 from fedloom.simulation.prepare import Prepared, decided_as_before
 
-ArmKind = Literal["non-private", "alone"]
-ARM_KINDS: tuple[ArmKind, ...] = ("non-private", "alone")
+ArmKind = Literal["non-private", "mitigated", "alone"]
+ARM_KINDS: tuple[ArmKind, ...] = get_args(ArmKind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,16 +26,13 @@ class TrainedArm:
 
 def arms_beside(prepared: Prepared, kind: ArmKind) -> Iterator[TrainedArm]:
     """The federations that an arm of `kind` stands for."""
-    if kind == "non-private":
-        if prepared.plan.privacy.private:
-            yield _non_private(prepared)
-    elif len(prepared.plan.sites) > 1:
-        for site in prepared.plan.sites:
-            yield _alone(prepared, site.name)
+    yield from _MAKERS[kind](prepared)
 
 
-def _non_private(prepared: Prepared) -> TrainedArm:
+def _non_private(prepared: Prepared) -> Iterator[TrainedArm]:
     """The same federation without clipping and noise, at its own learning rate if it has one."""
+    if not prepared.plan.privacy.private:
+        return
     config, privacy = prepared.config, prepared.config.privacy
     plain = PrivacySection(
         mode="none", unit=privacy.unit, unit_cap=privacy.unit_cap, noise_seed=privacy.noise_seed
@@ -50,12 +48,32 @@ def _non_private(prepared: Prepared) -> TrainedArm:
     variant = config.model_copy(
         update={"privacy": plain, "aggregation": aggregation, "training": training}
     )
-    return TrainedArm(
+    yield TrainedArm(
         name="non-private",
         kind="non-private",
         description=f"no clipping, no noise; learning rate {training.learning_rate:g}",
         prepared=_planned(prepared, variant),
     )
+
+
+def _mitigated(prepared: Prepared) -> Iterator[TrainedArm]:
+    """The same federation under the same epsilon, with mitigation at its sites."""
+    mitigation = prepared.config.evaluation.mitigation
+    if mitigation is None:
+        return
+    variant = prepared.config.model_copy(update={"mitigation": mitigation})
+    yield TrainedArm(
+        name="mitigated",
+        kind="mitigated",
+        description=f"same privacy; each record's loss {', '.join(mitigation.in_words)}",
+        prepared=_planned(prepared, variant),
+    )
+
+
+def _each_alone(prepared: Prepared) -> Iterator[TrainedArm]:
+    if len(prepared.plan.sites) > 1:
+        for site in prepared.plan.sites:
+            yield _alone(prepared, site.name)
 
 
 def _alone(prepared: Prepared, name: str) -> TrainedArm:
@@ -83,3 +101,8 @@ def _planned(prepared: Prepared, config: FederationConfig) -> Prepared:
     config = decided_as_before(config, prepared.plan)
     plan = make_plan(config, model=prepared.model, units=units)
     return replace(prepared, config=config, plan=plan)
+
+
+_MAKERS: Mapping[ArmKind, Callable[[Prepared], Iterator[TrainedArm]]] = MappingProxyType(
+    {"non-private": _non_private, "mitigated": _mitigated, "alone": _each_alone}
+)

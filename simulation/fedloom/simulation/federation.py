@@ -163,6 +163,7 @@ def _site_config(prepared: Prepared, site: SiteSection, home: Path) -> SiteConfi
             label=source.label,
             unit=source.unit,
             messages=source.messages,
+            group=source.group,
         ),
         split=SplitSettings(
             holdout=evaluation.holdout,

@@ -49,7 +49,14 @@ def source_of(config: FederationConfig, site: SiteSection) -> RecordSource:
         label=data.label,
         unit=config.privacy.unit,
         messages=data.messages,
+        group=group_column(config),
     )
+
+
+def group_column(config: FederationConfig) -> str | None:
+    """The column that the federation, or the arm beside it, weights records by."""
+    asked = (config.mitigation, config.evaluation.mitigation)
+    return next((each.group_column for each in asked if each and each.group_column), None)
 
 
 def prepare(config: FederationConfig, *, offline: bool = True) -> Prepared:

@@ -29,6 +29,7 @@ from fedloom.simulation.scoring import score_study
 _ARMS_IN_WORDS: Mapping[ArmKind, str] = MappingProxyType(
     {
         "non-private": "the same federation without privacy",
+        "mitigated": "the same federation with mitigation at its sites",
         "alone": "each site training alone under the same privacy",
     }
 )

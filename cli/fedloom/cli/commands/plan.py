@@ -48,6 +48,7 @@ def _lines(plan: "Plan", layout: "AdapterLayout") -> list[str]:
         f"bytes    {layout.nbytes:,} down for each site and round; up as each round trains",
         *(_phase_line(phase, part) for phase, part in trained.items()),
         *_metric_lines(plan),
+        *(f"loss     {said}" for said in (plan.mitigation.in_words if plan.mitigation else ())),
         "",
         *_site_lines(plan, sizes),
         *_hint(plan, sizes),

@@ -13,7 +13,10 @@ from fedloom.shared.data.split import Split
 
 
 class SourceSettings(Section):
-    """Where the site's records lie and which columns to read."""
+    """Where the site's records lie and which columns to read.
+
+    `group` is the one column that plans may weight records by; none: no plan may.
+    """
 
     path: Path
     text: str
@@ -21,6 +24,7 @@ class SourceSettings(Section):
     # Told to each coordinator, as the budget's unit.
     unit: Unit
     messages: str | None = None
+    group: str | None = None
 
 
 class SplitSettings(Section):

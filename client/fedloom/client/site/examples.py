@@ -32,7 +32,7 @@ class SiteExamples:
         key = self._key(plan)
         if key not in self._units:
             kept = self._config.record_split().training(self._usable_records(plan))
-            self._units = {key: self._encoded(kept, trainer)}
+            self._units = {key: trainer.encode_to_train(kept, self._groups(kept))}
         return self._units[key]
 
     def held_out(self, plan: Plan, trainer: Trainer) -> TrainingUnits:
@@ -40,7 +40,7 @@ class SiteExamples:
         key = self._key(plan)
         if key not in self._held_out:
             kept = self._config.record_split().held_out(self._usable_records(plan))
-            self._held_out = {key: self._encoded(kept, trainer)}
+            self._held_out = {key: trainer.encode(kept, self._groups(kept))}
         return self._held_out[key]
 
     def hidden(self, plan: Plan, trainer: Trainer, units: TrainingUnits) -> Hidden | None:
@@ -52,10 +52,11 @@ class SiteExamples:
         key = f"{plan.sha256}/{prefix}"
         if key not in self._hidden or self._hidden[key][0] is not units:
             records = 1 if plan.privacy.unit == RECORD_UNIT else plan.privacy.unit_cap
+            rows = plan.mitigation.rows if plan.mitigation else 1
             found = trainer.hidden_states(
                 units.examples,
                 self._folder,
-                expected=site.declared_units * records,
+                expected=site.declared_units * records * rows,
                 max_bytes=self._config.cache.max_bytes,
             )
             # One phase's are of no use to another, and a plan that was given up left its own.
@@ -73,8 +74,8 @@ class SiteExamples:
         self._hidden = {}
         self._delete_files(but=None)
 
-    def _encoded(self, records: list[Record], trainer: Trainer) -> TrainingUnits:
-        return trainer.encode(records, group_by_unit(records, unit=self._config.source.unit))
+    def _groups(self, records: list[Record]) -> tuple[tuple[int, ...], ...]:
+        return group_by_unit(records, unit=self._config.source.unit)
 
     def _delete_files(self, *, but: Path | None) -> None:
         if not self._config.cache.keep:

@@ -25,6 +25,8 @@ def in_plain_words(plan: Plan, config: SiteConfig, policy: Policy, spent: Spent)
     yield f"what      {plan.task.kind} ({', '.join(plan.task.labels) or 'free text'})"
     yield f"model     {plan.model.described}, sha256 {plan.model.sha256}"
     yield f"adapter   LoRA of rank {lora.rank} on {targets}{where}"
+    for said in plan.mitigation.in_words if plan.mitigation else ():
+        yield f"loss      {said}; no epsilon is spent on it"
     yield f"with      {others}"
     yield (
         f"how long  {count(plan.rounds.total, 'round')}, {count(site.steps, 'step')} in all, each "

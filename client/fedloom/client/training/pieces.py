@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from fedloom.client.training.units import DrawnUnit
+from fedloom.client.training.rows import PLAIN, DrawnUnit, RecordRows, UnitRows
 from fedloom.shared.tasks.base import Example
 
 
@@ -17,7 +17,8 @@ class MicroBatch:
     """What one forward pass takes: examples and their indices at the site.
 
     `unit_of[i]` numbers the unit of example i from 0 to `units`-1; `shares[i]` is what its loss
-    counts for in its unit, one over the unit's examples in the whole batch.
+    counts for in its unit: one over the unit's examples in the whole batch, unless its record has
+    copies or a weight.
     """
 
     indices: tuple[int, ...]
@@ -32,21 +33,26 @@ ClipGroup = Sequence[MicroBatch]
 
 
 def clip_groups(
-    batch: Sequence[DrawnUnit], examples: Sequence[Example], *, max_tokens: int
+    batch: Sequence[DrawnUnit],
+    examples: Sequence[Example],
+    *,
+    max_tokens: int,
+    records: RecordRows = PLAIN,
 ) -> Iterator[ClipGroup]:
     """Pieces of at most `max_tokens` padded tokens, but at least one row each.
 
     Units of one padded length, of what is read and of the answer, go together: how far a unit is
     padded must not depend on who else was drawn, or in bf16 it would move the others' gradients.
     Every unit is in exactly one group, hence clipped once; a unit beyond the budget has a group
-    of its own, in several pieces.
+    of its own, in several pieces. `records` tells which rows a unit's records give.
     """
 
-    def bucket(unit: DrawnUnit) -> tuple[int, int]:
-        read, answered = zip(*(examples[at].bucket for at in unit), strict=True)
+    def bucket(unit: UnitRows) -> tuple[int, int]:
+        read, answered = zip(*(examples[at].bucket for at in unit.rows), strict=True)
         return max(read), max(answered)
 
-    for lengths, alike in groupby(sorted(batch, key=bucket), key=bucket):
+    given = sorted(map(records.of_unit, batch), key=bucket)
+    for lengths, alike in groupby(given, key=bucket):
         rows = max(1, max_tokens // max(lengths))
         for units in _filled(alike, rows):
             if len(units) == 1:
@@ -55,29 +61,30 @@ def clip_groups(
                 yield [_joined(units, examples)]
 
 
-def _filled(units: Iterator[DrawnUnit], rows: int) -> Iterator[list[DrawnUnit]]:
+def _filled(units: Iterator[UnitRows], rows: int) -> Iterator[list[UnitRows]]:
     """Runs of units with at most `rows` examples, or of one unit with more."""
-    held: list[DrawnUnit] = []
+    held, taken = list[UnitRows](), 0
     for unit in units:
-        if held and sum(map(len, held)) + len(unit) > rows:
+        if held and taken + len(unit.rows) > rows:
             yield held
-            held = []
+            held, taken = [], 0
         held.append(unit)
+        taken += len(unit.rows)
     yield held
 
 
-def _joined(units: Sequence[DrawnUnit], examples: Sequence[Example]) -> MicroBatch:
-    indices = [at for unit in units for at in unit]
+def _joined(units: Sequence[UnitRows], examples: Sequence[Example]) -> MicroBatch:
+    indices = [at for unit in units for at in unit.rows]
     return MicroBatch(
         indices=tuple(indices),
         examples=tuple(examples[at] for at in indices),
-        unit_of=tuple(number for number, unit in enumerate(units) for _ in unit),
-        shares=tuple(1 / len(unit) for unit in units for _ in unit),
+        unit_of=tuple(number for number, unit in enumerate(units) for _ in unit.rows),
+        shares=tuple(share for unit in units for share in unit.shares),
         units=len(units),
     )
 
 
-def _cut(unit: DrawnUnit, examples: Sequence[Example], rows: int) -> ClipGroup:
+def _cut(unit: UnitRows, examples: Sequence[Example], rows: int) -> ClipGroup:
     whole = _joined([unit], examples)
     return [
         MicroBatch(
@@ -87,5 +94,5 @@ def _cut(unit: DrawnUnit, examples: Sequence[Example], rows: int) -> ClipGroup:
             shares=whole.shares[start : start + rows],
             units=1,
         )
-        for start in range(0, len(unit), rows)
+        for start in range(0, len(unit.rows), rows)
     ]

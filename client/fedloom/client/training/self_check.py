@@ -24,6 +24,8 @@ _TOLERANCE = 1e-3
 # How many times over a lower precision may round in one batch as it does in single rows.
 _ROUNDINGS = 4.0
 _WORDS = (1, 3, 7)
+# What its rows' losses count for: no two alike, as with a unit's copies and weights.
+_SHARES = (1.0, 0.25, 3.0)
 _ANSWERS = ("seven", "seven eight nine ten")
 _START = 0.05
 
@@ -52,8 +54,10 @@ class Probe:
             for at, words in enumerate(_WORDS)
         ]
         examples = task.encode(records, tokenizer, max_length=plan.model.max_length)
-        alone = tuple(_batch([example]) for example in examples)
-        return cls(together=_batch(examples), alone=alone)
+        alone = tuple(
+            _batch([example], [share]) for example, share in zip(examples, _SHARES, strict=True)
+        )
+        return cls(together=_batch(examples, _SHARES), alone=alone)
 
 
 def randomise(trained: Mapping[str, nn.Parameter]) -> None:
@@ -70,13 +74,13 @@ def same_losses(losses: Losses, others: Losses, probe: Probe) -> bool:
         return torch.allclose(losses(probe.together), others(probe.together), rtol=1e-5, atol=1e-7)
 
 
-def _batch(examples: Sequence[Example]) -> MicroBatch:
+def _batch(examples: Sequence[Example], shares: Sequence[float]) -> MicroBatch:
     count = len(examples)
     return MicroBatch(
         indices=tuple(range(count)),
         examples=tuple(examples),
         unit_of=tuple(range(count)),
-        shares=(1.0,) * count,
+        shares=tuple(shares),
         units=count,
     )
 

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from fedloom.client.training.device import DeviceChoice
 from fedloom.client.training.hidden_states import Hidden, HiddenStates
+from fedloom.client.training.mitigation import mitigated
 from fedloom.client.training.passed_checks import PassedChecks, surroundings
 from fedloom.client.training.pieces import ClipGroup, MicroBatch, clip_groups
 from fedloom.client.training.randomness import Stream
+from fedloom.client.training.rows import PLAIN, DrawnUnit, RecordRows
 from fedloom.client.training.schedules import rate_factor
 from fedloom.client.training.steps import Losses, make_step
 from fedloom.client.training.trained_model import TrainedModel
-from fedloom.client.training.units import DrawnUnit, TrainingUnits
+from fedloom.client.training.units import TrainingUnits
 from fedloom.shared.adapter import Adapter, AdapterLayout
 from fedloom.shared.data.records import Record
 from fedloom.shared.phases import phase_in
@@ -34,7 +36,7 @@ class Trainer:
     multiplier, followed by post-processing. Its result, and nothing else that it does, depends
     on records; what `right` says of them is for who adds noise to it. Assumes that one row's
     loss depends on one example alone, which the task guarantees, and that the model has no
-    layer across rows, which is checked.
+    layer across rows, which is checked. A plan's mitigation changes none of it (`RecordRows`).
     """
 
     def __init__(
@@ -71,11 +73,28 @@ class Trainer:
     def encode(
         self, records: Sequence[Record], groups: tuple[tuple[int, ...], ...]
     ) -> TrainingUnits:
-        """Token ids of the records, by privacy unit."""
+        """Token ids of the records as they are, by privacy unit."""
+        return self._units(self._encoded(records), groups)
+
+    def encode_to_train(
+        self, records: Sequence[Record], groups: tuple[tuple[int, ...], ...]
+    ) -> TrainingUnits:
+        """The same with the copies and weights that the plan's mitigation gives them."""
+        examples, rows = mitigated(records, self._plan.mitigation, self._encoded)
+        return self._units(examples, groups, rows)
+
+    def _encoded(self, records: Sequence[Record]) -> list[Example]:
         limit = self._plan.model.max_length
-        examples = self._model.task.encode(records, self._model.tokenizer, max_length=limit)
+        return self._model.task.encode(records, self._model.tokenizer, max_length=limit)
+
+    def _units(
+        self,
+        examples: Sequence[Example],
+        groups: tuple[tuple[int, ...], ...],
+        rows: RecordRows = PLAIN,
+    ) -> TrainingUnits:
         cap = self._plan.privacy.unit_cap
-        return TrainingUnits(examples=tuple(examples), groups=groups, cap=cap)
+        return TrainingUnits(examples=tuple(examples), groups=groups, cap=cap, rows=rows)
 
     @property
     def prefix_name(self) -> str | None:
@@ -136,7 +155,7 @@ class Trainer:
         for number in range(self.phase.local_steps):
             factor = self._rate_factor(self.phase.step_number(round_number, number))
             batch = units.sample(rate=site.sample_rate, stream=sampling)
-            step.step(self._cut(batch, examples), losses, factor=factor)
+            step.step(self._cut(batch, examples, units.rows), losses, factor=factor)
         return self._model.change()
 
     def right(self, examples: Sequence[Example]) -> list[bool]:
@@ -149,12 +168,15 @@ class Trainer:
             return passes.losses
         return partial(passes.replayed, prefix, hidden)
 
-    def _cut(self, batch: Sequence[DrawnUnit], examples: Sequence[Example]) -> Iterator[ClipGroup]:
-        return clip_groups(batch, examples, max_tokens=self._plan.training.micro_tokens)
+    def _cut(
+        self, batch: Sequence[DrawnUnit], examples: Sequence[Example], rows: RecordRows
+    ) -> Iterator[ClipGroup]:
+        tokens = self._plan.training.micro_tokens
+        return clip_groups(batch, examples, max_tokens=tokens, records=rows)
 
     def _one_by_one(self, examples: Sequence[Example]) -> Iterator[MicroBatch]:
         each = [(at,) for at in range(len(examples))]
-        return (piece for group in self._cut(each, examples) for piece in group)
+        return (piece for group in self._cut(each, examples, PLAIN) for piece in group)
 
     def _states_name(self, examples: Sequence[Example]) -> str:
         digest = hashlib.sha256(str(self.prefix_name).encode())

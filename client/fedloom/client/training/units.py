@@ -1,26 +1,26 @@
 """Encoded records by privacy unit, and the Poisson sampling of units."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from fedloom.client.training.randomness import Stream
+from fedloom.client.training.rows import DrawnUnit, RecordRows
 from fedloom.shared.tasks.base import Example
-
-# One unit of a Poisson batch: the indices of the examples that it is to give.
-DrawnUnit = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingUnits:
     """`groups[u]` are the indices in `examples` of privacy unit u's records.
 
-    At most `cap` records of a unit are used in a step, chosen at random each time.
+    At most `cap` records of a unit are used in a step, chosen at random each time. `rows` tells
+    which further examples are copies of a record, and what it counts; sampling sees neither.
     """
 
     examples: tuple[Example, ...]
     groups: tuple[tuple[int, ...], ...]
     cap: int
+    rows: RecordRows = field(default_factory=RecordRows)
 
     def sample(self, *, rate: float, stream: Stream) -> list[DrawnUnit]:
         """One Poisson batch: each unit's examples, the units in a random-free stable order.

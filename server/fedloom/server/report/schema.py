@@ -40,11 +40,12 @@ class Arm(ReportPart):
     """One side of the comparison. `epsilon` is each site's promise, None without privacy.
 
     `kind` is one of: the majority class, the base model before training, one site training
-    alone, the federation, the federation without privacy.
+    alone, the federation, the federation without privacy, the federation with mitigation at its
+    sites.
     """
 
     name: str
-    kind: Literal["majority", "untrained", "alone", "federation", "non-private"]
+    kind: Literal["majority", "untrained", "alone", "federation", "non-private", "mitigated"]
     description: str
     epsilon: float | None
     tests: dict[str, Scores]

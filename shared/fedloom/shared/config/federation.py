@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import model_validator
 
+from fedloom.shared.config.mitigation import MitigationSection
 from fedloom.shared.config.reading import read_toml
 from fedloom.shared.config.sections import (
     AggregationSection,
@@ -23,6 +24,13 @@ from fedloom.shared.files import is_folder
 from fedloom.shared.words import count
 
 
+class EvaluationRequest(EvaluationSection):
+    """`[evaluation]` as people ask for it: `mitigation` is that of the comparison's arm
+    `mitigated`, which is otherwise the same federation."""
+
+    mitigation: MitigationSection | None = None
+
+
 class FederationConfig(Section):
     """One federation: the same file serves simulation and deployment."""
 
@@ -36,7 +44,8 @@ class FederationConfig(Section):
     aggregation: AggregationSection = AggregationSection()
     rounds: RoundsSection = RoundsSection()
     metrics: MetricsSection = MetricsSection()
-    evaluation: EvaluationSection = EvaluationSection()
+    mitigation: MitigationSection | None = None
+    evaluation: EvaluationRequest = EvaluationRequest()
 
     @model_validator(mode="after")
     def _chats_are_answered(self) -> "FederationConfig":
@@ -60,6 +69,16 @@ class FederationConfig(Section):
     @model_validator(mode="after")
     def _metrics_are_covered(self) -> "FederationConfig":
         self.metrics.check_covered(private=self.privacy.private, rounds=self.rounds.total)
+        return self
+
+    @model_validator(mode="after")
+    def _mitigations_take_effect(self) -> "FederationConfig":
+        asked = [each for each in (self.mitigation, self.evaluation.mitigation) if each]
+        for each in asked:
+            each.check_clipping(self.privacy.clipping, private=self.privacy.private)
+        columns = sorted({each.group_column for each in asked if each.group_column})
+        if len(columns) > 1:
+            raise ValueError(f"group_column is {' and '.join(columns)}, expected one at all sites")
         return self
 
     @model_validator(mode="after")

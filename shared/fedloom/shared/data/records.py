@@ -20,7 +20,8 @@ _COLUMN_NAME = re.compile(r"[A-Za-z_][\w.-]{0,40}$")
 class Record:
     """One example. `label` is a class number, -1 without a label set; `unit` names whose it is.
 
-    `answer` is the label in words, or what is to be answered to `text`, said after `before`.
+    `answer` is the label in words, or what is to be answered to `text`, said after `before`;
+    `group` is the value of a column that parts records into groups, empty without one.
     """
 
     text: str
@@ -28,6 +29,12 @@ class Record:
     unit: str
     answer: str = ""
     before: tuple[Turn, ...] = ()
+    group: str = ""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the answer is one of a label set."""
+        return self.label != _NO_LABEL
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -37,7 +44,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordSource:
-    """Where records lie: a file and its columns. `unit` is `record` or a column.
+    """Where records lie: a file and its columns. `unit` is `record` or a column, `group` a column.
 
     With `messages`, a column of chats takes the place of text and label.
     """
@@ -47,6 +54,14 @@ class RecordSource:
     label: str
     unit: str = RECORD_UNIT
     messages: str | None = None
+    group: str | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns that are read."""
+        wanted = [self.text, self.label] if self.messages is None else [self.messages]
+        unit = [] if self.unit == RECORD_UNIT else [self.unit]
+        return [*wanted, *unit, *([] if self.group is None else [self.group])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +81,8 @@ def read_rows(source: RecordSource, *, labels: tuple[str, ...]) -> list[Record |
     Raises:
         DataError: file or column missing, or a file that cannot be read.
     """
-    wanted = [source.text, source.label] if source.messages is None else [source.messages]
-    if source.unit != RECORD_UNIT:
-        wanted.append(source.unit)
     table = read_table(source.path)
-    for column in wanted if table.columns else ():
+    for column in source.columns if table.columns else ():
         if column not in table.columns:
             known = ", ".join(filter(_COLUMN_NAME.match, table.columns)) or "none with a plain name"
             raise DataError(f"{source.path}: no column {column}, expected it; there is {known}")
@@ -114,7 +126,14 @@ def _record(source: RecordSource, at: int, row: Row, numbers: Mapping[str, int])
     if _is_missing(person) or not _is_word(unit):
         return BadRow(row=at, column=source.unit, problem="no privacy unit")
     before, asked = said[:-2], said[-2].content
-    return Record(text=asked, label=number, unit=unit, answer=answer, before=before)
+    group = _group(source, row)
+    return Record(text=asked, label=number, unit=unit, answer=answer, before=before, group=group)
+
+
+def _group(source: RecordSource, row: Mapping[str, object]) -> str:
+    found = None if source.group is None else row.get(source.group)
+    # A row without a group is a record all the same.
+    return "" if _is_missing(found) else str(found)
 
 
 def _said(source: RecordSource, row: Mapping[str, object]) -> tuple[Turn, ...] | None:

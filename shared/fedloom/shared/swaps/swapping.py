@@ -9,8 +9,6 @@ from functools import cache
 from fedloom.shared.swaps.pronouns import key_of
 from fedloom.shared.swaps.vocabulary import spelling, vocabulary
 
-# Each has its word lists in `terms/`.
-AXES: tuple[str, ...] = ("gender", "names", "religion", "ethnicity")
 # Written with a vowel, spoken with a consonant.
 _SPOKEN_WITH_CONSONANT = ("european", "uni", "one")
 

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from fedloom.shared.config.sections import Section
 
+# Each has its word lists in `terms/`.
+Axis = Literal["gender", "names", "religion", "ethnicity"]
+AXES: tuple[Axis, ...] = get_args(Axis)
 _Rows = tuple[tuple[str, ...], ...]
 # Between a word and the part that it plays: `her/object`.
 _PART = "/"

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from fedloom.client.site.checks.finding import Seen, Site, good, problem, warning
 from fedloom.shared.data.records import (
-    RECORD_UNIT,
     BadRow,
     Record,
     RecordSource,
@@ -54,7 +53,7 @@ def rows_of(source: RecordSource, *, labels: tuple[str, ...]) -> list[Record | B
 
 def _unreadable(source: RecordSource) -> str:
     columns = read_table(source.path).columns
-    missing = [name for name in _wanted(source) if name not in columns]
+    missing = [name for name in source.columns if name not in columns]
     alike = [
         f"{found!r} for {name}"
         for name in missing
@@ -64,11 +63,6 @@ def _unreadable(source: RecordSource) -> str:
     hint = f"there is {', '.join(alike)}" if alike else "is the header there?"
     names = count(len(columns), "name")
     return f"{source.path}: no column {', '.join(missing)} among the {names} of its header; {hint}"
-
-
-def _wanted(source: RecordSource) -> list[str]:
-    wanted = [source.text, source.label] if source.messages is None else [source.messages]
-    return wanted if source.unit == RECORD_UNIT else [*wanted, source.unit]
 
 
 def _usable(usable: Sequence[Record], bad: Sequence[BadRow]) -> Iterator[Seen]:

@@ -51,8 +51,9 @@ class AllowSection(Section):
     """`[allow]`: what may be trained.
 
     `models` are fingerprints of base models, none meaning whichever the site file names;
-    `targets` are names of layers, none meaning any. The two switches are for simulations: seeded
-    noise protects nobody, and neither does training without privacy.
+    `targets` are names of layers, none meaning any. `mitigation` lets a plan train on copies with
+    words exchanged and weight groups, which costs time and no epsilon. The other two switches are
+    for simulations: seeded noise protects nobody, and neither does training without privacy.
     """
 
     models: tuple[Digest, ...] = ()
@@ -62,6 +63,7 @@ class AllowSection(Section):
         "seq2seq",
     )
     targets: tuple[str, ...] = ()
+    mitigation: bool = True
     seeded_noise: bool = False
     without_privacy: bool = False
 

@@ -75,6 +75,17 @@ def _is_an_allowed_task(asked: Asked) -> None:
         raise SiteRefusal("allowed-targets", asked=named, allowed=", ".join(allow.targets))
 
 
+def _mitigates_as_allowed(asked: Asked) -> None:
+    """Which column parts people into groups is for the site to say, as with the unit."""
+    mitigation, own = asked.plan.mitigation, asked.config.source.group
+    if mitigation is None:
+        return
+    if not asked.policy.allow.mitigation:
+        raise SiteRefusal("mitigation", asked="; ".join(mitigation.in_words), allowed="none")
+    if mitigation.group_column not in (None, own):
+        raise SiteRefusal("group-column", asked=mitigation.group_column, allowed=own or "none")
+
+
 def _releases_no_more(asked: Asked) -> None:
     release, metrics = asked.policy.release, asked.plan.metrics
     if not set(metrics.values) <= set(release.values):
@@ -123,6 +134,7 @@ RULES: Sequence[Rule] = (
     _has_this_sites_model,
     _has_this_sites_labels,
     _is_an_allowed_task,
+    _mitigates_as_allowed,
     _counts_as_this_site_does,
     _is_within_limits,
     _releases_no_more,
