@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import model_validator
 
 from fedloom.shared.config.reading import read_toml
+from fedloom.shared.config.release import ReleaseSection
 from fedloom.shared.config.sections import (
     AggregationSection,
     DataSection,
@@ -37,6 +38,7 @@ class FederationConfig(Section):
     rounds: RoundsSection = RoundsSection()
     metrics: MetricsSection = MetricsSection()
     evaluation: EvaluationSection = EvaluationSection()
+    release: ReleaseSection = ReleaseSection()
 
     @model_validator(mode="after")
     def _chats_are_answered(self) -> "FederationConfig":
