@@ -70,8 +70,9 @@ class Intake:
         fault: str | None = None
         rule: str | None = None
         update: AdapterUpdate | None = None
+        digest: str | None = None
         try:
-            update = self._checked(reply)
+            update, digest = self._checked(reply)
             weight = self._weight(self._plan.site(reply.site))
             self._aggregator.accumulate(update.delta, weight=weight)
         except _Refused as error:
@@ -89,6 +90,7 @@ class Intake:
             epsilon_spent=None if update is None else update.epsilon_spent,
             steps_spent=None if update is None else update.steps_spent,
             held_out=None if update is None else update.held_out,
+            update_sha256=digest,
         )
 
     @property
@@ -105,7 +107,8 @@ class Intake:
         named = [f"{site.site}: {site.fault}" for site in self.outcomes() if site.fault]
         return "; ".join(named) or "no faults"
 
-    def _checked(self, reply: Reply) -> AdapterUpdate:
+    def _checked(self, reply: Reply) -> tuple[AdapterUpdate, str]:
+        """The update, and the digest of the frame that it came in."""
         if reply.malformed:
             raise UpdateRejected(f"rejected: {MALFORMED}")
         if reply.message is None:
@@ -128,7 +131,7 @@ class Intake:
             bound = self._plan.aggregation.max_update_norm
             raise UpdateRejected(f"rejected: update norm {norm:.3g}, expected at most {bound:g}")
         self._remember(reply.site, envelope.head)
-        return update
+        return update, frame.sha256
 
     def _remember(self, site: str, head: LedgerHead | None) -> None:
         if head is None:

@@ -103,7 +103,7 @@ def heads_beside(sites: Path | None) -> Path | None:
 
 def _open_folder(prepared: Prepared, folder: RunFolder, *, resume: bool) -> None:
     if not resume:
-        folder.create(prepared.plan)
+        folder.create(prepared.plan, prepared.config.release)
         return
     found = folder.read_plan()
     if found.sha256 != prepared.plan.sha256:

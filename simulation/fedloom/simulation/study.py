@@ -14,7 +14,7 @@ from fedloom.server.report.schema import Report, Timings
 from fedloom.server.report.writing import write_report
 from fedloom.server.run.budgets import read_budgets
 from fedloom.server.run.folder import RunFolder
-from fedloom.server.run.heads import read_heads
+from fedloom.server.run.heads import settle_heads
 from fedloom.server.run.journal import Journal, RoundEntry
 from fedloom.server.run.telling import round_told
 from fedloom.shared.adapter import Adapter
@@ -91,10 +91,11 @@ def run_study(
         audit=clock.lap(),
         total=clock.since_start(),
     )
+    remembered = heads_beside(options.sites) or folder.heads
     findings = Findings(
         adapter=final,
         rounds=Journal(folder.rounds).entries(),
-        heads=read_heads(heads_beside(options.sites) or folder.heads),
+        heads=settle_heads(remembered, folder.heads, [site.name for site in prepared.plan.sites]),
         budgets=read_budgets(folder.budgets),
         curve=scored.curve,
         arms=scored.arms,

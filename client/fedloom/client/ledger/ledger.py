@@ -191,7 +191,7 @@ class Ledger:
             LedgerError: the charge is not reserved.
         """
         with self._checked() as (now, chain, signer):
-            entry = entry_after(chain, "released", charge, sealed=_digest(frame))
+            entry = entry_after(chain, "released", charge, sealed=frame.sha256)
             _append(now, chain, signer, entry)
             now.seal(charge.task, frame.header, frame.payload)
             now.forget_draw_key(charge.task)
@@ -245,13 +245,6 @@ def _signed(signer: SigningKey, entry: Entry | Opening) -> Signed:
 def _kept(now: Transaction, entry: Entry) -> Frame:
     found = now.sealed(entry.charge.task)
     frame = None if found is None else Frame(header=found[0], payload=found[1])
-    if frame is None or _digest(frame) != entry.sealed:
+    if frame is None or frame.sha256 != entry.sealed:
         raise LedgerError(f"ledger: the update of entry {entry.number} is not as it was sealed")
     return frame
-
-
-def _digest(frame: Frame) -> str:
-    digest = hashlib.sha256(len(frame.header.encode()).to_bytes(8, "big"))
-    digest.update(frame.header.encode())
-    digest.update(frame.payload)
-    return digest.hexdigest()

@@ -8,7 +8,7 @@ from fedloom.server.report.schema import Timings
 from fedloom.server.report.writing import write_report
 from fedloom.server.run.budgets import read_budgets
 from fedloom.server.run.checkpoint import read_checkpoint
-from fedloom.server.run.heads import read_heads
+from fedloom.server.run.heads import settle_heads
 from fedloom.server.run.journal import Journal
 
 _NO_RECORDS = (
@@ -33,7 +33,7 @@ def finish(run: OpenedRun, evaluation: Evaluation | None, *, seconds: float) -> 
     findings = Findings(
         adapter=final,
         rounds=Journal(folder.rounds).entries(),
-        heads=read_heads(run.heads_file),
+        heads=settle_heads(run.heads_file, folder.heads, [site.name for site in plan.sites]),
         budgets=read_budgets(folder.budgets),
         curve=(),
         arms=(),

@@ -43,7 +43,7 @@ def want_run(home: ServerHome, config: FederationConfig, *, offline: bool = True
     plan = make_plan(config, model=model, units=units)
     name = f"{plan.name[:_MOST_LETTERS]}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     folder = home.run(name)
-    folder.create(plan)
+    folder.create(plan, config.release)
     start = config.lora.start
     write_wanted(
         folder,

@@ -1,8 +1,8 @@
 """The report in short, for a terminal or a ticket."""
 
-import html
 from collections.abc import Iterator
 
+from fedloom.server.report.escaping import plain as _plain
 from fedloom.server.report.headline import Headline, headline, in_bytes, in_percent, in_points
 from fedloom.server.report.held_out import WHAT_HELD_OUT_IS
 from fedloom.server.report.schema import Arm, Estimate, LedgerFacts, Report, SiteFacts
@@ -131,8 +131,3 @@ def _interval(estimate: Estimate | None, *, factor: float = 100, digits: int = 1
         return "–"
     value, low, high = (factor * x for x in (estimate.value, estimate.low, estimate.high))
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def _plain(text: str) -> str:
-    """A name on one line, in which neither HTML nor a table's bars mean anything."""
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedloom.shared.config.release import ReleaseSection
 from fedloom.shared.errors import RunFolderError
 from fedloom.shared.files import write_durably
 from fedloom.shared.plan import Plan
@@ -25,6 +26,11 @@ class RunFolder:
     def plan(self) -> Path:
         """The frozen plan, for people and for `--resume`."""
         return self.path / "plan.toml"
+
+    @property
+    def release(self) -> Path:
+        """What was promised of the adapter when the run began."""
+        return self.path / "release.toml"
 
     @property
     def rounds(self) -> Path:
@@ -92,14 +98,16 @@ class RunFolder:
                 f"run folder {self.path}: exists already, expected a new one (or --resume)"
             )
 
-    def create(self, plan: Plan) -> None:
-        """Make the folder with its plan.
+    def create(self, plan: Plan, release: ReleaseSection | None = None) -> None:
+        """Make the folder with its plan, and with what is promised of the adapter.
 
         Raises:
             RunFolderError: something is there already; a run is never overwritten.
         """
         self.refuse_existing()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_durably(self.release, (release or ReleaseSection()).to_toml().encode())
+        # Last: where it is, the run has begun.
         write_durably(self.plan, plan.to_toml().encode())
 
     def read_plan(self) -> Plan:

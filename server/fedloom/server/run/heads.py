@@ -1,6 +1,7 @@
 """What the coordinator remembers of each site's ledger, so that an older copy is found out."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fedloom.shared.errors import CheckpointError, UpdateRejected, WireError
@@ -46,8 +47,25 @@ class HeadBook:
             self._keep()
 
     def _keep(self) -> None:
-        content = {name: each.model_dump_json() for name, each in sorted(self._heads.items())}
-        write_durably(self._path, json.dumps(content, indent=1).encode())
+        _write(self._path, self._heads)
+
+
+def settle_heads(remembered: Path, kept: Path, sites: Iterable[str]) -> dict[str, LedgerHead]:
+    """The heads of a run's sites at its end, kept with the run: in a file that outlasts it they
+    go on.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    found = read_heads(remembered)
+    heads = {name: found[name] for name in sites if name in found}
+    _write(kept, heads)
+    return heads
+
+
+def _write(path: Path, heads: Mapping[str, LedgerHead]) -> None:
+    content = {name: each.model_dump_json() for name, each in sorted(heads.items())}
+    write_durably(path, json.dumps(content, indent=1).encode())
 
 
 def read_heads(path: Path) -> dict[str, LedgerHead]:
@@ -56,12 +74,19 @@ def read_heads(path: Path) -> dict[str, LedgerHead]:
     Raises:
         CheckpointError: the file is damaged.
     """
-    if not path.is_file():
-        return {}
+    return parse_heads(path.read_bytes(), source=path) if path.is_file() else {}
+
+
+def parse_heads(content: bytes, *, source: object) -> dict[str, LedgerHead]:
+    """As `read_heads`, from a file's content; `source` is where it is from.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
     try:
-        content = json.loads(path.read_bytes())
-        return {str(name): LedgerHead.parse(text) for name, text in content.items()}
-    except (ValueError, AttributeError, TypeError, WireError) as error:
+        tree = json.loads(content)
+        return {str(name): LedgerHead.parse(text) for name, text in tree.items()}
+    except (ValueError, AttributeError, TypeError, RecursionError, WireError) as error:
         raise CheckpointError(
-            f"{path}: damaged, expected the heads of the sites' ledgers"
+            f"{source}: damaged, expected the heads of the sites' ledgers"
         ) from error

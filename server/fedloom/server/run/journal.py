@@ -14,7 +14,8 @@ class SiteRound(BaseModel):
 
     `refused_by` is the rule that the site refused by, if it did. `epsilon_spent` is the site's
     cumulative epsilon after the round, None without privacy. `held_out` is what it told of its
-    held-out units, None where the round is not measured.
+    held-out units, None where the round is not measured. `update_sha256` names the update that
+    counted: the site's ledger has the same digest as `sealed`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,6 +28,7 @@ class SiteRound(BaseModel):
     epsilon_spent: float | None = None
     steps_spent: int | None = None
     held_out: HeldOut | None = None
+    update_sha256: str | None = None
 
 
 class RoundEntry(BaseModel):

@@ -6,6 +6,7 @@ from pydantic import model_validator
 
 from fedloom.shared.config.mitigation import MitigationSection
 from fedloom.shared.config.reading import read_toml
+from fedloom.shared.config.release import ReleaseSection
 from fedloom.shared.config.sections import (
     AggregationSection,
     DataSection,
@@ -46,6 +47,7 @@ class FederationConfig(Section):
     metrics: MetricsSection = MetricsSection()
     mitigation: MitigationSection | None = None
     evaluation: EvaluationRequest = EvaluationRequest()
+    release: ReleaseSection = ReleaseSection()
 
     @model_validator(mode="after")
     def _chats_are_answered(self) -> "FederationConfig":

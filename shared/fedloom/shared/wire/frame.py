@@ -1,5 +1,6 @@
 """A frame: one small JSON header and one flat array of raw little-endian fp32."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Self
 
@@ -52,6 +53,15 @@ class Frame:
     def nbytes(self) -> int:
         """Bytes of content, without the transport's own envelope."""
         return len(self.header.encode()) + len(self.payload)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of header and payload; where the one ends is part of it."""
+        header = self.header.encode()
+        digest = hashlib.sha256(len(header).to_bytes(8, "big"))
+        digest.update(header)
+        digest.update(self.payload)
+        return digest.hexdigest()
 
 
 def to_payload(flat: NDArray[np.float32]) -> bytes:

@@ -1,0 +1,84 @@
+"""Whether the files of a release, once each is known to be whole, say the same thing."""
+
+from collections.abc import Iterator, Mapping
+
+from fedloom.server.release.card import CARD, check_card
+from fedloom.server.release.contents import (
+    ADAPTER_FILES,
+    HEADS,
+    Contents,
+    disagreements,
+    parse_contents,
+    parse_json,
+)
+from fedloom.server.release.decision import Decision, Ruling
+from fedloom.server.release.folder import DECISION, DECISION_SIGNATURE, PROVENANCE
+from fedloom.server.release.provenance import Provenance
+from fedloom.server.release.rules import rulings
+from fedloom.server.release.signatures import SignatureFile
+from fedloom.shared.errors import ReleaseError
+
+# How a rule is put into words may change with FedLoom; what came of it may not.
+_WORDS = {"words", "note"}
+_NAMES = ("adapter", "plan", "terms", "report", "evaluation")
+
+
+def content_problems(
+    files: Mapping[str, bytes], signer: str, site_keys: Mapping[str, str]
+) -> Iterator[str]:
+    """Each disagreement, in one line.
+
+    Raises:
+        FedLoomError: a file is missing or damaged; in one line.
+    """
+    for name in (DECISION, DECISION_SIGNATURE, PROVENANCE):
+        if name not in files:
+            raise ReleaseError(f"{name}: missing, expected it in every release")
+    decision = parse_json(files[DECISION], Decision, source=DECISION)
+    contents = parse_contents(files)
+    apart = list(disagreements(contents))
+    yield from apart
+    # Of files that are about different things no decision follows.
+    if not apart:
+        yield from _decision_problems(files, decision, contents, signer)
+    yield from _adapter_problems(files, decision)
+    yield from _unlike_site_keys(contents, site_keys)
+    provenance = parse_json(files[PROVENANCE], Provenance, source=PROVENANCE)
+    if provenance != Provenance.of(contents.report):
+        yield f"{PROVENANCE}: says other than the report of the run"
+    if CARD in files:
+        check_card(files[CARD], contents)
+
+
+def _decision_problems(
+    files: Mapping[str, bytes], decision: Decision, contents: Contents, signer: str
+) -> Iterator[str]:
+    signature = parse_json(files[DECISION_SIGNATURE], SignatureFile, source=DECISION_SIGNATURE)
+    if signature.public_key != signer or not signature.covers(decision.digest):
+        yield f"{DECISION}: not what the key {signer} signed"
+    for name in _NAMES:
+        key = f"{name}_sha256"
+        if getattr(decision.evidence, key) != getattr(contents.evidence, key):
+            yield f"{DECISION}: decided on another {name} than the one in this folder"
+    found = rulings(contents.terms, contents.evaluation, contents.report)
+    if [_plainly(rule) for rule in found] != [_plainly(rule) for rule in decision.rules]:
+        yield f"{DECISION}: its rulings do not follow from terms, evaluation and report"
+
+
+def _plainly(rule: Ruling) -> dict[str, object]:
+    return rule.model_dump(exclude=_WORDS)
+
+
+def _adapter_problems(files: Mapping[str, bytes], decision: Decision) -> Iterator[str]:
+    for name in (*ADAPTER_FILES, CARD):
+        if decision.released and name not in files:
+            yield f"{name}: missing, expected it where an adapter was released"
+        if not decision.released and name in files:
+            yield f"{name}: is here, expected no adapter, as it was held"
+
+
+def _unlike_site_keys(contents: Contents, site_keys: Mapping[str, str]) -> Iterator[str]:
+    for name, key in site_keys.items():
+        head = contents.heads.get(name)
+        if head is None or head.public_key != key:
+            yield f"{HEADS}: {name}: no head signed by the key that was given for it"

@@ -1,0 +1,122 @@
+"""The model card: `README.md` as the Hugging Face hub reads it (Mitchell et al. 2019)."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from fedloom.server.evaluator.findings import AuditFindings, Figure
+from fedloom.server.release.card_text import card_text
+from fedloom.server.release.contents import Contents
+from fedloom.server.release.decision import Decision
+from fedloom.server.report.schema import Estimate, Scores
+from fedloom.shared.config.sections import JOINT
+from fedloom.shared.errors import ReleaseError
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult, ModelCardData
+
+CARD = "README.md"
+_LIBRARY = "peft"
+_PIPELINES: Mapping[str, str] = MappingProxyType(
+    {
+        "classification": "text-classification",
+        "causal-lm": "text-generation",
+        "seq2seq": "text2text-generation",
+    }
+)
+# The hub's names of metrics, where they are other than an audit's.
+_METRICS: Mapping[str, str] = MappingProxyType({"macro_f1": "f1", "ece": "expected_calibration"})
+_VALIDATION = "validation"
+
+
+def render_card(contents: Contents, decision: Decision) -> bytes:
+    """Front matter that `huggingface_hub.ModelCard` reads, and the card for people."""
+    front = _front(contents).to_yaml(line_break="\n")
+    return f"---\n{front.strip()}\n---\n\n{card_text(contents, decision)}".encode()
+
+
+def check_card(content: bytes, contents: Contents) -> None:
+    """Make sure that a card's front matter is one, and of this adapter's base model.
+
+    Raises:
+        ReleaseError: it is not.
+    """
+    from huggingface_hub import ModelCard
+    from yaml import YAMLError
+
+    try:
+        data = ModelCard(content.decode()).data
+    except (YAMLError, ValueError, TypeError, KeyError) as error:
+        raise ReleaseError(f"{CARD}: its front matter is none, expected a model card's") from error
+    wanted = {"library_name": _LIBRARY, "base_model": contents.plan.model.name}
+    if any(data.get(key) != value for key, value in wanted.items()):
+        raise ReleaseError(f"{CARD}: its front matter names another base model or library")
+
+
+def _front(contents: Contents) -> "ModelCardData":
+    from huggingface_hub import ModelCardData
+
+    plan, results = contents.plan, list(_results(contents))
+    privacy = ["differential-privacy"] if plan.privacy.protects else []
+    return ModelCardData(
+        library_name=_LIBRARY,
+        base_model=plan.model.name,
+        license=contents.terms.licence,
+        pipeline_tag=_PIPELINES[plan.task.kind],
+        tags=["fedloom", "lora", "federated-learning", *privacy],
+        metrics=list(dict.fromkeys(each.metric_type for each in results)) or None,
+        model_name=plan.name,
+        eval_results=results or None,
+    )
+
+
+def _results(contents: Contents) -> Iterator["EvalResult"]:
+    evaluation = contents.evaluation
+    audits = evaluation.subject.audits if evaluation else ()
+    for findings in audits:
+        if findings.audit == _VALIDATION:
+            yield from (_result(contents, *each) for each in _figures(findings))
+            return
+    scores = federation_scores(contents)
+    if scores is not None:
+        yield from (_result(contents, *each) for each in _estimates(scores))
+
+
+def federation_scores(contents: Contents) -> Scores | None:
+    """What a simulation's report has of the adapter, on all sites' held-out records together."""
+    arms = (arm for arm in contents.report.evaluation if arm.kind == "federation")
+    return next((arm.tests[JOINT] for arm in arms if JOINT in arm.tests), None)
+
+
+def _figures(findings: AuditFindings) -> Iterator[tuple[str, str, float, dict[str, float]]]:
+    for one in findings.figures:
+        yield one.key, one.words, one.value, _interval(one)
+
+
+def _interval(figure: Figure) -> dict[str, float]:
+    ends = {"low": figure.low, "high": figure.high, "records": figure.records}
+    return {name: value for name, value in ends.items() if value is not None}
+
+
+def _estimates(scores: Scores) -> Iterator[tuple[str, str, float, dict[str, float]]]:
+    for key, _ in scores:
+        found = getattr(scores, key)
+        if isinstance(found, Estimate):
+            more = {"low": found.low, "high": found.high, "records": scores.records}
+            yield key, key.replace("_", " "), found.value, more
+
+
+def _result(
+    contents: Contents, key: str, words: str, value: float, more: dict[str, float]
+) -> "EvalResult":
+    from huggingface_hub import EvalResult
+
+    return EvalResult(
+        task_type=_PIPELINES[contents.plan.task.kind],
+        dataset_type=contents.plan.name,
+        dataset_name=f"held-out records of {contents.plan.name}",
+        metric_type=_METRICS.get(key, key),
+        metric_name=words,
+        metric_value=value,
+        metric_args=more,
+    )

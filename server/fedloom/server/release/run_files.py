@@ -1,0 +1,58 @@
+"""A finished run's files, as a release takes them."""
+
+from pathlib import Path
+
+from fedloom.server.release.contents import (
+    ADAPTER_FILES,
+    EVALUATION,
+    HEADS,
+    PLAN,
+    REPORT,
+    TERMS,
+    Contents,
+    disagreements,
+    parse_contents,
+)
+from fedloom.server.run.folder import RunFolder
+from fedloom.shared.config.release import read_terms
+from fedloom.shared.errors import ReleaseError
+
+# Of a run where no site answered, there is none.
+_NO_HEADS = b"{}\n"
+
+
+def run_files(run: RunFolder, evaluation: Path | None = None) -> dict[str, bytes]:
+    """What the run left, by the name that a release gives it; `evaluation` is another than the
+    run's own.
+
+    Raises:
+        ReleaseError: the run is not at its end, or says nothing of what was promised.
+        ConfigError: what was promised is damaged.
+    """
+    if not run.report_json.is_file():
+        raise ReleaseError(f"{run.path}: no report.json, expected a run that came to its end")
+    read_terms(run.release)
+    paths = {PLAN: run.plan, TERMS: run.release, REPORT: run.report_json}
+    paths |= {name: run.adapter / name for name in ADAPTER_FILES}
+    if evaluation is not None or run.evaluation.is_file():
+        paths[EVALUATION] = evaluation or run.evaluation
+    missing = next((path for path in paths.values() if not path.is_file()), None)
+    if missing is not None:
+        raise ReleaseError(f"{missing}: no such file, expected it in a run that came to its end")
+    files = {name: path.read_bytes() for name, path in paths.items()}
+    files[HEADS] = run.heads.read_bytes() if run.heads.is_file() else _NO_HEADS
+    return files
+
+
+def checked_contents(files: dict[str, bytes], run: RunFolder) -> Contents:
+    """The files as values that agree with each other.
+
+    Raises:
+        ReleaseError: they are not of one run and one adapter.
+        PlanError, ConfigError, CheckpointError: one of them is damaged.
+    """
+    contents = parse_contents(files)
+    problem = next(disagreements(contents), None)
+    if problem is not None:
+        raise ReleaseError(f"run {run.path}: {problem}")
+    return contents

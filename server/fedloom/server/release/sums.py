@@ -1,0 +1,48 @@
+"""`SHA256SUMS`, as `sha256sum --check` reads it: one line for each file, by name."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+
+from fedloom.shared.errors import ReleaseError
+from fedloom.shared.words import count
+
+SUMS, SUMS_SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
+# A name alone, never a path.
+_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._-]{0,99})")
+
+
+def write_sums(files: Mapping[str, bytes]) -> bytes:
+    """The content of SHA256SUMS over files by name."""
+    lines = (f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+    return "".join(lines).encode()
+
+
+def read_sums(content: bytes) -> dict[str, str]:
+    """Digests by name.
+
+    Raises:
+        ReleaseError: a line is none, names a path, or names a file twice.
+    """
+    sums: dict[str, str] = {}
+    for number, line in enumerate(content.decode("ascii", "replace").splitlines(), start=1):
+        found = _LINE.fullmatch(line)
+        if found is None or found[2] in sums:
+            raise ReleaseError(
+                f"{SUMS}, line {number}: expected a SHA-256 and the name of a file in this folder, "
+                "each once"
+            )
+        sums[found[2]] = found[1]
+    return sums
+
+
+def sum_problems(sums: Mapping[str, str], files: Mapping[str, bytes]) -> Iterator[str]:
+    """Each file that is missing, changed or too many, in one line."""
+    for name in sorted(sums.keys() | files.keys()):
+        if name not in files:
+            yield f"{name}: missing, expected the file that {SUMS} names"
+        elif name not in sums:
+            yield f"{name}: not of this release, expected the files that {SUMS} names"
+        elif hashlib.sha256(files[name]).hexdigest() != sums[name]:
+            size = count(len(files[name]), "byte")
+            yield f"{name}: changed since it was signed ({size} now)"

@@ -1,0 +1,444 @@
+"""Releases as folders: what is written, what verifies, and every way of tampering that is named."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+from safetensors.numpy import save
+
+from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.release.decision import Override
+from fedloom.server.release.folder import Written, coordinator_key, decide_run, write_release
+from fedloom.server.release.signatures import SignatureFile, sums_digest
+from fedloom.server.release.sums import SUMS, SUMS_SIGNATURE, write_sums
+from fedloom.server.release.verify import Verdict, verify_release
+from fedloom.server.run.folder import RunFolder
+from fedloom.shared.config.release import ReleaseSection
+from fedloom.shared.config.sections import PrivacyTerms
+from fedloom.shared.errors import CredentialError, FedLoomError, ReleaseError
+from fedloom.shared.keys import SigningKey
+from tests.support.plans import a_plan, an_adapter
+from tests.support.released import (
+    VALIDATION,
+    Story,
+    a_finished_run,
+    a_head,
+    an_evaluation,
+    rules,
+)
+
+KEY = SigningKey.generate()
+REACHED = rules(
+    {"figure": "validation.macro_f1", "at_least": 0.7},
+    intended_use="Sorting | reviews <b>.",
+    licence="apache-2.0",
+    contact="us@example.org",
+)
+NOT_REACHED = rules({"figure": "validation.macro_f1", "at_least": 0.9})
+ADAPTER = {"adapter_model.safetensors", "adapter_config.json", "fedloom.json", "README.md"}
+RECORD = {
+    "plan.toml", "release.toml", "report.json", "evaluation.json", "heads.json", "provenance.json",
+    "decision.json", "decision.json.sig", "SHA256SUMS", "SHA256SUMS.sig",
+}  # fmt: skip
+
+
+def a_run(folder: Path, terms: ReleaseSection = REACHED, story: Story | None = None) -> RunFolder:
+    story = story or Story()
+    evaluation = an_evaluation(VALIDATION, plan=story.plan, adapter=story.adapter)
+    return a_finished_run(folder, terms=terms, evaluation=evaluation, story=story)
+
+
+def released(folder: Path, story: Story | None = None) -> Path:
+    return write_release(a_run(folder, story=story), KEY).folder
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def sealed_again(folder: Path, key: SigningKey = KEY) -> None:
+    """New sums over what is there, signed: what only the key's holder can do."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    covered = {name: files[name] for name in files.keys() - {SUMS, SUMS_SIGNATURE}}
+    (folder / SUMS).write_bytes(write_sums(covered))
+    digest = sums_digest((folder / SUMS).read_bytes())
+    (folder / SUMS_SIGNATURE).write_bytes(SignatureFile.of(digest, key).to_json())
+
+
+def problem(verdict: Verdict) -> str:
+    """The one line that there must be."""
+    (line,) = verdict.problems
+    assert verdict.decision is None and "\n" not in line
+    return line
+
+
+def test_a_release_is_whole_and_verifies_with_the_public_key_alone(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    written = write_release(run, KEY)
+    assert written.folder == run.path / "release" and names(written.folder) == ADAPTER | RECORD
+    verdict = verify_release(written.folder, coordinator=KEY.public)
+    assert (verdict.problems, verdict.signer) == ((), KEY.public)
+    assert verdict.decision == written.decision and written.decision.released
+
+
+def test_without_the_coordinators_key_the_signer_is_only_named(tmp_path: Path) -> None:
+    assert verify_release(released(tmp_path / "run")).signer == KEY.public
+
+
+def test_another_key_is_refused_though_all_is_signed(tmp_path: Path) -> None:
+    other = SigningKey.generate()
+    folder = write_release(a_run(tmp_path / "run"), other).folder
+    assert verify_release(folder).problems == ()
+    line = problem(verify_release(folder, coordinator=KEY.public))
+    assert other.public in line and f"expected the coordinator's, {KEY.public}" in line
+
+
+def test_a_held_run_has_a_record_without_adapter(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", NOT_REACHED)
+    written = write_release(run, KEY)
+    assert not written.decision.released
+    assert re.fullmatch(r"held-\d{8}T\d{6}Z", written.folder.name)
+    assert names(written.folder) == RECORD
+    verdict = verify_release(written.folder, coordinator=KEY.public)
+    assert verdict.problems == () and verdict.decision == written.decision
+    # Even the coordinator cannot put the adapter in afterwards and call it that record.
+    weights = "adapter_model.safetensors"
+    (written.folder / weights).write_bytes((run.adapter / weights).read_bytes())
+    sealed_again(written.folder)
+    assert f"{weights}: is here, expected no adapter" in problem(verify_release(written.folder))
+
+
+def test_an_override_is_in_decision_and_card(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", NOT_REACHED)
+    name = "validation.macro_f1.at_least"
+    word = Override(rule=name, by="A. <Person>", reason="a | b", at="2025-01-01T00:00:00Z")
+    folder = write_release(run, KEY, overrides=[word]).folder
+    decision = verify_release(folder, coordinator=KEY.public).decision
+    assert decision is not None and decision.overrides == (word,)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"**OVERRIDDEN**: rule {name} came out failed; A. &lt;Person&gt;" in card
+    assert "failed" in card and r"a \| b" in card
+
+
+@pytest.mark.parametrize("name", sorted(ADAPTER | RECORD))
+def test_each_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    folder = released(tmp_path / "run")
+    (folder / name).unlink()
+    assert problem(verify_release(folder)).startswith(f"{name}: missing")
+
+
+@pytest.mark.parametrize("name", sorted((ADAPTER | RECORD) - {SUMS, SUMS_SIGNATURE}))
+def test_each_changed_file_is_named(tmp_path: Path, name: str) -> None:
+    folder = released(tmp_path / "run")
+    (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+    assert problem(verify_release(folder)).startswith(f"{name}: changed since it was signed")
+
+
+EXTRAS: dict[str, Callable[[Path], object]] = {
+    "not of this release": lambda path: path.write_text("x"),
+    "a link, expected a file": lambda path: path.symlink_to("/etc/hostname"),
+    "no file of its own": Path.mkdir,
+    "its own, expected one": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("words", EXTRAS)
+def test_what_does_not_belong_there_is_named_and_not_followed(tmp_path: Path, words: str) -> None:
+    folder = released(tmp_path / "run")
+    EXTRAS[words](folder / "extra.py")
+    line = problem(verify_release(folder))
+    assert line.startswith("extra.py: ") and words in line
+
+
+def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    """Its target may be the very same bytes, and others the next moment."""
+    folder = released(tmp_path / "run")
+    (folder / "plan.toml").rename(tmp_path / "plan.toml")
+    (folder / "plan.toml").symlink_to(tmp_path / "plan.toml")
+    assert problem(verify_release(folder)) == "plan.toml: a link, expected a file"
+
+
+def test_a_path_among_the_sums_is_refused_though_it_is_signed(tmp_path: Path) -> None:
+    folder = released(tmp_path / "run")
+    for name in ("../run/plan.toml", "/etc/hostname", "a/b", ".hidden"):
+        content = (folder / SUMS).read_bytes() + f"{'ab' * 32}  {name}\n".encode()
+        (folder / SUMS).write_bytes(content)
+        signature = SignatureFile.of(sums_digest(content), KEY)
+        (folder / SUMS_SIGNATURE).write_bytes(signature.to_json())
+        assert "expected a SHA-256 and the name of a file" in problem(verify_release(folder))
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = released(tmp_path / "run")
+    with (folder / "plan.toml").open("ab") as file:
+        file.truncate(100 * 2**20)
+    assert "plan.toml: larger than" in problem(verify_release(folder))
+    for number in range(70):
+        (folder / f"more{number}").touch()
+    with pytest.raises(ReleaseError, match="files, expected at most"):
+        verify_release(folder)
+
+
+def test_sums_that_were_made_anew_are_not_signed(tmp_path: Path) -> None:
+    """What who has no key would do after changing a file."""
+    folder = released(tmp_path / "run")
+    (folder / "plan.toml").write_bytes((folder / "plan.toml").read_bytes() + b"\n")
+    signature = (folder / SUMS_SIGNATURE).read_bytes()
+    sealed_again(folder)
+    (folder / SUMS_SIGNATURE).write_bytes(signature)
+    assert problem(verify_release(folder)).startswith(f"{SUMS}: not what the key {KEY.public}")
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\x00", b"[" * 100_000, b'{"format": 2}'])
+@pytest.mark.parametrize(
+    "name", ["decision.json", "report.json", "heads.json", "plan.toml", SUMS_SIGNATURE]
+)
+def test_nonsense_is_one_line_even_where_it_is_signed(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    folder = released(tmp_path / "run")
+    (folder / name).write_bytes(content)
+    if name != SUMS_SIGNATURE:
+        sealed_again(folder)
+    verdict = verify_release(folder)
+    assert verdict.problems and all("\n" not in line for line in verdict.problems)
+
+
+# Each in a release that is sealed anew, as if its signer had lied: what does not fit together.
+OTHER = Story(adapter=an_adapter(5))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("decision.json", "decided on another adapter"),
+        ("plan.toml", "report.json: of another plan"),
+        ("adapter_model.safetensors", "another adapter than the one that report.json is about"),
+        ("evaluation.json", "evaluation.json: about another adapter"),
+        ("report.json", "another adapter"),
+        ("heads.json", "heads.json: north: another head"),
+        ("provenance.json", "provenance.json: says other than the report"),
+        ("fedloom.json", "fedloom.json: says other than plan.toml"),
+    ],
+)
+def test_a_file_of_another_release_does_not_fit_though_all_is_signed(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    """A decision is for one adapter, one plan and one evaluation: it cannot be replayed."""
+    folder = released(tmp_path / "run")
+    other = Story(adapter=an_adapter(5), plan=a_plan(name="other"))
+    other_folder = released(tmp_path / "other", story=other)
+    both = (name, f"{name}.sig") if name == "decision.json" else (name,)
+    for each in both:
+        (folder / each).write_bytes((other_folder / each).read_bytes())
+    sealed_again(folder)
+    verdict = verify_release(folder, coordinator=KEY.public)
+    assert verdict.decision is None
+    assert any(words in line for line in verdict.problems), verdict.problems
+
+
+def test_a_decision_of_another_key_does_not_count(tmp_path: Path) -> None:
+    folder = released(tmp_path / "run")
+    stranger = write_release(
+        RunFolder(tmp_path / "run"), SigningKey.generate(), out=tmp_path / "stranger"
+    ).folder
+    for name in ("decision.json", "decision.json.sig"):
+        (folder / name).write_bytes((stranger / name).read_bytes())
+    sealed_again(folder)
+    assert problem(verify_release(folder)) == f"decision.json: not what the key {KEY.public} signed"
+
+
+def test_a_ruling_that_the_figures_do_not_bear_out_is_found(tmp_path: Path) -> None:
+    """A coordinator who writes `passed` beside a figure that is too low."""
+    run = a_run(tmp_path / "run", NOT_REACHED)
+    honest = write_release(run, KEY).decision
+    lie = tuple(
+        rule.model_copy(update={"outcome": "passed", "holds": False}) if rule.holds else rule
+        for rule in honest.rules
+    )
+    decision = honest.model_copy(update={"rules": lie, "outcome": "released"})
+    folder = write_release(
+        a_run(tmp_path / "again", rules({"figure": "validation.macro_f1", "at_least": 0.1})), KEY
+    ).folder
+    (folder / "decision.json").write_bytes(decision.to_json())
+    signature = SignatureFile.of(decision.digest, KEY)
+    (folder / "decision.json.sig").write_bytes(signature.to_json())
+    (folder / "release.toml").write_bytes(run.release.read_bytes())
+    (folder / "evaluation.json").write_bytes(run.evaluation.read_bytes())
+    (folder / "report.json").write_bytes(run.report_json.read_bytes())
+    (folder / "heads.json").write_bytes(run.heads.read_bytes())
+    sealed_again(folder)
+    line = problem(verify_release(folder, coordinator=KEY.public))
+    assert line == "decision.json: its rulings do not follow from terms, evaluation and report"
+
+
+def test_a_head_that_its_site_did_not_sign_is_found(tmp_path: Path) -> None:
+    folder = released(tmp_path / "run")
+    tree = json.loads((folder / "heads.json").read_text())
+    head = json.loads(tree["south"]) | {"signature": "00" * 64}
+    (folder / "heads.json").write_text(json.dumps(tree | {"south": json.dumps(head)}, indent=1))
+    sealed_again(folder)
+    assert "heads.json: south: not signed by the site's key" in problem(verify_release(folder))
+
+
+def test_a_sites_own_key_can_be_held_against_its_head(tmp_path: Path) -> None:
+    story = Story()
+    folder = released(tmp_path / "run", story=story)
+    north = story.heads["north"].public_key
+    assert verify_release(folder, site_keys={"north": north}).problems == ()
+    for name, key in (("south", north), ("nobody", north)):
+        line = problem(verify_release(folder, site_keys={name: key}))
+        assert line.startswith(f"heads.json: {name}: no head signed by the key that was given")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("library_name: peft", "library_name: other"),
+        ("base_model: base", "base_model: other"),
+        ("base_model: base", "base_model: [unclosed"),
+        ("library_name: peft", "- a list"),
+        ("model-index:", "model-index: 3\nmore:"),
+    ],
+)
+def test_a_card_whose_front_matter_is_wrong_is_found(tmp_path: Path, old: str, new: str) -> None:
+    folder = released(tmp_path / "run")
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert old in text
+    (folder / "README.md").write_text(text.replace(old, new, 1), encoding="utf-8")
+    sealed_again(folder)
+    assert problem(verify_release(folder)).startswith("README.md: its front matter")
+
+
+def test_an_adapter_of_other_numbers_is_refused(tmp_path: Path) -> None:
+    folder = released(tmp_path / "run")
+    half = {name: values.astype("float16") for name, values in an_adapter().state().items()}
+    for content in (save(half), save({}), b"\x08" + b"\x00" * 7 + b"nonsense"):
+        (folder / "adapter_model.safetensors").write_bytes(content)
+        sealed_again(folder)
+        assert "adapter_model.safetensors: " in problem(verify_release(folder))
+
+
+def test_the_card_is_one_that_the_hub_reads(tmp_path: Path) -> None:
+    folder = released(tmp_path / "run")
+    card = ModelCard.load(folder / "README.md")
+    data = card.data
+    assert (data.library_name, data.base_model, data.license) == ("peft", "base", "apache-2.0")
+    assert data.pipeline_tag == "text-classification"
+    assert "differential-privacy" in data.tags
+    (result,) = data.eval_results
+    assert (result.metric_type, result.metric_value) == ("f1", 0.8)
+    assert result.metric_args == {"low": 0.75, "high": 0.85, "records": 400}
+    assert r"Sorting \| reviews &lt;b&gt;." in card.text
+    for words in ("unit", "add-or-remove-one-unit", "delta 1e-05", "accountant prv", "not covered"):
+        assert words in card.text, words
+    assert "0.75 to 0.85" in card.text
+
+
+def test_a_card_says_plainly_what_is_missing(tmp_path: Path) -> None:
+    plain = a_plan(privacy=PrivacyTerms(noise_multiplier=1.0))
+    run = a_finished_run(tmp_path / "run", story=Story(plan=plain))
+    text = (write_release(run, KEY).folder / "README.md").read_text(encoding="utf-8")
+    for words in ("did not say what this adapter is for", "none was stated", "Not measured"):
+        assert words in text
+    assert "license" not in text.partition("\n---\n")[0]
+
+
+# What cannot be released, in one line.
+
+
+def broken(change: Callable[[RunFolder], object]) -> Callable[[Path], Written]:
+    def write(folder: Path) -> Written:
+        run = a_run(folder)
+        change(run)
+        return write_release(run, KEY)
+
+    return write
+
+
+def _evaluated(evaluation: Evaluation) -> Callable[[RunFolder], object]:
+    return lambda run: run.evaluation.write_text(evaluation.model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda run: run.report_json.unlink(), "no report.json, expected a run that came to"),
+        (lambda run: run.release.unlink(), "expected what was promised when the run began"),
+        (lambda run: (run.adapter / "fedloom.json").unlink(), "fedloom.json: no such file"),
+        (lambda run: run.evaluation.write_text("{"), "evaluation.json: "),
+        (lambda run: run.heads.unlink(), "heads.json: north: another head"),
+        (lambda run: run.plan.write_text(a_plan(name="x").to_toml()), "of another plan"),
+        (
+            _evaluated(an_evaluation(VALIDATION, adapter=an_adapter(5))),
+            "evaluation.json: about another adapter",
+        ),
+        (
+            _evaluated(an_evaluation(VALIDATION).model_copy(update={"model_sha256": "00" * 32})),
+            "on another base model",
+        ),
+        (
+            _evaluated(an_evaluation(VALIDATION).model_copy(update={"about": "nobody"})),
+            "evaluation.json: about another adapter",
+        ),
+        (
+            lambda run: (run.adapter / "adapter_model.safetensors").write_bytes(
+                save(an_adapter(5).state())
+            ),
+            "another adapter than the one that report.json is about",
+        ),
+        (lambda run: run.path.joinpath("release").mkdir(), "exists already, expected a new"),
+        (lambda run: run.path.joinpath("release").symlink_to("/nowhere"), "exists already"),
+    ],
+)
+def test_what_cannot_be_released_is_one_line(
+    tmp_path: Path, change: Callable[[RunFolder], object], words: str
+) -> None:
+    with pytest.raises(FedLoomError, match=re.escape(words)) as caught:
+        broken(change)(tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+
+
+def test_thresholds_that_changed_after_the_run_began_are_not_those_of_the_release(
+    tmp_path: Path,
+) -> None:
+    """The run folder has what was promised; nothing of a later federation.toml is read."""
+    run = a_run(tmp_path / "run", NOT_REACHED)
+    assert not decide_run(run).released
+    run.release.write_text(REACHED.to_toml(), encoding="utf-8")
+    assert decide_run(run).released
+
+
+def test_a_simulations_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    first = coordinator_key(run)
+    assert coordinator_key(run).public == first.public
+    assert (run.path / "coordinator.key").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(CredentialError, match="no such file"):
+        coordinator_key(run, tmp_path / "mistyped.key")
+
+
+def test_a_deployments_key_is_the_servers(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "home" / "runs" / "one")
+    report = json.loads(run.report_json.read_text()) | {"setting": "deployment"}
+    run.report_json.write_text(json.dumps(report))
+    with pytest.raises(CredentialError, match="no such file"):
+        coordinator_key(run)
+    key = SigningKey.generate()
+    key.keep(tmp_path / "home" / "coordinator.key")
+    assert coordinator_key(run).public == key.public
+    assert not (run.path / "coordinator.key").exists()
+
+
+def test_heads_of_other_sites_do_not_get_in(tmp_path: Path) -> None:
+    """A server's heads are of all its sites; a release's of the plan's own."""
+    run = a_run(tmp_path / "run")
+    tree = json.loads(run.heads.read_text()) | {"stranger": a_head().model_dump_json()}
+    run.heads.write_text(json.dumps(tree))
+    with pytest.raises(ReleaseError, match=r"heads\.json: stranger"):
+        write_release(run, KEY)

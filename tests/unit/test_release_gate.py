@@ -1,0 +1,257 @@
+"""The gate: what releases, what holds, and what nobody can talk it out of."""
+
+from collections.abc import Sequence
+
+import pytest
+from pydantic import ValidationError
+
+from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.release.decision import Decision, Evidence, Override, Ruling
+from fedloom.server.release.gate import decide
+from fedloom.server.report.schema import Report
+from fedloom.shared.config.release import ReleaseSection
+from fedloom.shared.config.sections import PrivacyTerms
+from fedloom.shared.errors import ReleaseError
+from tests.support.plans import ROUNDS, STEPS, a_plan, a_site
+from tests.support.released import (
+    VALIDATION,
+    Story,
+    a_figure,
+    an_audit,
+    an_evaluation,
+    bounded,
+    rules,
+)
+
+EVIDENCE = Evidence(
+    adapter_sha256="aa" * 32,
+    plan_sha256="bb" * 32,
+    terms_sha256="cc" * 32,
+    report_sha256="dd" * 32,
+    evaluation_sha256=None,
+)
+PLAIN_SITES = tuple(a_site(name, noise_multiplier=0.0, epsilon=None) for name in ("north", "south"))
+
+
+def decided(
+    section: ReleaseSection | None = None,
+    evaluation: Evaluation | None = None,
+    report: Report | None = None,
+    overrides: Sequence[Override] = (),
+) -> Decision:
+    return decide(
+        section or ReleaseSection(),
+        evaluation,
+        report or Story().report(),
+        evidence=EVIDENCE,
+        overrides=overrides,
+    )
+
+
+def ruling(decision: Decision, name: str) -> Ruling:
+    (found,) = (rule for rule in decision.rules if rule.name == name)
+    return found
+
+
+def an_override(rule: str) -> Override:
+    return Override(rule=rule, by="A. Person", reason="for a test", at="2025-01-01T00:00:00Z")
+
+
+def test_without_rules_a_private_run_within_its_budget_is_released() -> None:
+    decision = decided()
+    assert decision.released
+    assert ruling(decision, "measured-epsilon.canaries").outcome == "not-measured"
+    assert ruling(decision, "evaluated").outcome == "not-measured"
+
+
+@pytest.mark.parametrize(
+    ("rule", "passes"),
+    [
+        # The figure is 0.8, its interval 0.75 to 0.85; what speaks against it decides.
+        ({"at_least": 0.75}, True),
+        ({"at_least": 0.7500001}, False),
+        ({"at_least": 0.8, "bound": "value"}, True),
+        ({"at_least": 0.8000001, "bound": "value"}, False),
+        ({"at_least": 0.85, "bound": "high"}, True),
+        ({"at_most": 0.85}, True),
+        ({"at_most": 0.8499999}, False),
+        ({"at_most": 0.8, "bound": "value"}, True),
+        ({"at_most": 0.75, "bound": "low"}, True),
+        ({"at_most": 0.7499999, "bound": "low"}, False),
+    ],
+)
+def test_a_threshold_is_held_against_its_bound_and_is_inclusive(
+    rule: dict[str, object], passes: bool
+) -> None:
+    """Catches the other end of the interval, and a strict comparison."""
+    section = rules({"figure": "validation.macro_f1", **rule})
+    decision = decided(section, an_evaluation(VALIDATION))
+    (found,) = (each for each in decision.rules if each.figure == "validation.macro_f1")
+    assert (found.outcome, decision.released) == ("passed" if passes else "failed", passes)
+    assert (found.value, found.low, found.high) == (0.8, 0.75, 0.85)
+
+
+def test_a_figure_without_an_interval_decides_by_itself() -> None:
+    exact = an_audit("swaps", a_figure("flips", 0.1, None, None))
+    section = rules({"figure": "swaps.flips", "at_most": 0.1})
+    assert decided(section, an_evaluation(exact)).released
+    section = rules({"figure": "swaps.flips", "at_least": 0.1000001})
+    assert not decided(section, an_evaluation(exact)).released
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "why"),
+    [
+        (None, "there is no evaluation"),
+        (an_evaluation(), "the audit swaps was not run"),
+        (an_evaluation(an_audit("swaps")), "the audit swaps has no such figure"),
+        (an_evaluation(an_audit("swaps", why_not="no names in it")), "no names in it"),
+    ],
+)
+def test_what_was_not_measured_holds_as_what_failed(
+    evaluation: Evaluation | None, why: str
+) -> None:
+    decision = decided(rules({"figure": "swaps.flips", "at_most": 0.1}), evaluation)
+    found = ruling(decision, "swaps.flips.at_most")
+    assert (found.outcome, found.note) == ("not-measured", why)
+    assert [rule.name for rule in decision.held_by] == ["swaps.flips.at_most"]
+
+
+def test_a_figure_of_another_adapter_in_the_evaluation_does_not_count() -> None:
+    """Catches a gate that looks through all subjects: base or non-private may well reach it."""
+    evaluation = an_evaluation()
+    other = evaluation.subjects[0].model_copy(update={"name": "other", "audits": (VALIDATION,)})
+    both = evaluation.model_copy(update={"subjects": (other, *evaluation.subjects)})
+    assert not decided(rules({"figure": "validation.macro_f1", "at_least": 0.1}), both).released
+
+
+@pytest.mark.parametrize("audit", ["canaries", "membership"])
+def test_a_measured_epsilon_above_the_claim_holds(audit: str) -> None:
+    """The plan claims 1."""
+    assert decided(None, an_evaluation(bounded(audit, 1.0))).released
+    decision = decided(None, an_evaluation(bounded(audit, 1.0001)))
+    (held,) = decision.held_by
+    assert (held.name, held.outcome) == (f"measured-epsilon.{audit}", "failed")
+    assert (held.value, held.at_most) == (1.0001, 1.0)
+
+
+def test_requirements_hold_until_they_are_met() -> None:
+    section = ReleaseSection(require_evaluation=True, require_privacy_audit=True)
+    assert [rule.name for rule in decided(section).held_by] == ["evaluated", "privacy-audited"]
+    evaluation = an_evaluation(VALIDATION)
+    assert [r.name for r in decided(section, evaluation).held_by] == ["privacy-audited"]
+    assert decided(section, an_evaluation(bounded("membership", 0.3))).released
+
+
+@pytest.mark.parametrize(
+    ("story", "outcome"),
+    [
+        (Story(spent=0.8, allowed=0.8), "passed"),
+        (Story(spent=0.8, allowed=0.79), "failed"),
+        # Nothing of an earlier run is in it, so the plan's own promise counts too.
+        (Story(spent=50.0, allowed=100.0), "failed"),
+        # Two runs: what the site allows over all of them counts alone.
+        (Story(spent=50.0, allowed=100.0, steps=2 * STEPS * ROUNDS), "passed"),
+        (Story(spent=50.0, allowed=49.0, steps=2 * STEPS * ROUNDS), "failed"),
+        (Story(spent=50.0, allowed=None, steps=2 * STEPS * ROUNDS), "not-measured"),
+    ],
+)
+def test_a_site_over_its_budget_holds(story: Story, outcome: str) -> None:
+    decision = decided(report=story.report())
+    assert ruling(decision, "budget.north").outcome == outcome
+    assert decision.released == (outcome == "passed")
+
+
+def test_the_accountants_last_digits_put_no_site_over_its_budget() -> None:
+    planned = Story().report().epsilon_by_round["north"][-1]
+    spent = Story(spent=planned * (1 + 5e-7), allowed=planned)
+    assert decided(report=spent.report()).released
+    assert not decided(report=Story(spent=planned * (1 + 5e-6)).report()).released
+
+
+def test_a_site_that_took_no_part_is_told_and_holds_nothing() -> None:
+    decision = decided(report=Story(spent=None).report())
+    assert ruling(decision, "budget.north").outcome == "noted"
+    assert decision.released
+
+
+def test_seeded_noise_holds_and_nobody_overrides_it() -> None:
+    seeded = a_plan(privacy=PrivacyTerms(noise_multiplier=1.0, noise_seed=7))
+    report = Story(plan=seeded).report()
+    (held,) = decided(report=report).held_by
+    assert held.name == "private-noise" and "NOT PRIVATE" in held.note
+    with pytest.raises(ReleaseError, match="nobody may override"):
+        decided(report=report, overrides=[an_override("private-noise")])
+
+
+def test_a_run_without_privacy_is_told_and_its_measured_epsilon_is_noted() -> None:
+    plain = a_plan(privacy=PrivacyTerms(mode="none"), sites=PLAIN_SITES)
+    report = Story(plan=plain, spent=None).report()
+    decision = decided(None, an_evaluation(bounded("canaries", 9.0)), report)
+    assert decision.released
+    assert ruling(decision, "trained-with-privacy").outcome == "noted"
+    measured = ruling(decision, "measured-epsilon.canaries")
+    assert (measured.outcome, measured.value) == ("noted", 9.0)
+
+
+def test_an_override_releases_and_hides_nothing() -> None:
+    section = rules({"figure": "validation.macro_f1", "at_least": 0.9})
+    word = an_override("validation.macro_f1.at_least")
+    decision = decided(section, an_evaluation(VALIDATION), overrides=[word])
+    assert decision.released
+    ((rule, found),) = decision.overridden
+    assert (rule.outcome, rule.holds, found) == ("failed", True, word)
+
+
+@pytest.mark.parametrize("name", ["validation.macro_f1.at_least", "evaluated", "nonsense"])
+def test_an_override_of_what_holds_nothing_is_refused(name: str) -> None:
+    """Else a word given in advance would hide a rule that fails later."""
+    section = rules({"figure": "validation.macro_f1", "at_least": 0.1})
+    with pytest.raises(ReleaseError, match=rf"override {name}: .* none: no rule holds it"):
+        decided(section, an_evaluation(VALIDATION), overrides=[an_override(name)])
+
+
+def test_one_override_leaves_the_other_rule_standing() -> None:
+    section = rules(
+        {"figure": "validation.macro_f1", "at_least": 0.9},
+        {"figure": "swaps.flips", "at_most": 0.1},
+    )
+    words = [an_override("swaps.flips.at_most")]
+    decision = decided(section, an_evaluation(VALIDATION), overrides=words)
+    assert [rule.name for rule in decision.held_by] == ["validation.macro_f1.at_least"]
+    with pytest.raises(ReleaseError, match="given twice"):
+        decided(section, an_evaluation(VALIDATION), overrides=words * 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"outcome": "held"},
+        {"overrides": [an_override("nonsense").model_dump()]},
+        {"overrides": [an_override("evaluated").model_dump()]},
+        {"rules": [], "outcome": "held"},
+    ],
+)
+def test_a_decision_that_does_not_follow_from_its_rules_is_none(change: dict[str, object]) -> None:
+    """Who reads one must not find a release in it that its own rules hold."""
+    tree = decided().model_dump() | change
+    with pytest.raises(ValidationError):
+        Decision.model_validate(tree)
+
+
+def test_a_failed_rule_cannot_be_written_as_released() -> None:
+    held = decided(rules({"figure": "swaps.flips", "at_most": 0.1}))
+    with pytest.raises(ValidationError, match="does not follow"):
+        Decision.model_validate(held.model_dump() | {"outcome": "released"})
+
+
+def test_the_digest_covers_every_word() -> None:
+    decision = decided()
+    assert Decision.model_validate_json(decision.to_json()).digest == decision.digest
+    for change in (
+        {"name": "other"},
+        {"decided": "2001-01-01T00:00:00Z"},
+        {"evidence": EVIDENCE.model_copy(update={"adapter_sha256": "ee" * 32})},
+        {"rules": decision.rules[:-1]},
+    ):
+        assert decision.model_copy(update=change).digest != decision.digest
