@@ -37,6 +37,7 @@ def command(context: click.Context, run: Path, **given: Unpack[_Given]) -> None:
     """
     overrides = _overrides(given["override"], given["by"], given["reason"])
     from fedloom.server.release.folder import coordinator_key, write_release
+    from fedloom.server.report.writing import write_page
     from fedloom.server.run.folder import RunFolder
 
     folder = RunFolder(run)
@@ -44,6 +45,8 @@ def command(context: click.Context, run: Path, **given: Unpack[_Given]) -> None:
     written = write_release(
         folder, key, out=given["out"], overrides=overrides, evaluation=given["evaluation"]
     )
+    if given["evaluation"] is None:
+        write_page(folder, written.decision)
     show(written.decision)
     click.echo(f"signed by {key.public}; tell this key by another way than the folder")
     if written.decision.released:

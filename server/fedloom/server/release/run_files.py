@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.release.contents import (
     ADAPTER_FILES,
     EVALUATION,
@@ -28,6 +29,7 @@ def run_files(run: RunFolder, evaluation: Path | None = None) -> dict[str, bytes
     Raises:
         ReleaseError: the run is not at its end, or says nothing of what was promised.
         ConfigError: what was promised is damaged.
+        EvaluationError: what was measured is damaged.
     """
     if not run.report_json.is_file():
         raise ReleaseError(f"{run.path}: no report.json, expected a run that came to its end")
@@ -40,6 +42,10 @@ def run_files(run: RunFolder, evaluation: Path | None = None) -> dict[str, bytes
     if missing is not None:
         raise ReleaseError(f"{missing}: no such file, expected it in a run that came to its end")
     files = {name: path.read_bytes() for name, path in paths.items()}
+    if EVALUATION in files:
+        # Examples are held-out records, word for word: they stay with the coordinator.
+        found = Evaluation.read(paths[EVALUATION]).without_examples()
+        files[EVALUATION] = found.model_dump_json(indent=1).encode() + b"\n"
     files[HEADS] = run.heads.read_bytes() if run.heads.is_file() else _NO_HEADS
     return files
 

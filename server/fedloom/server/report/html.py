@@ -5,6 +5,7 @@ from math import exp
 from typing import TYPE_CHECKING
 
 from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.release.decision import Decision
 from fedloom.server.report.audits import audit_views, in_cell, in_digits, in_unit, without_answer
 from fedloom.server.report.compliance import compliance_of
 from fedloom.server.report.headline import concern_of, headline, in_bytes, in_percent, in_points
@@ -23,7 +24,9 @@ _PAGES = "fedloom.server.report.pages"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def render_html(report: Report, evaluation: Evaluation | None = None) -> str:
+def render_html(
+    report: Report, evaluation: Evaluation | None = None, decision: Decision | None = None
+) -> str:
     """One self-contained page: no scripts, no fetches, every name escaped."""
     arms, privacy = report.evaluation, report.privacy
     return (
@@ -45,6 +48,7 @@ def render_html(report: Report, evaluation: Evaluation | None = None) -> str:
             curve=_drawing(curve_plot(report.curve)) if report.curve else "",
             spent=_epsilon(report),
             arms=_drawing(arms_plot(arms, JOINT)) if arms else "",
+            decision=decision,
             compliance=compliance_of(report, evaluation),
             **_audited(evaluation),
         )

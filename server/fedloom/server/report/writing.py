@@ -1,12 +1,24 @@
 """The report as files beside a run."""
 
 from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.release.decision import Decision
 from fedloom.server.report.compliance import compliance_of
 from fedloom.server.report.html import render_html
 from fedloom.server.report.markdown import render_markdown
 from fedloom.server.report.schema import Report
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.files import write_durably
+
+
+def write_page(folder: RunFolder, decision: Decision) -> None:
+    """Write the page again, with the decision that was made of a run.
+
+    Raises:
+        EvaluationError: the run's evaluation is damaged.
+    """
+    report = Report.model_validate_json(folder.report_json.read_bytes())
+    evaluation = Evaluation.read(folder.evaluation) if folder.evaluation.is_file() else None
+    write_durably(folder.report_html, render_html(report, evaluation, decision).encode())
 
 
 def write_report(report: Report, folder: RunFolder, evaluation: Evaluation | None = None) -> None:
