@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 from fedloom.server.evaluator.audits.base import Audit, Options
 from fedloom.server.evaluator.audits.groups import Groups, GroupsOptions
+from fedloom.server.evaluator.audits.swaps import Swaps, SwapsOptions
 from fedloom.server.evaluator.audits.validation import Validation, ValidationOptions
 
 _Options = TypeVar("_Options", bound=Options)
@@ -40,6 +41,7 @@ def _kind(options: type[_Options], build: Callable[[_Options], Audit]) -> Kind:
 AUDITS: Mapping[str, Kind] = MappingProxyType(
     {
         "groups": _kind(GroupsOptions, Groups),
+        "swaps": _kind(SwapsOptions, Swaps),
         "validation": _kind(ValidationOptions, Validation),
     }
 )
