@@ -14,6 +14,7 @@ from fedloom.server.evaluator.audits.groups import Groups, GroupsOptions
 from fedloom.server.evaluator.audits.honest import Honest, HonestOptions
 from fedloom.server.evaluator.audits.multiple_choice import MultipleChoice, MultipleChoiceOptions
 from fedloom.server.evaluator.audits.selective import Selective, SelectiveOptions
+from fedloom.server.evaluator.audits.swaps import Swaps, SwapsOptions
 from fedloom.server.evaluator.audits.tasks import Tasks, TasksOptions
 from fedloom.server.evaluator.audits.validation import Validation, ValidationOptions
 from fedloom.server.evaluator.audits.winobias import WinoBias, WinoBiasOptions
@@ -50,6 +51,7 @@ def _kind(options: type[_Options], build: Callable[[_Options], Audit]) -> Kind:
 AUDITS: Mapping[str, Kind] = MappingProxyType(
     {
         "groups": _kind(GroupsOptions, Groups),
+        "swaps": _kind(SwapsOptions, Swaps),
         "validation": _kind(ValidationOptions, Validation),
         "calibration": _kind(CalibrationOptions, Calibration),
         "selective": _kind(SelectiveOptions, Selective),

@@ -1,0 +1,124 @@
+"""What exchanged words do to a model's answers, by text, with intervals over texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedloom.server.evaluator.fairness.exchanges import Exchange
+from fedloom.server.evaluator.statistics import Interval, Values, mean, share
+from fedloom.server.evaluator.subject import Subject
+from fedloom.shared.data.chats import Turn
+from fedloom.shared.data.records import Record
+from fedloom.shared.errors import EvaluationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effects:
+    """Of each exchange: the positive label's probability `before`, of the first version, and
+    `after`, of the second; whether the label `flips`; each of shape (n,)."""
+
+    exchanges: tuple[Exchange, ...]
+    before: Values
+    after: Values
+    flips: NDArray[np.bool_]
+
+    @property
+    def shifts(self) -> Values:
+        """Second minus first."""
+        found: Values = self.after - self.before
+        return found
+
+    def where(self, chosen: Sequence[bool]) -> "Effects":
+        """Those that were chosen."""
+        at = np.flatnonzero(chosen)
+        return Effects(
+            exchanges=tuple(self.exchanges[number] for number in at),
+            before=self.before[at],
+            after=self.after[at],
+            flips=self.flips[at],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByText:
+    """The mean of a value over all exchanges of an axis in one text; one entry for each axis and
+    text, and `texts` names the text, since an axis' texts may hold words of another."""
+
+    values: Values
+    texts: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of texts."""
+        return len(set(self.texts))
+
+
+def effects_of(subject: Subject, exchanges: Sequence[Exchange], positive: int) -> Effects:
+    """Every version is asked once, however many exchanges it is in.
+
+    Raises:
+        EvaluationError: answers that are no numbers, or of no label set.
+    """
+    versions: dict[tuple[str, tuple[Turn, ...]], int] = {}
+    records: list[Record] = []
+    rows = np.zeros((len(exchanges), 2), dtype=np.int64)
+    for number, exchange in enumerate(exchanges):
+        for side, record in enumerate((exchange.first, exchange.second)):
+            key = record.text, record.before
+            if key not in versions:
+                versions[key] = len(records)
+                records.append(record)
+            rows[number, side] = versions[key]
+    found = subject.outcomes(records).probabilities
+    if found is None:
+        raise EvaluationError(f"{subject.candidate.name}: no label set, expected task.labels")
+    labels = found.argmax(axis=1)
+    return Effects(
+        exchanges=tuple(exchanges),
+        before=found[rows[:, 0], positive],
+        after=found[rows[:, 1], positive],
+        flips=labels[rows[:, 0]] != labels[rows[:, 1]],
+    )
+
+
+def by_text(effects: Effects, values: Values) -> ByText:
+    """Means of `values`, one for each exchange, within each axis and text."""
+    places: dict[tuple[str, str], int] = {}
+    at = np.array(
+        [places.setdefault((one.axis, one.source), len(places)) for one in effects.exchanges]
+    )
+    sums = np.bincount(at, weights=values)
+    return ByText(values=sums / np.bincount(at), texts=tuple(text for _, text in places))
+
+
+def mean_by_text(found: ByText) -> Interval:
+    """The mean, with a bootstrap interval over texts; where nothing moved at all, Wilson's upper
+    bound for none of so many texts."""
+    if not found.values.any():
+        return share(0, found.count)
+    return mean(found.values, clusters=found.texts)
+
+
+def difference(one: ByText, other: ByText, *, resamples: int = 1000, seed: int = 0) -> Interval:
+    """Mean of one minus mean of the other, texts drawn for both at once."""
+    names = {text: at for at, text in enumerate(dict.fromkeys((*one.texts, *other.texts)))}
+    tables = np.zeros((len(names), 4))
+    for column, part in ((0, one), (2, other)):
+        at = [names[text] for text in part.texts]
+        np.add.at(tables[:, column], at, part.values)
+        np.add.at(tables[:, column + 1], at, 1.0)
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)
+    sums = drawn.astype(np.float64) @ tables
+    low, high = np.nanpercentile(_mean(sums, 0) - _mean(sums, 2), [2.5, 97.5])
+    return Interval(
+        value=float(one.values.mean() - other.values.mean()), low=float(low), high=float(high)
+    )
+
+
+def _mean(sums: Values, column: int) -> Values:
+    total, count = sums[:, column], sums[:, column + 1]
+    found: Values = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return found
