@@ -93,7 +93,7 @@ def test_with_the_other_label_positive_selection_turns_round() -> None:
 
 
 def test_a_positive_label_that_does_not_exist_is_one_clear_line() -> None:
-    with pytest.raises(EvaluationError, match="happy is none of the labels.*negative, positive"):
+    with pytest.raises(EvaluationError, match=r"happy is none of the labels.*negative, positive"):
         _found(_corpus(BY_HAND), positive="happy")
 
 

@@ -46,8 +46,8 @@ def prepare_demo(cache: Path, *, offline: bool) -> Path:
     for site, rows in _sites(archives[_SENTENCES]):
         content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_durably(home / f"{site}.jsonl", content.encode())
-    config = (files("fedloom.simulation.demo") / "federation.toml").read_bytes()
-    write_durably(home / "federation.toml", config)
+    for name in ("federation.toml", "suite.toml"):
+        write_durably(home / name, (files("fedloom.simulation.demo") / name).read_bytes())
     return home / "federation.toml"
 
 
