@@ -1,0 +1,99 @@
+"""A study with a suite: evaluated at its end and after every k rounds, shown, and decided."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.report.compliance import Compliance
+from fedloom.server.run.folder import RunFolder
+from fedloom.shared.config.federation import read_federation
+from fedloom.shared.errors import ConfigError
+from fedloom.simulation.executors.serial import SerialExecutor
+from fedloom.simulation.prepare import prepare
+from fedloom.simulation.progress import silent
+from fedloom.simulation.study import StudyOptions, run_study
+from tests.integration.test_federation import honest
+from tests.support.tiny import write_federation
+
+SUITE = '[suite]\nname = "ours"\n[audits.validation]\nresamples = 100\n[audits.bbq]\n'
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("audited")
+    (home / "suite.toml").write_text(SUITE, encoding="utf-8")
+    return write_federation(home, rounds=3, more='suite = "suite.toml"\nevery = 2')
+
+
+def study(federation: Path, folder: RunFolder, *, resume: bool = False) -> None:
+    prepared = prepare(read_federation(federation))
+    options = StudyOptions(arms=("non-private",), resume=resume)
+    run_study(prepared, folder, SerialExecutor(honest()), silent(), options)
+
+
+@pytest.fixture(scope="module")
+def finished(federation: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = RunFolder(tmp_path_factory.mktemp("finished") / "run")
+    study(federation, folder)
+    return folder
+
+
+def test_the_final_adapter_is_evaluated_beside_start_and_non_private(finished: RunFolder) -> None:
+    found = Evaluation.read(finished.evaluation)
+    report = json.loads(finished.report_json.read_text())
+    assert [one.kind for one in found.subjects] == ["federation", "base", "non-private"]
+    assert found.subject.adapter_sha256 == report["adapter_sha256"]
+    accuracy = found.figure("validation.accuracy")
+    assert accuracy is not None
+    arm = next(arm for arm in report["evaluation"] if arm["kind"] == "federation")
+    assert accuracy.value == pytest.approx(arm["tests"]["joint"]["accuracy"]["value"])
+    assert {one.against for one in found.comparisons} == {"base", "non-private"}
+
+
+def test_what_does_not_apply_says_so_in_place_of_a_number(finished: RunFolder) -> None:
+    found = Evaluation.read(finished.evaluation)
+    bbq = next(one for one in found.subject.audits if one.audit == "bbq")
+    assert not bbq.applies
+    assert bbq.why_not
+    assert (
+        f"{bbq.title}: {bbq.why_not}."
+        in Compliance.model_validate_json(finished.compliance.read_bytes()).not_covered
+    )
+
+
+def test_every_k_rounds_there_is_a_file_of_its_own(finished: RunFolder) -> None:
+    found = sorted(path.name for path in finished.evaluations.glob("round-*.json"))
+    assert found == ["round-0002.json"]
+    early = Evaluation.read(finished.evaluations / "round-0002.json")
+    late = Evaluation.read(finished.evaluation)
+    assert early.subject.adapter_sha256 != late.subject.adapter_sha256
+
+
+def test_a_resumed_study_measures_nothing_again(federation: Path, finished: RunFolder) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.evaluations.rglob("*.json")}
+    study(federation, finished, resume=True)
+    assert {
+        path: path.stat().st_mtime_ns for path in finished.evaluations.rglob("*.json")
+    } == before
+
+
+def test_the_page_shows_what_was_measured_and_that_nothing_is_decided(
+    finished: RunFolder,
+) -> None:
+    page = finished.report_html.read_text()
+    assert "What was measured" in page
+    assert "No decision yet" in page
+    assert "data-protection impact assessment" in page
+
+
+def test_a_wrong_suite_is_told_before_anything_trains(federation: Path, tmp_path: Path) -> None:
+    suite = federation.parent / "suite.toml"
+    suite.write_text(SUITE + "[audits.bqq]\n", encoding="utf-8")
+    try:
+        with pytest.raises(ConfigError, match="unknown audit, did you mean bbq"):
+            study(federation, RunFolder(tmp_path / "run"))
+        assert not (tmp_path / "run").exists()
+    finally:
+        suite.write_text(SUITE, encoding="utf-8")

@@ -1,0 +1,99 @@
+"""`fedloom evaluate --suite`: an adapter folder alone, and beside another."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.initial import initial_adapter, save_adapter
+from tests.support.tiny import sentences, write_csv, write_tiny_model
+from tests.support.training import make_plan
+
+SUITE = """
+[suite]
+name = "ours"
+[audits.validation]
+resamples = 100
+[audits.honest]
+[records]
+path = "more.csv"
+site = "ward"
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("evaluate")
+    model = write_tiny_model(home / "model")
+    plan = make_plan(model)
+    for name in ("ours", "theirs"):
+        save_adapter(plan, model, initial_adapter(plan, model), target=home / name / "adapter")
+    rows = [row | {"ward": f"w{at % 2}"} for at, row in enumerate(sentences(30, seed=2))]
+    write_csv(home / "more.csv", rows)
+    (home / "suite.toml").write_text(SUITE, encoding="utf-8")
+    return home
+
+
+def run(home: Path, *more: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "fedloom.cli", "evaluate", "ours/adapter", "--model", "model"]
+    return subprocess.run([*command, *more], cwd=home, capture_output=True, text=True, check=False)
+
+
+def test_a_suite_is_run_on_an_adapter_beside_another(home: Path) -> None:
+    done = run(home, "--suite", "suite.toml", "--against", "theirs/adapter", "--out", "found")
+    assert done.returncode == 0, done.stderr
+    assert "honest: does not apply" in done.stdout
+    found = Evaluation.read(home / "found" / "evaluation.json")
+    assert [one.name for one in found.subjects] == ["ours/adapter", "theirs/adapter"]
+    accuracy = next(one for one in found.comparisons if one.key == "accuracy")
+    assert (accuracy.difference, accuracy.p_value) == (0.0, 1.0)
+    assert "What was measured" in (home / "found" / "evaluation.html").read_text()
+
+
+def test_data_takes_the_place_of_the_suites_records(home: Path) -> None:
+    write_csv(home / "few.csv", sentences(12, seed=3))
+    done = run(home, "--suite", "suite.toml", "--data", "few.csv", "--out", "few", "--json")
+    assert done.returncode == 0, done.stderr
+    assert (
+        Evaluation.model_validate(json.loads(done.stdout)).subject.audits[0].figures[0].records
+        == 12
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), "one of --data and --suite is needed"),
+        (("--data", "more.csv", "--out", "x"), "belong to --suite"),
+        (("--suite", "none.toml"), "no such file, expected a suite of audits"),
+        (("--suite", "suite.toml", "--against", "model"), "no fedloom.json"),
+    ],
+)
+def test_bad_input_is_one_clear_line(home: Path, more: tuple[str, ...], said: str) -> None:
+    done = run(home, *more)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_adapter_of_another_base_model_is_refused_by_name(home: Path, tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "model", seed=1)
+    plan = make_plan(model)
+    save_adapter(plan, model, initial_adapter(plan, model), target=tmp_path / "adapter")
+    done = run(home, "--suite", "suite.toml", "--against", str(tmp_path / "adapter"))
+    assert done.returncode == 1
+    assert "of another base model, task or kind of LoRA" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_lora_of_another_strength_is_not_taken_for_the_same(home: Path) -> None:
+    shutil.copytree(home / "theirs" / "adapter", home / "louder", dirs_exist_ok=True)
+    config = home / "louder" / "adapter_config.json"
+    said = json.loads(config.read_text())
+    config.write_text(json.dumps(said | {"lora_alpha": 2 * said["lora_alpha"]}))
+    done = run(home, "--suite", "suite.toml", "--against", "louder")
+    assert "kind of LoRA" in done.stderr
