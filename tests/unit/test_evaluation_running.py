@@ -1,7 +1,7 @@
 """Running a suite: adapters switched on one bench, findings kept, differences in pairs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +191,15 @@ def test_an_audit_that_does_not_apply_says_why_and_gives_no_number(
         (),
     )
     assert audit.asked == []
+
+
+def test_what_is_not_compared_is_asked_of_the_first_adapter_alone(run: Run, start: Adapter) -> None:
+    audit = Counting()
+    suite = replace(suite_of(audit), not_compared=frozenset({"counting"}))
+    found = run(suite, named("ours", start), named("base", moved(start, 1)))
+    assert audit.asked == ["ours"]
+    assert [one.audits[0].applies for one in found.subjects] == [True, False]
+    assert found.comparisons == ()
 
 
 def test_the_corpus_has_another_digest_with_other_records_or_groups(corpus: Corpus) -> None:

@@ -26,6 +26,7 @@ def written(folder: Path, text: str) -> Path:
         ("[audits.validation]\n", "suite: missing"),
         ("[suite]\nname = 'x'\nbatch = 3\n[audits.validation]\n", "did you mean batch_size"),
         ("not toml", "not TOML"),
+        (PLAIN.replace("[audits", "not_compared = ['bbq']\n[audits"), "none of the suite's audits"),
     ],
 )
 def test_each_mistake_is_one_line_that_names_it(tmp_path: Path, text: str, said: str) -> None:

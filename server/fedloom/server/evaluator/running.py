@@ -19,6 +19,7 @@ from fedloom.server.evaluator.statistics import paired
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.server.evaluator.suite import Suite
 
+_BESIDE = "asked of the adapter that may be released alone"
 # Told of each audit as it ends: adapter, audit, and one line of what it found.
 Told = Callable[[str], None]
 
@@ -55,7 +56,10 @@ def evaluate(
         subject = bench.subject(candidate)
         measured[candidate.name] = {}
         for name, audit in suite.audits.items():
-            found = _measured(suite, name, audit, subject, corpus, cache)
+            if name in suite.not_compared and candidate is not candidates[0]:
+                found = _unasked(audit, _BESIDE)
+            else:
+                found = _measured(suite, name, audit, subject, corpus, cache)
             measured[candidate.name][name] = found
             told(f"{candidate.name}, {name}: {_in_short(found.findings)}")
     return Evaluation(
@@ -81,9 +85,7 @@ def _measured(
 ) -> Measured:
     why_not = audit.why_not(subject, corpus)
     if why_not:
-        return Measured(
-            findings=found_by(audit).model_copy(update={"applies": False, "why_not": why_not})
-        )
+        return _unasked(audit, why_not)
     if cache is None:
         return audit.measure(subject, corpus)
     adapter = subject.candidate.adapter.sha256
@@ -92,6 +94,11 @@ def _measured(
         found = audit.measure(subject, corpus)
         cache.keep(adapter, name, suite.options[name], found)
     return found
+
+
+def _unasked(audit: Audit, why_not: str) -> Measured:
+    findings = found_by(audit).model_copy(update={"applies": False, "why_not": why_not})
+    return Measured(findings=findings)
 
 
 def _findings(candidate: Candidate, measured: Mapping[str, Measured]) -> SubjectFindings:

@@ -19,10 +19,15 @@ from fedloom.shared.errors import ConfigError
 
 
 class SuiteSection(Section):
-    """`[suite]`: its name, and the batch that audits run in."""
+    """`[suite]`: its name, and the batch that audits run in (a simulation has its own).
+
+    `not_compared` names audits that are asked of the adapter that may be released alone, and not
+    of those beside it: what takes long, or says nothing of an untrained one.
+    """
 
     name: Name
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+    not_compared: tuple[str, ...] = ()
 
 
 class RecordsSection(Section):
@@ -54,6 +59,7 @@ class Suite:
     name: str
     batch_size: int
     records: RecordsSection | None
+    not_compared: frozenset[str] = frozenset()
     audits: Mapping[str, Audit]
     options: Mapping[str, Options]
 
@@ -61,7 +67,8 @@ class Suite:
     def sha256(self) -> str:
         """Digest of the suite's name and all its options, defaults included."""
         plain = {name: found.model_dump(mode="json") for name, found in self.options.items()}
-        return hashlib.sha256(json.dumps([self.name, plain], sort_keys=True).encode()).hexdigest()
+        whole = [self.name, plain, sorted(self.not_compared)]
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 def read_suite(path: Path) -> Suite:
@@ -83,6 +90,7 @@ def read_suite(path: Path) -> Suite:
         name=document.suite.name,
         batch_size=document.suite.batch_size,
         records=records,
+        not_compared=frozenset(document.suite.not_compared),
         audits={name: AUDITS[name].make(found) for name, found in options.items()},
         options=options,
     )
