@@ -78,7 +78,7 @@ class FakeCausal(Subject):
     def at_limit(self, records: Sequence[Record]) -> np.ndarray:
         return np.zeros(len(records), dtype=bool)
 
-    def outcomes(self, records: Sequence[Record]) -> Outcomes:
+    def _outcomes(self, records: Sequence[Record]) -> Outcomes:
         labels = np.array([record.label for record in records])
         if self.labels:
             odds = np.exp(self.label_likelihoods(records))

@@ -142,3 +142,20 @@ def test_exact_match_is_what_decoding_gives() -> None:
     # Two nats an answer, of two, one and three tokens.
     assert figures(found.findings)["log_loss"].value == pytest.approx((1 + 2 + 2 / 3) / 3)
     assert figures(found.findings)["perplexity"].value == pytest.approx(np.exp(6 / 6))
+
+
+def test_the_same_records_are_asked_once() -> None:
+    """Several audits share one pass over the test set; another adapter is asked anew."""
+    asked: list[str] = []
+
+    def says(text: str) -> tuple[float, float]:
+        asked.append(text)
+        return 0.4, 0.6
+
+    corpus = Corpus(tests={"north": tuple(a_record(f"t{at}", at % 2) for at in range(6))})
+    subject = a_sentiment(says)
+    first = AUDIT.measure(subject, corpus)
+    second = AUDIT.measure(subject, corpus)
+    assert len(asked) == 6 and first.findings == second.findings
+    AUDIT.measure(a_sentiment(says), corpus)
+    assert len(asked) == 12

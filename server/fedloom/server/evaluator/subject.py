@@ -4,7 +4,7 @@ Everything runs in inference mode, sorted by length.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ class Subject:
     candidate: Candidate
     task: TaskSection
     scorer: Scorer
+    # Several audits ask the same of the same records, which is most of what an evaluation costs.
+    _said: dict[tuple[Record, ...], Outcomes] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def classifies(self) -> bool:
@@ -59,11 +63,18 @@ class Subject:
         return self.task.labels
 
     def outcomes(self, records: Sequence[Record]) -> Outcomes:
-        """What the model says to labelled records, in their order.
+        """What the model says to labelled records, in their order; asked once for the same
+        records.
 
         Raises:
             EvaluationError: it says something that is no number.
         """
+        key = tuple(records)
+        if key not in self._said:
+            self._said[key] = self._outcomes(key)
+        return self._said[key]
+
+    def _outcomes(self, records: Sequence[Record]) -> Outcomes:
         found = self.scorer.outcomes(self.scorer.encode(records))
         if not np.isfinite(found.loss).all():
             raise EvaluationError(
