@@ -78,7 +78,7 @@ class FakeCausal(Subject):
     def at_limit(self, records: Sequence[Record]) -> np.ndarray:
         return np.zeros(len(records), dtype=bool)
 
-    def outcomes(self, records: Sequence[Record]) -> Outcomes:
+    def _outcomes(self, records: Sequence[Record]) -> Outcomes:
         labels = np.array([record.label for record in records])
         if self.labels:
             odds = np.exp(self.label_likelihoods(records))
@@ -121,12 +121,14 @@ def a_speaker(
     )
 
 
-def a_tiny_model(folder: Path, task: TaskSection) -> Subject:
+def a_tiny_model(folder: Path, task: TaskSection, *, max_length: int = 64) -> Subject:
     """A real model from a folder, with an adapter that changes nothing yet."""
     made = make_task(task)
     base = made.load(folder, seed=0)
     model = attach_lora(base, LoraSection()).eval()
-    scorer = Scorer(task=made, model=model, tokenizer=base.tokenizer, max_length=64, batch_size=8)
+    scorer = Scorer(
+        task=made, model=model, tokenizer=base.tokenizer, max_length=max_length, batch_size=8
+    )
     return Subject(candidate=a_candidate(), task=task, scorer=scorer)
 
 

@@ -113,7 +113,7 @@ def test_one_bench_says_of_each_adapter_what_a_bench_of_its_own_does(
         adapter = moved(start, seed)
         ours = bench.subject(named("one", adapter)).outcomes(corpus.joint)
         alone = plan_bench(plan, tiny_model, batch_size=8).subject(named("one", adapter))
-        np.testing.assert_array_equal(ours.loss, alone.outcomes(list(corpus.joint)).loss)
+        np.testing.assert_array_equal(ours.loss, alone.outcomes(corpus.joint).loss)
 
 
 def test_the_same_records_are_passed_through_the_model_once(
@@ -128,8 +128,8 @@ def test_the_same_records_are_passed_through_the_model_once(
     first = bench.subject(named("one", start)).outcomes(corpus.joint)
     assert bench.subject(named("again", start)).outcomes(corpus.joint) is first
     bench.subject(named("other", moved(start, 1))).outcomes(corpus.joint)
-    bench.subject(named("one", start)).outcomes(list(corpus.joint))
-    assert passes == [40, 40, 40]
+    bench.subject(named("one", start)).outcomes(corpus.joint[:7])
+    assert passes == [40, 40, 7]
 
 
 def test_an_adapter_of_another_shape_is_refused_by_name(bench: Bench) -> None:

@@ -35,14 +35,14 @@ class Candidate:
     epsilon: float | None = None
 
 
-# What was said to a tuple of records, which is kept so that its identity stays its own.
-Memory = dict[int, tuple[tuple[Record, ...], Outcomes]]
+# What was said to records.
+Memory = dict[tuple[Record, ...], Outcomes]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A candidate while its values are in the model. `memory` holds what it said already: audits
-    that ask the same tuple of records share one pass."""
+    """A candidate while its values are in the model. `memory` holds what it said already: several
+    audits ask the same of the same records, which is most of what an evaluation costs."""
 
     candidate: Candidate
     task: TaskSection
@@ -65,21 +65,24 @@ class Subject:
         return self.task.labels
 
     def outcomes(self, records: Sequence[Record]) -> Outcomes:
-        """What the model says to labelled records, in their order.
+        """What the model says to labelled records, in their order; asked once for the same
+        records.
 
         Raises:
             EvaluationError: it says something that is no number.
         """
-        if isinstance(records, tuple) and id(records) in self.memory:
-            return self.memory[id(records)][1]
+        key = tuple(records)
+        if key not in self.memory:
+            self.memory[key] = self._outcomes(key)
+        return self.memory[key]
+
+    def _outcomes(self, records: Sequence[Record]) -> Outcomes:
         found = self.scorer.outcomes(self.scorer.encode(records))
         if not np.isfinite(found.loss).all():
             raise EvaluationError(
                 f"{self.candidate.name}: the model's answers are not finite (NaN or infinite "
                 "logits), expected numbers; nothing can be measured"
             )
-        if isinstance(records, tuple):
-            self.memory[id(records)] = (records, found)
         return found
 
     def classify(self, texts: Sequence[str]) -> NDArray[np.float64]:

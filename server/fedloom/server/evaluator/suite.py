@@ -81,6 +81,11 @@ def read_suite(path: Path) -> Suite:
     document = read_toml(path, SuiteDocument, expected="a suite of audits")
     problems: list[str] = []
     options = dict(_options(document, problems, folder=path.resolve().parent))
+    problems += [
+        f"suite.not_compared: {name} is none of the suite's audits"
+        for name in document.suite.not_compared
+        if name not in document.audits
+    ]
     if problems:
         raise ConfigError(str(path), problems)
     records = document.records
