@@ -4,15 +4,18 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from fedloom.server.evaluator.audits.base import Measured
+from fedloom.server.evaluator.audits.bounded import BALANCE, bounded_mean
 from fedloom.server.evaluator.audits.crows import Crows, CrowsOptions
 from fedloom.server.evaluator.audits.honest import Honest, HonestOptions
 from fedloom.server.evaluator.audits.registry import AUDITS
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.evaluator.statistics import mean
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.tasks.registry import make_task
@@ -145,6 +148,20 @@ def test_a_fair_reader_is_rarely_called_biased(tmp_path: Path) -> None:
     assert missed <= 4
     share, gap = crows(corpus, rates(0, 1.0)).findings.figures
     assert (share.low or 0) > 0.5 and (gap.low or 0) > 0
+
+
+def test_what_went_one_way_each_time_is_not_certain() -> None:
+    """Wilson's bounds for 20 of 20, 1 / (1 + 1.96^2 / 20); by 10 clusters, 10 of 10; stretched to
+    a balance; and a bootstrap elsewhere."""
+    one, ten = np.ones(20), [at // 2 for at in range(20)]
+    found = bounded_mean(one, clusters=range(20))
+    assert (found.low, found.high) == (pytest.approx(1 / (1 + 1.959964**2 / 20)), 1.0)
+    assert bounded_mean(one, clusters=ten).low == pytest.approx(1 / (1 + 1.959964**2 / 10))
+    found = bounded_mean(-one, clusters=range(20), bounds=BALANCE)
+    assert (found.value, found.low) == (-1.0, -1.0)
+    assert found.high == pytest.approx(1 - 2 / (1 + 1.959964**2 / 20))
+    mixed = np.array([0.0, 1.0, 1.0, 0.0, 1.0])
+    assert bounded_mean(mixed, clusters=range(5)) == mean(mixed, clusters=range(5))
 
 
 @pytest.fixture(scope="module")
