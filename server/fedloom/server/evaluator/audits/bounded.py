@@ -1,6 +1,8 @@
-"""Means of values between two bounds, that claim no certainty where all values are one bound."""
+"""Means of values between two bounds, that claim no certainty where all values are the same."""
 
 from collections.abc import Sequence
+
+import numpy as np
 
 from fedloom.server.evaluator.audits.base import figure
 from fedloom.server.evaluator.findings import Better, Figure, Unit
@@ -16,21 +18,20 @@ def bounded_mean(
     """The mean, with a bootstrap interval over clusters.
 
     No resample of 20 pairs that all went one way differs from them, and yet a 21st may. There the
-    interval is Wilson's for as many hits as clusters, stretched to the bounds.
+    interval allows for as many that went to either bound as Wilson's does of none seen.
 
     Raises:
         ValueError: no values, or not one cluster for each.
     """
     found = mean(values, clusters=clusters)
-    if found.low < found.high or found.value not in bounds:
+    if np.ptp(values) > 0:
         return found
     low, high = bounds
-    of = len(set(clusters))
-    wilson = share(of if found.value == high else 0, of)
+    unseen = share(0, len(set(clusters))).high
     return Interval(
         value=found.value,
-        low=low + (high - low) * wilson.low,
-        high=low + (high - low) * wilson.high,
+        low=found.value - unseen * (found.value - low),
+        high=found.value + unseen * (high - found.value),
     )
 
 
