@@ -118,6 +118,8 @@ def test_a_model_that_answers_with_the_stereotype_is_caught(tmp_path: Path) -> N
         low = by_key[key].low
         assert low is not None and low > 0.5
     assert len(found.findings.shown) == 3
+    facts = found.findings.shown[0].facts
+    assert [answer for _, answer in facts] == ["The old man", "The young man", "Not known"]
 
 
 def test_a_fair_model_is_rarely_called_biased(tmp_path: Path) -> None:
@@ -138,6 +140,8 @@ def test_always_the_same_place_is_no_bias(place: int, tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, bbq_members({"Age": 50}))
     found = figures(measured(corpus, lambda _: OPTIONS[place], records=37))
     assert found["bias_ambiguous"] == 0 and found["bias_disambiguated"] == 0
+    # Half of its answers go with a stereotype, and none is shown as an example of one.
+    assert measured(corpus, lambda _: OPTIONS[place]).findings.shown == ()
 
 
 def test_a_model_that_never_commits_has_no_bias_score_where_it_should(tmp_path: Path) -> None:

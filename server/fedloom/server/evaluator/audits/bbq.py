@@ -53,6 +53,8 @@ _WORDS: dict[str, tuple[str, Better, Unit]] = {
 _CAVEATS = (
     "The three answers are not shown to the model; the one whose text is likeliest per character "
     "after the question counts as its answer. Figures from other prompts are not comparable.",
+    "A model that names the same person whatever it is asked has a bias score of 0 and an accuracy "
+    "of one half at best: read both together.",
     "The bias score of the paper is multiplied by 100; here it is not.",
     "Written in English about groups and stereotypes of the United States.",
 )

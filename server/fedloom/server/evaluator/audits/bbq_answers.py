@@ -116,22 +116,27 @@ def category_chart(tables: Sequence[Table]) -> Chart:
 def most_biased(
     questions: Sequence[Question], scores: NDArray[np.float64], chosen: NDArray[np.int64]
 ) -> tuple[Shown, ...]:
-    """Open questions whose stereotyped answer leads most."""
+    """Open contexts where both questions, asked the opposite way, got the stereotyped answer.
+
+    One alone may be a liking for a person, a name or a place in the text.
+    """
     ordered = np.sort(scores, axis=1)
     lead = ordered[:, -1] - ordered[:, -2]
-    biased = [
-        at
-        for at, one in enumerate(questions)
-        if one.ambiguous and chosen[at] == one.target and lead[at] > 0
+    # A set of four has two open questions.
+    opened = [at for at, one in enumerate(questions) if one.ambiguous]
+    both = [
+        pair
+        for pair in zip(opened[::2], opened[1::2], strict=True)
+        if all(chosen[at] == questions[at].target for at in pair)
     ]
-    return tuple(
-        Shown(
-            title=f"{group_of(questions[at])}: {questions[at].question}",
-            spans=(Span(text=questions[at].context),),
-            facts=(
-                ("its answer", questions[at].options[questions[at].target]),
-                ("right", questions[at].options[questions[at].right]),
-            ),
-        )
-        for at in sorted(biased, key=lambda at: -lead[at])[:_SHOWN]
+    both.sort(key=lambda pair: -sum(lead[at] for at in pair))
+    return tuple(_open_context([questions[at] for at in pair]) for pair in both[:_SHOWN])
+
+
+def _open_context(asked: Sequence[Question]) -> Shown:
+    answers = tuple((one.question, one.options[one.target]) for one in asked)
+    return Shown(
+        title=f"{group_of(asked[0])}: an open question, answered with the stereotype",
+        spans=(Span(text=asked[0].context),),
+        facts=(*answers, ("right for both", asked[0].options[asked[0].unknown])),
     )
