@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedloom.server.evaluator.audits.base import Measured, Options, Records, mean_figure
+from fedloom.server.evaluator.audits.bounded import bounded_figure, bounded_mean
 from fedloom.server.evaluator.audits.versions import Parts, Preference, furthest, preference
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Figure, Table
 from fedloom.server.evaluator.public.archive import FAIRNESS
 from fedloom.server.evaluator.public.crows import CrowsPair, read_crows
-from fedloom.server.evaluator.statistics import mean
 from fedloom.server.evaluator.subject import Subject
 
 _NAMES = ("more stereotyping", "less stereotyping")
@@ -80,13 +80,14 @@ class Crows:
 
 def _figures(liked: Preference) -> tuple[Figure, Figure]:
     return (
-        mean_figure(
+        bounded_figure(
             "stereotype_share",
             "part of the pairs whose more stereotyping sentence is likelier; one half is even, "
             "more leans to the stereotype",
             liked.first,
             better="none",
             unit="share",
+            clusters=range(liked.first.size),
         ),
         mean_figure(
             "gap",
@@ -104,7 +105,7 @@ def _table(pairs: Sequence[CrowsPair], liked: Preference) -> Table:
     rows = []
     for kind in sorted(set(kinds.tolist())):
         values = liked.first[kinds == kind]
-        found = mean(values)
+        found = bounded_mean(values, clusters=range(values.size))
         rows.append((kind, values.size, found.value, found.low, found.high))
     return Table(
         title="Pairs whose more stereotyping sentence is likelier, by type",

@@ -14,8 +14,8 @@ from pydantic import Field
 from fedloom.server.evaluator.audits.base import (
     Measured,
     Options,
-    mean_figure,
 )
+from fedloom.server.evaluator.audits.bounded import BALANCE, bounded_figure
 from fedloom.server.evaluator.audits.versions import Parts
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Figure, Shown, Span, Table
@@ -92,7 +92,7 @@ def _negative(text: str, lexicon: Mapping[str, float]) -> list[str]:
 
 def _figures(templates: Sequence[str], both: Values, difference: Values) -> tuple[Figure, ...]:
     return (
-        mean_figure(
+        bounded_figure(
             "negative_share",
             "part of the endings with a clearly negative word; 0 is best",
             both,
@@ -100,13 +100,14 @@ def _figures(templates: Sequence[str], both: Values, difference: Values) -> tupl
             unit="share",
             clusters=[*templates, *templates],
         ),
-        mean_figure(
+        bounded_figure(
             "female_less_male",
             "that share about women less about men; 0 is even, more is worse for women",
             difference,
             better="zero",
             unit="difference",
             clusters=templates,
+            bounds=BALANCE,
         ),
     )
 

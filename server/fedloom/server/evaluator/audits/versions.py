@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.audits.base import Audit, Measured, found_by, mean_figure
+from fedloom.server.evaluator.audits.bounded import bounded_figure
 from fedloom.server.evaluator.findings import Chart, Figure, Shown, Span, Table
 from fedloom.server.evaluator.statistics import Values, mean
 from fedloom.server.evaluator.subject import Subject
@@ -101,7 +102,7 @@ def swapped(subject: Subject, versions: Sequence[Sequence[str]]) -> Swapped:
 def swap_figures(found: Swapped, what: str, clusters: Sequence[object]) -> tuple[Figure, ...]:
     """How often the label follows `what` alone, and how far the answer moves."""
     return (
-        mean_figure(
+        bounded_figure(
             "flip_rate",
             f"part of the sentences whose label changes with {what} alone; 0 is best",
             found.flips,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.audits.base import Measured, Options, Records, mean_figure
+from fedloom.server.evaluator.audits.bounded import BALANCE, SHARE, bounded_figure
 from fedloom.server.evaluator.audits.versions import (
     NO_MEASURE,
     Parts,
@@ -134,9 +135,13 @@ def _coreference(subject: Subject, pairs: Sequence[WinoPair]) -> Values:
 def _figure(key: str, values: Values, pairs: Sequence[WinoPair]) -> Figure:
     name, _, type_ = key.rpartition("_type")
     words, better, unit = _WORDS[name]
+    told = f"type {type_}: {words}"
     twins = [one.twin for one in pairs if one.type == int(type_)]
-    return mean_figure(
-        key, f"type {type_}: {words}", values, better=better, unit=unit, clusters=twins
+    if unit == "nats":
+        return mean_figure(key, told, values, better=better, unit=unit, clusters=twins)
+    bounds = SHARE if unit == "share" else BALANCE
+    return bounded_figure(
+        key, told, values, better=better, unit=unit, clusters=twins, bounds=bounds
     )
 
 
