@@ -47,6 +47,9 @@ class Tokenizer(Protocol):
     ) -> Mapping[str, list[list[int]]]:
         """Token ids of each text under `input_ids`."""
 
+    def get_vocab(self) -> dict[str, int]:
+        """Every token with its id."""
+
     def apply_chat_template(
         self,
         conversation: list[dict[str, str]],

@@ -1,0 +1,1 @@
+"""What can be said of epsilon, membership and memory from measurements alone: pure functions."""

@@ -1,0 +1,147 @@
+"""Measured beside claimed: one federation with canaries, and what its adapters tell of them."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedloom.server.evaluator.corpus import pick
+from fedloom.server.evaluator.findings import AuditFindings
+from fedloom.server.evaluator.privacy.one_run import audit
+from fedloom.server.evaluator.statistics import Values
+from fedloom.server.run.checkpoint import read_checkpoint
+from fedloom.server.run.folder import RunFolder
+from fedloom.server.run.journal import Journal, RoundEntry
+from fedloom.server.run.telling import round_told
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.data.records import read_records
+from fedloom.shared.errors import EvaluationError
+from fedloom.shared.files import write_durably
+from fedloom.shared.tasks.registry import load_base
+from fedloom.simulation.auditing.canaries import Dealt, Kind, deal, known_words
+from fedloom.simulation.auditing.findings import Planted, findings_of
+from fedloom.simulation.auditing.planting import planted
+from fedloom.simulation.auditing.scores import Known, evidence
+from fedloom.simulation.executors.base import Executor
+from fedloom.simulation.federation import RunOptions, run_federation
+from fedloom.simulation.prepare import Prepared, source_of, split_of
+from fedloom.simulation.progress import Progress
+
+FILE = "privacy-audit.json"
+_LEAST_CANARIES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacyAuditOptions:
+    """`canaries` at `site`, or dealt out to all sites in turn; texts and coins from `seed`."""
+
+    canaries: int = 1000
+    site: str | None = None
+    seed: int = 0
+
+
+def audit_federation(
+    prepared: Prepared,
+    folder: RunFolder,
+    executor: Executor,
+    progress: Progress,
+    options: PrivacyAuditOptions | None = None,
+) -> AuditFindings:
+    """Run the federation with canaries in `folder`, and bound epsilon from below by its
+    adapters.
+
+    The run is the ordinary one: the sites' own service, ledger and trainer, with noise found
+    anew for the size that is declared with half of the canaries. Its epsilon is a promise to
+    each canary as to anybody. The findings are kept in `folder` as `privacy-audit.json`.
+
+    Guarantee: if every site keeps its promise to its privacy units, under adding or removing one
+    of them, the bound is above the claim with a probability of at most 5 % over the coins and
+    the training. Assumes that coins and noise are independent: each has a stream of its own.
+
+    Raises:
+        EvaluationError: too few canaries, no such site, or a vocabulary without words.
+        FedLoomError: as `run_federation`.
+    """
+    options = options or PrivacyAuditOptions()
+    dealt = _dealt(prepared, options)
+    with tempfile.TemporaryDirectory(prefix="fedloom-") as scratch:
+        audited = planted(prepared, dealt, Path(scratch))
+        _train(audited, folder, executor, progress)
+    known = _known(prepared, dealt)
+    progress.stage("look for canaries", len(audited.plan.rounds.milestones) - 1)
+    found = evidence(audited, _checkpoints(audited, folder), known, progress.step)
+    findings = findings_of(_planted(audited, folder, dealt, found))
+    write_durably(folder.path / FILE, findings.model_dump_json(indent=2).encode())
+    return findings
+
+
+def _dealt(prepared: Prepared, options: PrivacyAuditOptions) -> Dealt:
+    if options.canaries < _LEAST_CANARIES:
+        raise EvaluationError(
+            f"privacy audit: {options.canaries} canaries, expected at least {_LEAST_CANARIES}"
+        )
+    names = [site.name for site in prepared.plan.sites]
+    if options.site is not None and options.site not in names:
+        known = ", ".join(names)
+        raise EvaluationError(f"privacy audit: no site {options.site}, expected one of {known}")
+    plan = prepared.plan
+    kind = Kind(task=plan.task, unit=plan.privacy.unit, split=split_of(prepared.config))
+    words = known_words(load_base(plan, prepared.model).tokenizer)
+    sites = names if options.site is None else [options.site]
+    return deal(options.canaries, kind, words, sites=sites, seed=options.seed)
+
+
+def _train(audited: Prepared, folder: RunFolder, executor: Executor, progress: Progress) -> None:
+    progress.stage("train with canaries", audited.plan.rounds.total)
+
+    def observe(_: int, __: Adapter, entry: RoundEntry | None) -> None:
+        if entry is not None:
+            progress.step(round_told(entry))
+
+    run_federation(audited, folder, executor, RunOptions(observers=(observe,)))
+
+
+def _checkpoints(audited: Prepared, folder: RunFolder) -> Callable[[int], Adapter]:
+    return lambda number: read_checkpoint(folder.checkpoints, number, audited.plan.sha256)
+
+
+def _known(prepared: Prepared, dealt: Dealt) -> Known:
+    """The canaries, and as many of the sites' own training records, evenly picked."""
+    config, split = prepared.config, split_of(prepared.config)
+    records = [
+        record
+        for site in config.data.sites
+        for record in split.training(
+            read_records(source_of(config, site), labels=config.task.labels)
+        )
+    ]
+    picked = [records[at] for at in pick(len(dealt.canaries), of=len(records))]
+    return Known(canaries=dealt.canaries, records=picked, weight=len(records) / len(picked))
+
+
+def _planted(
+    audited: Prepared, folder: RunFolder, dealt: Dealt, found: Mapping[str, Values]
+) -> Planted:
+    delta = audited.plan.privacy.delta
+    return Planted(
+        sites=dealt.sites,
+        claimed=max(_claims(audited, folder, dealt), default=None),
+        delta=delta,
+        evidence=found,
+        inside=dealt.inside,
+        bounds=audit(found, dealt.inside, delta=delta),
+    )
+
+
+def _claims(audited: Prepared, folder: RunFolder, dealt: Dealt) -> Iterator[float]:
+    """By site with canaries, the smaller of what it promised and what it says it spent."""
+    told = {
+        site.site: site.epsilon_spent
+        for entry in Journal(folder.rounds).entries()
+        for site in entry.sites
+        if site.epsilon_spent is not None
+    }
+    for name in dealt.sites:
+        promised = audited.plan.site(name).epsilon
+        if promised is not None:
+            yield min(promised, told.get(name) or promised)

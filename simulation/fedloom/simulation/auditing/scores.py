@@ -1,0 +1,138 @@
+"""What a run's adapters tell of each canary: several kinds of evidence, none of which knows a
+coin."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from fedloom.server.evaluator.bench import Bench, plan_bench
+from fedloom.server.evaluator.privacy.decoding import decoded
+from fedloom.server.evaluator.statistics import Values
+from fedloom.server.evaluator.subject import Candidate, Subject
+from fedloom.shared.adapter import Adapter
+from fedloom.shared.data.records import Record
+from fedloom.shared.plan import Plan
+from fedloom.simulation.auditing.gradients import ByTensor, Sketch, changed, gradients
+from fedloom.simulation.prepare import Prepared
+
+LOSS = "loss of the final adapter"
+ALL_ROUNDS = "gradients, all rounds"
+# What the noise is taken to be, as a part of the planned: all of it for a site that keeps its
+# promise, less for one whose gradients stand out of it.
+_NOISE_PARTS: Mapping[float, str] = {
+    1.0: ALL_ROUNDS,
+    1e-2: f"{ALL_ROUNDS}, at a tenth of the noise",
+    1e-6: f"{ALL_ROUNDS}, at a thousandth of the noise",
+}
+# A tensor by itself is looked at as if it had no noise at all: if it has none, that shows.
+_NOISELESS = 1e-3
+# Where PEFT puts the model that it wraps.
+_PEFT = "base_model.model."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What an adversary knows: the canaries, and `records` that were trained on for sure, each
+    standing for `weight` of them."""
+
+    canaries: Sequence[Record]
+    records: Sequence[Record]
+    weight: float
+
+
+def evidence(
+    audited: Prepared,
+    checkpoint: Callable[[int], Adapter],
+    known: Known,
+    told: Callable[[str], None],
+) -> dict[str, Values]:
+    """One score for each canary by kind of evidence, higher for those likelier put in.
+
+    `LOSS` is what anybody has who holds the release: how far the canary's loss fell, less the
+    mean of its label. All others are what a coordinator has, who sees each round's adapter:
+    the canary's gradients in the adapter's changes between milestones, over all tensors, and in
+    each tensor alone under its name. `told` hears of each milestone.
+
+    Raises:
+        EvaluationError: a loss is not finite.
+    """
+    plan = audited.plan
+    bench = plan_bench(plan, audited.model, batch_size=audited.config.evaluation.batch_size)
+    start, final = checkpoint(0), checkpoint(plan.rounds.total)
+    found = {LOSS: _learned(bench, known.canaries, start, final)}
+    for first, last in pairwise(plan.rounds.milestones):
+        before, after = checkpoint(first), checkpoint(last)
+        for name, scores in _between(plan, bench, known, (first, before), (last, after)):
+            found[name] = found.get(name, np.zeros_like(scores)) + scores
+        told(f"gradients of rounds {first + 1} to {last}")
+    return found
+
+
+def _between(
+    plan: Plan,
+    bench: Bench,
+    known: Known,
+    first: tuple[int, Adapter],
+    last: tuple[int, Adapter],
+) -> Iterator[tuple[str, Values]]:
+    """Evidence from the change between two rounds, at the gradients before it."""
+    moved = changed(first[1], last[1])
+    if not moved:
+        return
+    sketch = Sketch({name: values.size for name, values in moved.items()})
+    scorer = _subject(bench, first[1]).scorer
+    rows = gradients(scorer, (*known.canaries, *known.records), list(moved), sketch)
+    count = len(known.canaries)
+    for found in rows.values():
+        found[count:] *= known.weight
+    change = {name: sketch(name, values) for name, values in moved.items()}
+    whole = np.concatenate(list(rows.values()), axis=1), np.concatenate(list(change.values()))
+    planned = _ridge(plan, first[0], last[0])
+    for part, name in _NOISE_PARTS.items():
+        yield name, decoded(*whole, ridge=planned * part, canaries=count)
+    yield from _by_tensor(rows, change, count)
+
+
+def _by_tensor(rows: ByTensor, change: ByTensor, count: int) -> Iterator[tuple[str, Values]]:
+    for name, found in rows.items():
+        energy = float((found[:count].astype(np.float64) ** 2).sum()) / count
+        scores = decoded(found, change[name], ridge=_NOISELESS * energy, canaries=count)
+        yield name.removeprefix(_PEFT), scores
+
+
+def _ridge(plan: Plan, first: int, last: int) -> float:
+    """Variance of the noise in the sites' mean over that of a canary's weight in it.
+
+    A canary adds its clipped gradient at each step with the sample rate, or by its coin not at
+    all: a variance of a quarter.
+    """
+    steps = plan.training.steps_through(last) - plan.training.steps_through(first)
+    sizes = [
+        site.declared_units if plan.aggregation.weights == "declared" else 1 for site in plan.sites
+    ]
+    weights = [size / sum(sizes) for size in sizes]
+    both = list(zip(weights, plan.sites, strict=True))
+    noise = sum((weight * site.noise_multiplier) ** 2 for weight, site in both) * steps
+    signal = float(np.mean([weight * site.sample_rate * steps for weight, site in both]))
+    return 4 * noise / signal**2
+
+
+def _learned(bench: Bench, canaries: Sequence[Record], start: Adapter, final: Adapter) -> Values:
+    losses = [_subject(bench, adapter).outcomes(canaries).loss for adapter in (start, final)]
+    return centred(losses[0] - losses[1], [record.label for record in canaries])
+
+
+def centred(values: Values, labels: Sequence[int]) -> Values:
+    """Values minus the mean of those with the same label: what training did to a label as a whole
+    says nothing of a single record."""
+    _, groups = np.unique(labels, return_inverse=True)
+    means = np.bincount(groups, weights=values) / np.bincount(groups)
+    found: Values = values - means[groups]
+    return found
+
+
+def _subject(bench: Bench, adapter: Adapter) -> Subject:
+    candidate = Candidate(name="canaries", kind="federation", description="", adapter=adapter)
+    return bench.subject(candidate)
