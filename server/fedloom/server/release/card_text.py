@@ -91,8 +91,8 @@ def _privacy(contents: Contents) -> Iterator[str]:
         yield "**Nothing bounds what this adapter tells of its training records.**"
         return
     yield (
-        f"What left a site changes in law by at most that epsilon, but for delta, when one "
-        f"{plain(privacy.unit)} is added to or removed from its records. Clipped to "
+        f"Adding or removing one {plain(privacy.unit)} of a site changes the probability of "
+        "anything that left it by a factor of at most e to that epsilon, but for delta. Clipped to "
         f"{privacy.clip_norm:g}; noise drawn by each site from its system's random source.\n"
     )
     yield "| site | epsilon of this plan | spent in all, by its ledger | allowed by the site |"
