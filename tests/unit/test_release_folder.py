@@ -10,12 +10,13 @@ import pytest
 from huggingface_hub import ModelCard
 from safetensors.numpy import save
 
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.findings import Comparison, Evaluation, Shown, Span
 from fedloom.server.release.decision import Override
 from fedloom.server.release.folder import Written, coordinator_key, decide_run, write_release
 from fedloom.server.release.signatures import SignatureFile, sums_digest
 from fedloom.server.release.sums import SUMS, SUMS_SIGNATURE, write_sums
 from fedloom.server.release.verify import Verdict, verify_release
+from fedloom.server.report.schema import CurvePoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.release import ReleaseSection
 from fedloom.shared.config.sections import PrivacyTerms
@@ -208,10 +209,6 @@ def test_nonsense_is_one_line_even_where_it_is_signed(
     assert verdict.problems and all("\n" not in line for line in verdict.problems)
 
 
-# Each in a release that is sealed anew, as if its signer had lied: what does not fit together.
-OTHER = Story(adapter=an_adapter(5))
-
-
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -254,23 +251,20 @@ def test_a_decision_of_another_key_does_not_count(tmp_path: Path) -> None:
 
 def test_a_ruling_that_the_figures_do_not_bear_out_is_found(tmp_path: Path) -> None:
     """A coordinator who writes `passed` beside a figure that is too low."""
-    run = a_run(tmp_path / "run", NOT_REACHED)
+    story = Story()
+    run = a_run(tmp_path / "run", NOT_REACHED, story)
     honest = write_release(run, KEY).decision
+    assert not honest.released
     lie = tuple(
         rule.model_copy(update={"outcome": "passed", "holds": False}) if rule.holds else rule
         for rule in honest.rules
     )
     decision = honest.model_copy(update={"rules": lie, "outcome": "released"})
-    folder = write_release(
-        a_run(tmp_path / "again", rules({"figure": "validation.macro_f1", "at_least": 0.1})), KEY
-    ).folder
+    folder = released(tmp_path / "again", story=story)
     (folder / "decision.json").write_bytes(decision.to_json())
     signature = SignatureFile.of(decision.digest, KEY)
     (folder / "decision.json.sig").write_bytes(signature.to_json())
     (folder / "release.toml").write_bytes(run.release.read_bytes())
-    (folder / "evaluation.json").write_bytes(run.evaluation.read_bytes())
-    (folder / "report.json").write_bytes(run.report_json.read_bytes())
-    (folder / "heads.json").write_bytes(run.heads.read_bytes())
     sealed_again(folder)
     line = problem(verify_release(folder, coordinator=KEY.public))
     assert line == "decision.json: its rulings do not follow from terms, evaluation and report"
@@ -442,3 +436,37 @@ def test_heads_of_other_sites_do_not_get_in(tmp_path: Path) -> None:
     run.heads.write_text(json.dumps(tree))
     with pytest.raises(ReleaseError, match=r"heads\.json: stranger"):
         write_release(run, KEY)
+
+
+def test_what_no_epsilon_covers_stays_with_the_run(tmp_path: Path) -> None:
+    """Texts of records, an adapter without privacy, scores in the clear, and times."""
+    story = Story()
+    run = a_run(tmp_path / "run", story=story)
+    shown = Shown(title="t", spans=(Span(text="PATIENT-7"),), facts=(("PATIENT-8", "x"),))
+    evaluation = an_evaluation(VALIDATION.model_copy(update={"shown": (shown,)}))
+    ours = evaluation.subjects[0]
+    others = [
+        ours.model_copy(update={"name": f"{kind}-NAME", "kind": kind})
+        for kind in ("base", "non-private")
+    ]
+    comparisons = [
+        Comparison(
+            audit="validation", key="macro_f1", subject="federation", against=other.name,
+            difference=0.1, low=0.0, high=0.2, p_value=0.5, records=9,
+        )
+        for other in others
+    ]  # fmt: skip
+    changes = {"subjects": (ours, *others), "comparisons": tuple(comparisons)}
+    run.evaluation.write_text(evaluation.model_copy(update=changes).model_dump_json())
+    report = story.report()
+    timings = report.timings.model_copy(update={"train": 4711.25})
+    curve = (CurvePoint(round=1, records=9, accuracy=0.4711, loss=0.1),)
+    rounds = tuple(each.model_copy(update={"seconds": 4711.25}) for each in report.rounds)
+    report = report.model_copy(update={"timings": timings, "curve": curve, "rounds": rounds})
+    run.report_json.write_text(report.model_dump_json())
+    folder = write_release(run, KEY).folder
+    assert verify_release(folder).problems == ()
+    everything = b"".join(path.read_bytes() for path in folder.iterdir()).decode(errors="replace")
+    for words in ("PATIENT", "4711", "non-private-NAME"):
+        assert words not in everything, words
+    assert "base-NAME" in everything and "4711" in run.report_json.read_text()

@@ -113,11 +113,6 @@ class SubjectFindings(_Part):
     epsilon: float | None
     audits: tuple[AuditFindings, ...]
 
-    def without_examples(self) -> "SubjectFindings":
-        """Figures, tables and charts alone."""
-        audits = tuple(one.model_copy(update={"shown": ()}) for one in self.audits)
-        return self.model_copy(update={"audits": audits})
-
 
 class Comparison(_Part):
     """A figure of `subject` minus that of `against`, on the same records, in pairs.
@@ -164,12 +159,6 @@ class Evaluation(_Part):
                 if figure.key == key:
                     return figure
         return None
-
-    def without_examples(self) -> "Evaluation":
-        """As it may leave the coordinator: examples are records, word for word."""
-        return self.model_copy(
-            update={"subjects": tuple(subject.without_examples() for subject in self.subjects)}
-        )
 
     @classmethod
     def read(cls, path: Path) -> "Evaluation":

@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fedloom.server.evaluator.findings import AuditFindings, Figure
+from fedloom.server.evaluator.findings import Figure
 from fedloom.server.release.card_text import card_text
 from fedloom.server.release.contents import Contents
 from fedloom.server.release.decision import Decision
-from fedloom.server.report.schema import Estimate, Scores
-from fedloom.shared.config.sections import JOINT
 from fedloom.shared.errors import ReleaseError
 
 if TYPE_CHECKING:
@@ -71,52 +69,22 @@ def _front(contents: Contents) -> "ModelCardData":
 
 
 def _results(contents: Contents) -> Iterator["EvalResult"]:
-    evaluation = contents.evaluation
-    audits = evaluation.subject.audits if evaluation else ()
+    audits = contents.evaluation.subject.audits if contents.evaluation else ()
     for findings in audits:
         if findings.audit == _VALIDATION:
-            yield from (_result(contents, *each) for each in _figures(findings))
-            return
-    scores = federation_scores(contents)
-    if scores is not None:
-        yield from (_result(contents, *each) for each in _estimates(scores))
+            yield from (_result(contents, figure) for figure in findings.figures)
 
 
-def federation_scores(contents: Contents) -> Scores | None:
-    """What a simulation's report has of the adapter, on all sites' held-out records together."""
-    arms = (arm for arm in contents.report.evaluation if arm.kind == "federation")
-    return next((arm.tests[JOINT] for arm in arms if JOINT in arm.tests), None)
-
-
-def _figures(findings: AuditFindings) -> Iterator[tuple[str, str, float, dict[str, float]]]:
-    for one in findings.figures:
-        yield one.key, one.words, one.value, _interval(one)
-
-
-def _interval(figure: Figure) -> dict[str, float]:
-    ends = {"low": figure.low, "high": figure.high, "records": figure.records}
-    return {name: value for name, value in ends.items() if value is not None}
-
-
-def _estimates(scores: Scores) -> Iterator[tuple[str, str, float, dict[str, float]]]:
-    for key, _ in scores:
-        found = getattr(scores, key)
-        if isinstance(found, Estimate):
-            more = {"low": found.low, "high": found.high, "records": scores.records}
-            yield key, key.replace("_", " "), found.value, more
-
-
-def _result(
-    contents: Contents, key: str, words: str, value: float, more: dict[str, float]
-) -> "EvalResult":
+def _result(contents: Contents, figure: Figure) -> "EvalResult":
     from huggingface_hub import EvalResult
 
+    more = {"low": figure.low, "high": figure.high, "records": figure.records}
     return EvalResult(
         task_type=_PIPELINES[contents.plan.task.kind],
         dataset_type=contents.plan.name,
         dataset_name=f"held-out records of {contents.plan.name}",
-        metric_type=_METRICS.get(key, key),
-        metric_name=words,
-        metric_value=value,
-        metric_args=more,
+        metric_type=_METRICS.get(figure.key, figure.key),
+        metric_name=figure.words,
+        metric_value=figure.value,
+        metric_args={name: value for name, value in more.items() if value is not None},
     )

@@ -10,6 +10,10 @@ from fedloom.server.report.schema import SiteFacts
 from fedloom.shared.model.card import privacy_in_words
 from fedloom.shared.model.usage import how_to_use
 
+_SIMULATED = (
+    "A simulation: one person held the records of all sites, and sizes that the federation did not "
+    "declare are counted.\n"
+)
 _NOT_COVERED = (
     "What sites' records hold: FedLoom moved none of them, and has the sites' word alone for what "
     "they are, and for having had them lawfully.",
@@ -72,7 +76,8 @@ def _use(contents: Contents) -> Iterator[str]:
 
 
 def _data(contents: Contents) -> Iterator[str]:
-    yield "As each site declared it; records never left the sites.\n"
+    simulated = contents.report.setting == "simulation"
+    yield _SIMULATED if simulated else "As each site declared it; its records never left it.\n"
     yield f"| site | units ({plain(contents.plan.privacy.unit)}) | rounds that counted |"
     yield "|---|---|---|"
     rounds = contents.report.rounds
@@ -80,8 +85,6 @@ def _data(contents: Contents) -> Iterator[str]:
         took = [each for entry in rounds for each in entry.sites if each.site == site.name]
         counted = sum(each.fault is None for each in took)
         yield f"| {plain(site.name)} | {site.records} | {counted} of {len(rounds)} |"
-    if contents.report.setting == "simulation":
-        yield "\nThis was a simulation: one person held all sites' records."
 
 
 def _privacy(contents: Contents) -> Iterator[str]:
@@ -91,8 +94,8 @@ def _privacy(contents: Contents) -> Iterator[str]:
         yield "**Nothing bounds what this adapter tells of its training records.**"
         return
     yield (
-        f"What left a site changes in law by at most that epsilon, but for delta, when one "
-        f"{plain(privacy.unit)} is added to or removed from its records. Clipped to "
+        f"Adding or removing one {plain(privacy.unit)} of a site changes the probability of "
+        "anything that left it by a factor of at most e to that epsilon, but for delta. Clipped to "
         f"{privacy.clip_norm:g}; noise drawn by each site from its system's random source.\n"
     )
     yield "| site | epsilon of this plan | spent in all, by its ledger | allowed by the site |"

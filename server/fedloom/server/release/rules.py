@@ -75,7 +75,7 @@ def _privacy_audited(
         words="an audit bounded epsilon from below",
         outcome="passed" if measured else "not-measured",
         holds=not measured and section.require_privacy_audit,
-        note=", ".join(measured) or "no audit did",
+        note=f"by {', '.join(measured)}" if measured else "no audit did",
     )
 
 

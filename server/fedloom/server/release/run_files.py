@@ -13,7 +13,10 @@ from fedloom.server.release.contents import (
     Contents,
     disagreements,
     parse_contents,
+    parse_json,
 )
+from fedloom.server.release.publishing import published_evaluation, published_report
+from fedloom.server.report.schema import Report
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.release import read_terms
 from fedloom.shared.errors import ReleaseError
@@ -23,13 +26,12 @@ _NO_HEADS = b"{}\n"
 
 
 def run_files(run: RunFolder, evaluation: Path | None = None) -> dict[str, bytes]:
-    """What the run left, by the name that a release gives it; `evaluation` is another than the
-    run's own.
+    """What the run left and may leave it, by the name that a release gives it; `evaluation` is
+    another than the run's own.
 
     Raises:
         ReleaseError: the run is not at its end, or says nothing of what was promised.
         ConfigError: what was promised is damaged.
-        EvaluationError: what was measured is damaged.
     """
     if not run.report_json.is_file():
         raise ReleaseError(f"{run.path}: no report.json, expected a run that came to its end")
@@ -42,10 +44,10 @@ def run_files(run: RunFolder, evaluation: Path | None = None) -> dict[str, bytes
     if missing is not None:
         raise ReleaseError(f"{missing}: no such file, expected it in a run that came to its end")
     files = {name: path.read_bytes() for name, path in paths.items()}
+    files[REPORT] = published_report(parse_json(files[REPORT], Report, source=REPORT))
     if EVALUATION in files:
-        # Examples are held-out records, word for word: they stay with the coordinator.
-        found = Evaluation.read(paths[EVALUATION]).without_examples()
-        files[EVALUATION] = found.model_dump_json(indent=1).encode() + b"\n"
+        findings = parse_json(files[EVALUATION], Evaluation, source=EVALUATION)
+        files[EVALUATION] = published_evaluation(findings)
     files[HEADS] = run.heads.read_bytes() if run.heads.is_file() else _NO_HEADS
     return files
 

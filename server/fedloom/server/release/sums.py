@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from fedloom.shared.errors import ReleaseError
+from fedloom.shared.printable import printable
 from fedloom.shared.words import count
 
 SUMS, SUMS_SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
@@ -42,7 +43,7 @@ def sum_problems(sums: Mapping[str, str], files: Mapping[str, bytes]) -> Iterato
         if name not in files:
             yield f"{name}: missing, expected the file that {SUMS} names"
         elif name not in sums:
-            yield f"{name}: not of this release, expected the files that {SUMS} names"
+            yield f"{printable(name)}: not of this release, expected the files that {SUMS} names"
         elif hashlib.sha256(files[name]).hexdigest() != sums[name]:
             size = count(len(files[name]), "byte")
             yield f"{name}: changed since it was signed ({size} now)"

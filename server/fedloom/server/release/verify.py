@@ -86,6 +86,7 @@ def _seal_problems(read: Read, signature: SignatureFile, coordinator: str | None
         name: content for name, content in read.files.items() if name not in (SUMS, SUMS_SIGNATURE)
     }
     yield from read.problems.values()
-    for problem in sum_problems(read_sums(read.files[SUMS]), rest):
-        if problem.partition(":")[0] not in read.problems:
-            yield problem
+    sums = read_sums(read.files[SUMS])
+    # What could not be read is told already.
+    left = {name: digest for name, digest in sums.items() if name not in read.problems}
+    yield from sum_problems(left, rest)
