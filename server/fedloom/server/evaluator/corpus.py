@@ -41,8 +41,8 @@ class Corpus:
     """
 
     tests: Mapping[str, tuple[Record, ...]]
-    members: Mapping[str, tuple[Record, ...]] = _NONE
-    groups: Mapping[str, tuple[str, ...]] = _NO_GROUPS
+    members: Mapping[str, tuple[Record, ...]] = field(default_factory=lambda: _NONE)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NO_GROUPS)
     benchmarks: Benchmarks = field(default_factory=Benchmarks)
 
     @cached_property
