@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 from fedloom.server.evaluator.audits.base import Audit, Options
+from fedloom.server.evaluator.audits.explanations import Explanations, ExplanationsOptions
 from fedloom.server.evaluator.audits.validation import Validation, ValidationOptions
 
 _Options = TypeVar("_Options", bound=Options)
@@ -39,5 +40,6 @@ def _kind(options: type[_Options], build: Callable[[_Options], Audit]) -> Kind:
 AUDITS: Mapping[str, Kind] = MappingProxyType(
     {
         "validation": _kind(ValidationOptions, Validation),
+        "explanations": _kind(ExplanationsOptions, Explanations),
     }
 )
