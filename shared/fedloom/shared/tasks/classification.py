@@ -62,16 +62,20 @@ class Classification:
         labels = torch.tensor([example.label for example in examples])
         return Batch(inputs=dict(inputs), labels=labels)
 
+    def logits(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """One score a label in fp32, shape (batch, labels)."""
+        return self._read(model, batch)
+
     def losses(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """Cross-entropy in fp32, shape (batch,)."""
-        return cross_entropy(self._read(model, batch), batch.labels, reduction="none")
+        return cross_entropy(self.logits(model, batch), batch.labels, reduction="none")
 
     def answers(
         self, model: torch.nn.Module, examples: Sequence[Example], tokenizer: Tokenizer
     ) -> Answers:
         """By the softmax of the logits."""
         batch = self.collate(examples, tokenizer).to(device_of(model))
-        logits = self._read(model, batch).cpu()
+        logits = self.logits(model, batch).cpu()
         return Answers.of_classes(logits.softmax(dim=-1), examples)
 
 

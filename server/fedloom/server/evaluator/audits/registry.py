@@ -16,6 +16,7 @@ from fedloom.server.evaluator.audits.multiple_choice import MultipleChoice, Mult
 from fedloom.server.evaluator.audits.selective import Selective, SelectiveOptions
 from fedloom.server.evaluator.audits.swaps import Swaps, SwapsOptions
 from fedloom.server.evaluator.audits.tasks import Tasks, TasksOptions
+from fedloom.server.evaluator.audits.explanations import Explanations, ExplanationsOptions
 from fedloom.server.evaluator.audits.validation import Validation, ValidationOptions
 from fedloom.server.evaluator.audits.winobias import WinoBias, WinoBiasOptions
 from fedloom.server.evaluator.audits.winogender import Winogender, WinogenderOptions
@@ -63,5 +64,6 @@ AUDITS: Mapping[str, Kind] = MappingProxyType(
         "winogender": _kind(WinogenderOptions, Winogender),
         "honest": _kind(HonestOptions, Honest),
         "crows-pairs": _kind(CrowsOptions, Crows),
+        "explanations": _kind(ExplanationsOptions, Explanations),
     }
 )
