@@ -1,11 +1,17 @@
-"""Records whose labels follow a word for a man or a woman, as they do in data with a bias."""
+"""Records as data with a bias have them: labels that follow a pronoun, a group that is rare."""
 
 import random
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from tests.support.tiny import BAD, FILLER, GOOD, write_csv, write_tiny_model
 
 PRONOUNS = ("he", "she")
+
+
+class Maker(Protocol):
+    def __call__(self, count: int, *, seed: int) -> list[dict[str, str]]: ...
 
 
 def biased_rows(count: int, *, seed: int, bias: float) -> list[dict[str, str]]:
@@ -33,14 +39,40 @@ def biased_rows(count: int, *, seed: int, bias: float) -> list[dict[str, str]]:
     return rows
 
 
+def rows_of_a_rare_group(count: int, *, seed: int) -> list[dict[str, str]]:
+    """One row in seven is of sex f, and has other words of praise and blame than the rest."""
+    generator = random.Random(seed)
+    rows = []
+    for number in range(count):
+        good, rare = generator.random() < 0.5, generator.random() < 0.15
+        word = (GOOD if good else BAD)[1 if rare else 0]
+        rows.append(
+            {
+                "text": f"{word} {generator.choice(FILLER)} s{seed}n{number}",
+                "label": "positive" if good else "negative",
+                "sex": "f" if rare else "m",
+            }
+        )
+    return rows
+
+
+USUAL: Maker = partial(biased_rows, bias=0.9)
+
+
 def write_biased_federation(
-    folder: Path, *, rows: int, mitigation: str, privacy: str, rounds: int
+    folder: Path,
+    *,
+    rows: int,
+    mitigation: str,
+    privacy: str,
+    rounds: int,
+    make: Maker = USUAL,
 ) -> Path:
-    """Two sites of biased records; `mitigation` is the table of the arm beside the federation."""
+    """Two sites of such records; `mitigation` is the table of the arm beside the federation."""
     write_tiny_model(folder / "model", words=PRONOUNS)
     sites = ""
     for number in range(2):
-        write_csv(folder / f"site{number}.csv", biased_rows(rows, seed=number, bias=0.9))
+        write_csv(folder / f"site{number}.csv", make(rows, seed=number))
         sites += f'[[data.sites]]\nname = "site{number}"\npath = "site{number}.csv"\n'
     text = f"""
 [federation]
