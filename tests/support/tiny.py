@@ -22,9 +22,11 @@ BAD = ("bad", "awful", "poor", "dull", "dreadful", "nasty")
 FILLER = ("the", "film", "book", "was", "and", "very", "quite", "a", "plot", "story")
 
 
-def write_tiny_model(folder: Path, *, seed: int = 0, width: int = 16, layers: int = 2) -> Path:
-    """A BERT encoder of random weights with a word-level tokenizer."""
-    vocabulary = write_tiny_tokenizer(folder)
+def write_tiny_model(
+    folder: Path, *, seed: int = 0, width: int = 16, layers: int = 2, words: tuple[str, ...] = ()
+) -> Path:
+    """A BERT encoder of random weights with a word-level tokenizer that knows `words` too."""
+    vocabulary = write_tiny_tokenizer(folder, words)
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=vocabulary,
@@ -85,10 +87,10 @@ def write_headless_bert(folder: Path) -> Path:
     return folder
 
 
-def write_tiny_tokenizer(folder: Path) -> int:
+def write_tiny_tokenizer(folder: Path, words: tuple[str, ...] = ()) -> int:
     """A word-level tokenizer that knows no maximal length; the size of its vocabulary."""
     folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *FILLER]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *FILLER, *words]
     (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
     return len(vocabulary)

@@ -128,9 +128,12 @@ def naive_clipped_sum(
     adapter: Adapter,
     groups: Sequence[Sequence[Record]],
     names: Sequence[str],
+    *,
+    shares: Sequence[Sequence[float]] | None = None,
 ) -> tuple[NDArray[np.float64], list[float]]:
     """DP-SGD's sum computed one record at a time with plain autograd: no Opacus, no padding.
 
+    `shares` say what each record of each group counts for; one over the group's size if left out.
     Returns the sum of clipped unit gradients, flat over `names`, and the norms before clipping.
     """
     task = make_task(plan.task)
@@ -142,9 +145,10 @@ def naive_clipped_sum(
         parameter.requires_grad_(name in names)
     total = np.zeros(sum(live[name].numel() for name in names))
     norms = []
-    for group in groups:
+    for at, group in enumerate(groups):
         unit = np.zeros_like(total)
-        for record in group:
+        own = shares[at] if shares else [1 / len(group)] * len(group)
+        for record, share in zip(group, own, strict=True):
             ids = base.tokenizer([record.text], truncation=True, max_length=32)["input_ids"]
             tuned.zero_grad()
             logits = tuned(input_ids=torch.tensor(ids)).logits
@@ -152,7 +156,7 @@ def naive_clipped_sum(
                 logits = logits.mean(dim=1)
             cross_entropy(logits, torch.tensor([record.label])).backward()
             grads = [live[name].grad.double().numpy().ravel() for name in names]
-            unit += np.concatenate(grads) / len(group)
+            unit += np.concatenate(grads) * share
         norms.append(float(np.linalg.norm(unit)))
         total += unit * _clip_factor(plan, norms[-1])
     return total, norms

@@ -13,6 +13,7 @@ from fedloom.client.site.config import SiteConfig, read_site_config
 from fedloom.client.site.policy.asked import Asked, Facts
 from fedloom.client.site.policy.document import Policy, read_policy
 from fedloom.client.site.policy.rules import check_task
+from fedloom.shared.config.mitigation import MitigationSection
 from fedloom.shared.config.sections import LoraSection, PrivacyTerms, TaskSection
 from fedloom.shared.errors import ConfigError, SiteRefusal
 from fedloom.shared.plan import Plan
@@ -44,6 +45,9 @@ def facts(
 NOTHING = facts()
 RUN = Mechanism(noise_multiplier=1.0, sample_rate=BATCH / UNITS, steps=STEPS * ROUNDS)
 COST = prv_epsilon([RUN], 1e-5)
+
+SWAPPING = MitigationSection(counterfactuals=("gender",))
+WEIGHTED = MitigationSection(group_column="sex", weights={"f": 2.0})
 
 
 class Site(NamedTuple):
@@ -131,11 +135,22 @@ def test_a_task_within_every_limit_passes() -> None:
         ("allowed-models", a_plan(), a_config(models=("cd" * 32,))),
         ("allowed-tasks", a_plan(), a_config(tasks=("causal-lm",))),
         ("allowed-targets", a_plan(), a_config(targets=("query",))),
+        ("mitigation", a_plan(mitigation=SWAPPING), a_config(mitigation=False)),
+        # The columns are the site's, and this one has named none.
+        ("group-column", a_plan(mitigation=WEIGHTED), None),
         ("allowed-targets", targeting("query", "key"), a_config(targets=("query", "value"))),
     ],
 )
 def test_each_rule_refuses_by_its_name(rule: str, plan: Plan, config: Site | None) -> None:
     assert refused(plan, config or a_config()).rule == rule
+
+
+def test_mitigation_within_the_sites_columns_is_allowed_and_costs_nothing() -> None:
+    site = a_config(epsilon=COST)
+    source = site.config.source.model_copy(update={"group": "sex"})
+    site = site._replace(config=site.config.model_copy(update={"source": source}))
+    for mitigation in (SWAPPING, WEIGHTED):
+        check(a_task(plan=a_plan(mitigation=mitigation)), site, NOTHING)
 
 
 def test_a_round_after_the_last_is_refused() -> None:

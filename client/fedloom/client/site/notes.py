@@ -44,6 +44,11 @@ SITE_NOTES: Mapping[str, Note] = MappingProxyType(
         "source.messages": Note(
             text="A column of chats, in place of the columns for text and label.", example="chat"
         ),
+        "source.group": Note(
+            text="A column that says which group of people a row is of. With it, a plan may weight "
+            "rows by this column and by no other; without it, by none.",
+            example="sex",
+        ),
         "split": Note(text="What is kept out of training, by a hash of each unit."),
         "split.holdout": Note(
             text='Which part is for scoring: "test", or "validation" while settings are chosen.'
@@ -135,6 +140,11 @@ POLICY_NOTES: Mapping[str, Note] = MappingProxyType(
         ),
         "allow.targets": Note(
             text="Layers that may be adapted, by name, such as query and value; none means any."
+        ),
+        "allow.mitigation": Note(
+            text="Whether a plan may train on copies of a record in which words for groups of "
+            "people are exchanged, or weight groups, against bias. What leaves is bounded and "
+            "noised as without it, and no epsilon is spent on it; a round takes longer."
         ),
         "allow.seeded_noise": Note(
             text="For simulations only. Seeded noise PROTECTS NOBODY: it can be taken off again."
