@@ -13,7 +13,7 @@ import numpy as np
 
 from fedloom.server.evaluator.corpus import Benchmarks, Corpus
 from fedloom.server.evaluator.likelihood import Likelihoods
-from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.evaluator.scorer import Scorer
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import TaskSection

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 from transformers import AutoTokenizer
 
-from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.evaluator.scorer import Scorer
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.shared.config.sections import LoraSection, TaskSection
 from fedloom.shared.model.lora import attach_lora, live_parameters, read_adapter

@@ -14,7 +14,7 @@ from fedloom.server.evaluator.audits.crows import Crows, CrowsOptions
 from fedloom.server.evaluator.audits.honest import Honest, HonestOptions
 from fedloom.server.evaluator.audits.registry import AUDITS
 from fedloom.server.evaluator.corpus import Corpus
-from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.evaluator.scorer import Scorer
 from fedloom.server.evaluator.statistics import mean
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.shared.adapter import Adapter

@@ -19,7 +19,7 @@ from fedloom.server.run.journal import Journal, RoundEntry
 from fedloom.server.run.telling import round_told
 from fedloom.shared.adapter import Adapter
 from fedloom.simulation.arms import ARM_KINDS, ArmKind, TrainedArm, arms_beside
-from fedloom.simulation.auditing import audit_study, study_corpus, study_evaluator
+from fedloom.simulation.evaluating import audit_study, study_corpus, study_evaluator
 from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.federation import RunOptions, heads_beside, run_federation
 from fedloom.simulation.prepare import Prepared

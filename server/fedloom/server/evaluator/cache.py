@@ -16,7 +16,9 @@ from fedloom.server.evaluator.audits.base import Measured, Options
 from fedloom.server.evaluator.findings import AuditFindings
 from fedloom.shared.files import write_durably
 
-_PACKAGE = "fedloom.server.evaluator"
+# What findings follow from: the code, and the word lists that it reads.
+_PACKAGES = ("fedloom.server.evaluator", "fedloom.shared.swaps")
+_SUFFIXES = (".py", ".toml", ".txt")
 
 
 class _Kept(BaseModel):
@@ -62,7 +64,8 @@ class FindingsCache:
 @lru_cache(maxsize=1)
 def _code() -> str:
     digest = hashlib.sha256()
-    _digest_of(files(_PACKAGE), digest.update)
+    for package in _PACKAGES:
+        _digest_of(files(package), digest.update)
     return digest.hexdigest()
 
 
@@ -70,5 +73,5 @@ def _digest_of(folder: Traversable, update: Callable[[bytes], None]) -> None:
     for part in sorted(folder.iterdir(), key=lambda part: part.name):
         if part.is_dir():
             _digest_of(part, update)
-        elif part.name.endswith(".py"):
+        elif part.name.endswith(_SUFFIXES):
             update(part.read_bytes())

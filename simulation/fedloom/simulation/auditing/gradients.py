@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.evaluator.scorer import Scorer
 from fedloom.server.evaluator.statistics import Values
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import Record

@@ -10,13 +10,13 @@ from fedloom.server.evaluator.audits.bbq import Bbq, BbqOptions
 from fedloom.server.evaluator.audits.behaviour import Behaviour, BehaviourOptions
 from fedloom.server.evaluator.audits.calibration import Calibration, CalibrationOptions
 from fedloom.server.evaluator.audits.crows import Crows, CrowsOptions
+from fedloom.server.evaluator.audits.explanations import Explanations, ExplanationsOptions
 from fedloom.server.evaluator.audits.groups import Groups, GroupsOptions
 from fedloom.server.evaluator.audits.honest import Honest, HonestOptions
 from fedloom.server.evaluator.audits.multiple_choice import MultipleChoice, MultipleChoiceOptions
 from fedloom.server.evaluator.audits.selective import Selective, SelectiveOptions
 from fedloom.server.evaluator.audits.swaps import Swaps, SwapsOptions
 from fedloom.server.evaluator.audits.tasks import Tasks, TasksOptions
-from fedloom.server.evaluator.audits.explanations import Explanations, ExplanationsOptions
 from fedloom.server.evaluator.audits.validation import Validation, ValidationOptions
 from fedloom.server.evaluator.audits.winobias import WinoBias, WinoBiasOptions
 from fedloom.server.evaluator.audits.winogender import Winogender, WinogenderOptions

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from fedloom.server.evaluator.audits.base import Measured, Options, Records, found_by
 from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.fairness import moved
 from fedloom.server.evaluator.fairness import swap_findings as shown
 from fedloom.server.evaluator.fairness.effects import effects_of
 from fedloom.server.evaluator.fairness.exchanges import (
@@ -32,6 +33,8 @@ _CAVEATS = (
     "make a text odd (a king who gives birth), and her is read as him or his by the word after it",
     "a mitigation that trains on exchanged texts trains on these very word lists: its effect here "
     "says less about other words",
+    "labels of short templates change more easily than those of records: compare like with like; "
+    "intervals are over texts, with these very words",
     "names are a sign of a group to readers in the United States; they are no person's group",
 )
 _SOURCES = (
@@ -82,17 +85,18 @@ class Swaps:
         effects = effects_of(subject, exchanges, positive)
         samples = shown.samples(effects, self._axes)
         figures = tuple(shown.figures(samples, label))
-        groups = shown.moved_groups(effects)
-        words = shown.moved_words(effects)
+        groups = moved.moved_groups(effects)
+        words = moved.moved_words(effects)
+        rates = shown.rates(effects, self._axes)
         findings: AuditFindings = found_by(self).model_copy(
             update={
                 "figures": figures,
                 "tables": (
-                    shown.axis_table(effects, self._axes),
-                    shown.moved_table("Which group is moved", groups, label),
-                    shown.moved_table("Which words move most", words, label),
+                    shown.rate_table(rates),
+                    moved.moved_table("Which group is moved", groups, label),
+                    moved.moved_table("Which words move most", words, label),
                 ),
-                "charts": (shown.flips_chart(figures), shown.moved_chart(groups, label)),
+                "charts": (shown.flips_chart(rates), moved.moved_chart(groups, label)),
                 "shown": tuple(most_moved(effects, label, count=self._options.examples)),
                 "caveats": (*_CAVEATS, *self._lacking(exchanges)),
                 "sources": (*_SOURCES, *((SOURCE,) if self._options.templates else ())),

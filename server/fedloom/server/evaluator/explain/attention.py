@@ -14,7 +14,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from fedloom.server.evaluator.explain.words import NOBODY, WordedText
-from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.evaluator.scorer import Scorer
 from fedloom.shared.tasks.base import Example, device_of
 
 Weights = NDArray[np.float64]

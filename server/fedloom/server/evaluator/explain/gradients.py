@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.explain.words import NOBODY, WordedText
-from fedloom.server.evaluator.predict import Scorer
+from fedloom.server.evaluator.scorer import Scorer
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.tasks.base import Batch, Example, device_of
 from fedloom.shared.tasks.classification import Classification

@@ -1,7 +1,7 @@
 """What exchanged words do to a model's answers, by text, with intervals over texts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +44,12 @@ class Effects:
 @dataclass(frozen=True, kw_only=True)
 class ByText:
     """The mean of a value over all exchanges of an axis in one text; one entry for each axis and
-    text, and `texts` names the text, since an axis' texts may hold words of another."""
+    text, and `texts` names the text, since an axis' texts may hold words of another; `natural`
+    are those of records."""
 
     values: Values
     texts: tuple[str, ...]
+    natural: NDArray[np.bool_]
 
     @property
     def count(self) -> int:
@@ -90,7 +92,22 @@ def by_text(effects: Effects, values: Values) -> ByText:
         [places.setdefault((one.axis, one.source), len(places)) for one in effects.exchanges]
     )
     sums = np.bincount(at, weights=values)
-    return ByText(values=sums / np.bincount(at), texts=tuple(text for _, text in places))
+    natural = np.zeros(len(places), dtype=bool)
+    natural[at] = [one.natural for one in effects.exchanges]
+    texts = tuple(text for _, text in places)
+    return ByText(values=sums / np.bincount(at), texts=texts, natural=natural)
+
+
+def mixed_like(found: ByText, other: ByText) -> ByText:
+    """Values weighted so that records and templates count as much as in `other`: labels of short
+    templates change more easily, whatever is exchanged. As they are if one kind is missing."""
+    kinds = (True, False)
+    have = [float((found.natural == kind).mean()) for kind in kinds]
+    want = [float((other.natural == kind).mean()) for kind in kinds]
+    if any(wanted and not had for had, wanted in zip(have, want, strict=True)):
+        return found
+    records, templates = (w / h if h else 0.0 for h, w in zip(have, want, strict=True))
+    return replace(found, values=found.values * np.where(found.natural, records, templates))
 
 
 def mean_by_text(found: ByText) -> Interval:

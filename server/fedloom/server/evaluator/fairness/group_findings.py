@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from fedloom.server.evaluator.audits.base import figure
+from fedloom.server.evaluator.fairness.bars import bars
 from fedloom.server.evaluator.fairness.gaps import MEASURES, Counts, Gap, interval
 from fedloom.server.evaluator.fairness.grouping import Grouping
 from fedloom.server.evaluator.fairness.rates import GroupRates
-from fedloom.server.evaluator.findings import Better, Chart, Figure, Series, Table, Unit
+from fedloom.server.evaluator.findings import Better, Chart, Figure, Table, Unit
 from fedloom.server.evaluator.statistics import Interval
 
 Gaps = Mapping[str, Gap]
@@ -130,18 +131,8 @@ def chart(grouping: Grouping, rates: Sequence[GroupRates], label: str) -> Chart:
         x=grouping.name,
         y="part of the group's records",
         series=(
-            _bars("right", names, [one.accuracy for one in rates]),
-            _bars(f"called {label}", names, [one.called for one in rates]),
+            bars("right", names, [one.accuracy for one in rates]),
+            bars(f"called {label}", names, [one.called for one in rates]),
         ),
         note="95 % intervals",
-    )
-
-
-def _bars(name: str, x: tuple[str, ...], found: Sequence[Interval]) -> Series:
-    return Series(
-        name=name,
-        x=x,
-        y=tuple(one.value for one in found),
-        low=tuple(one.low for one in found),
-        high=tuple(one.high for one in found),
     )
