@@ -310,6 +310,10 @@ class DataSection(Section):
         return self
 
 
+# A suite of this name is the one that comes with FedLoom, unless a file has the name.
+DEFAULT_SUITE = "default"
+
+
 class EvaluationSection(Section):
     """`[evaluation]`: what is held out, by privacy unit, and how it is scored.
 
