@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedloom.server.evaluator.audits.base import Audit, Measured
+from fedloom.server.evaluator.audits.base import Audit, Measured, Options
 from fedloom.server.evaluator.audits.registry import AUDITS
+from fedloom.server.evaluator.cache import FindingsCache
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import AuditFindings
 from fedloom.server.evaluator.running import Base, evaluate
+from fedloom.server.evaluator.statistics import number_of
 from fedloom.server.evaluator.subject import Subject
 from fedloom.server.evaluator.suite import Suite
 from fedloom.shared.errors import EvaluationError
@@ -107,12 +109,13 @@ def test_two_runs_say_the_same(name: str, folder: Path) -> None:
     assert first.findings == second.findings
     assert first.samples.keys() == second.samples.keys()
     assert all(np.array_equal(first.samples[key], second.samples[key]) for key in first.samples)
+    assert first.clusters == second.clusters
 
 
 @every_audit
 def test_its_findings_are_sound(name: str, folder: Path) -> None:
-    """Keys once, values within their intervals, samples that average to their figure, rows and
-    series as long as they say, and the same findings after a file."""
+    """Keys once, values within their intervals, rows and series as long as they say, and the same
+    findings after a file."""
     found = once(name, folder)
     findings = found.findings
     assert findings.audit == name and findings.applies
@@ -122,9 +125,6 @@ def test_its_findings_are_sound(name: str, folder: Path) -> None:
         assert figure.records > 0
         if figure.low is not None and figure.high is not None and figure.key not in ABSOLUTE:
             assert figure.low <= figure.value <= figure.high, figure
-    values = {figure.key: figure.value for figure in findings.figures}
-    for key, sample in found.samples.items():
-        assert sample.mean() == pytest.approx(values[key]), key
     for table in findings.tables:
         assert all(len(row) == len(table.columns) for row in table.rows), table.title
     for chart in findings.charts:
@@ -132,6 +132,28 @@ def test_its_findings_are_sound(name: str, folder: Path) -> None:
             lengths = {len(series.x), len(series.y), len(series.low or series.x)}
             assert lengths == {len(series.high or series.x)}, series.name
     assert AuditFindings.model_validate_json(findings.model_dump_json()) == findings
+
+
+@every_audit
+def test_its_samples_are_those_of_its_figures(name: str, folder: Path) -> None:
+    """They average to the figure; it counts as many things as there are values, or texts that
+    they come from; and a cache keeps all of them."""
+    found = once(name, folder)
+    figures = {figure.key: figure for figure in found.findings.figures}
+    assert found.clusters.keys() <= found.samples.keys() <= figures.keys()
+    for key, sample in found.samples.items():
+        clusters = found.clusters.get(key, range(sample.size))
+        assert len(clusters) == sample.size
+        assert sample.mean() == pytest.approx(figures[key].value), key
+        assert len(set(clusters)) == figures[key].records, key
+    cache = FindingsCache(folder / "kept", model_sha256="0", corpus_sha256="0")
+    cache.keep("adapter", name, Options(), found)
+    kept = cache.find("adapter", name, Options())
+    assert kept is not None and kept.findings == found.findings
+    for key, sample in found.samples.items():
+        assert np.array_equal(kept.samples[key], sample)
+        told = number_of(sample, found.clusters.get(key))
+        assert number_of(sample, kept.clusters.get(key)) == told
 
 
 @every_audit
