@@ -2,77 +2,44 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fedloom.server.evaluator.audits.base import Audit, Measured
+from fedloom.server.evaluator.audits.base import Audit, Measured, Options
 from fedloom.server.evaluator.audits.registry import AUDITS
+from fedloom.server.evaluator.cache import FindingsCache
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import AuditFindings
 from fedloom.server.evaluator.running import Base, evaluate
+from fedloom.server.evaluator.statistics import number_of
 from fedloom.server.evaluator.subject import Subject
 from fedloom.server.evaluator.suite import Suite
-from fedloom.shared.config.sections import TaskSection
-from fedloom.shared.data.records import Record
 from fedloom.shared.errors import EvaluationError
-from tests.support.language import questions, write_tiny_llama
-from tests.support.subjects import SENTIMENT, a_sentiment, a_tiny_model, write_task
-from tests.support.subjects import broken as breaking
-from tests.support.tiny import sentences
+from tests.support.audited import (
+    ASKED,
+    EMPTY,
+    REVIEWS,
+    SPOKEN,
+    asked,
+    chooser,
+    defaults,
+    encoder,
+    fresh,
+    own_task,
+    public,
+    quick,
+    reviews,
+    sentiment,
+    speaker,
+    translator,
+)
+from tests.support.subjects import broken
 
-LABELS = ("good", "bad")
 # Sums of absolute values: resamples lie higher than the value, as the audits themselves say.
 ABSOLUTE = ("ece", "ece_scaled")
-
-
-def _reviews(count: int) -> tuple[Record, ...]:
-    found = []
-    for number, row in enumerate(sentences(count, seed=3)):
-        label = SENTIMENT.index(row["label"])
-        text = f"{row['text']} Mary and I do not mind, {number + 2} times."
-        found.append(Record(text=text, label=label, unit=str(number), answer=row["label"]))
-    return tuple(found)
-
-
-REVIEWS = Corpus(tests={"north": _reviews(60), "south": _reviews(40)[::-1]})
-ASKED = Corpus(tests={"north": tuple(questions(24)), "south": tuple(questions(16, seed=1))})
-SPOKEN = Corpus(tests={"north": tuple(questions(24, free=True))})
-EMPTY = Corpus(tests={"north": ()})
-
-
-def sentiment(folder: Path) -> Subject:
-    """A classifier that is often right and sometimes not."""
-
-    def says(text: str) -> tuple[float, float]:
-        share = 0.5 + 0.45 * np.tanh(sum(map(ord, text)) % 17 / 8 - 1)
-        return (1 - share, share) if "good" not in text else (0.1, 0.9)
-
-    return a_sentiment(says)
-
-
-def chooser(folder: Path) -> Subject:
-    """A tiny causal model that answers with labels."""
-    task = TaskSection(kind="causal-lm", labels=LABELS)
-    return a_tiny_model(write_tiny_llama(folder / "model"), task)
-
-
-def speaker(folder: Path) -> Subject:
-    """A tiny causal model that answers freely."""
-    return a_tiny_model(write_tiny_llama(folder / "model"), TaskSection(kind="causal-lm"))
-
-
-def quick(folder: Path) -> Mapping[str, object]:
-    return {"resamples": 100}
-
-
-def defaults(folder: Path) -> Mapping[str, object]:
-    return {}
-
-
-def own_task(folder: Path) -> Mapping[str, object]:
-    return {"tasks": [str(write_task(folder / "task", ASKED.joint, LABELS))]}
 
 
 @dataclass(frozen=True)
@@ -80,17 +47,25 @@ class Case:
     """A subject and records that an audit applies to, and its options."""
 
     subject: Callable[[Path], Subject]
-    corpus: Corpus
+    corpus: Callable[[Path], Corpus]
     options: Callable[[Path], Mapping[str, object]] = defaults
 
 
 CASES: Mapping[str, Case] = {
-    "validation": Case(sentiment, REVIEWS, quick),
-    "calibration": Case(sentiment, REVIEWS, quick),
-    "selective": Case(sentiment, REVIEWS, quick),
-    "behaviour": Case(sentiment, REVIEWS),
-    "multiple-choice": Case(chooser, ASKED, lambda folder: {"shots": [0, 2]}),
-    "lm-eval": Case(chooser, ASKED, own_task),
+    "validation": Case(sentiment, reviews, quick),
+    "calibration": Case(sentiment, reviews, quick),
+    "selective": Case(sentiment, reviews, quick),
+    "multiple-choice": Case(chooser, asked, lambda folder: {"shots": [0, 2]}),
+    "lm-eval": Case(chooser, asked, own_task),
+    "behaviour": Case(sentiment, reviews),
+    "groups": Case(sentiment, reviews, quick),
+    "swaps": Case(sentiment, reviews),
+    "bbq": Case(speaker, public, lambda folder: {"categories": ["Age", "Religion"]}),
+    "winobias": Case(speaker, public),
+    "winogender": Case(speaker, public),
+    "honest": Case(speaker, public),
+    "crows-pairs": Case(speaker, public),
+    "explanations": Case(encoder, reviews, lambda folder: {"records": 8}),
 }
 every_audit = pytest.mark.parametrize("name", AUDITS)
 
@@ -102,9 +77,19 @@ def made(name: str, folder: Path) -> Audit:
 
 def measured(name: str, folder: Path) -> Measured:
     case = CASES[name]
-    audit, subject = made(name, folder), case.subject(folder)
-    assert audit.why_not(subject, case.corpus) == ""
-    return audit.measure(subject, case.corpus)
+    audit, subject, corpus = made(name, folder), case.subject(folder), case.corpus(folder)
+    assert audit.why_not(subject, corpus) == ""
+    return audit.measure(fresh(subject), corpus)
+
+
+@cache
+def once(name: str, folder: Path) -> Measured:
+    return measured(name, folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("audited")
 
 
 def test_every_audit_has_a_case() -> None:
@@ -112,25 +97,26 @@ def test_every_audit_has_a_case() -> None:
 
 
 @every_audit
-def test_its_name_is_the_registrys(name: str, tmp_path: Path) -> None:
-    audit = made(name, tmp_path)
+def test_its_name_is_the_registrys(name: str, folder: Path) -> None:
+    audit = made(name, folder)
     assert audit.name == name
     assert audit.title and audit.asks.endswith("?")
 
 
 @every_audit
-def test_two_runs_say_the_same(name: str, tmp_path: Path) -> None:
-    first, second = measured(name, tmp_path), measured(name, tmp_path)
+def test_two_runs_say_the_same(name: str, folder: Path) -> None:
+    first, second = once(name, folder), measured(name, folder)
     assert first.findings == second.findings
     assert first.samples.keys() == second.samples.keys()
     assert all(np.array_equal(first.samples[key], second.samples[key]) for key in first.samples)
+    assert first.clusters == second.clusters
 
 
 @every_audit
-def test_its_findings_are_sound(name: str, tmp_path: Path) -> None:
-    """Keys once, values within their intervals, samples that average to their figure, rows and
-    series as long as they say, and the same findings after a file."""
-    found = measured(name, tmp_path)
+def test_its_findings_are_sound(name: str, folder: Path) -> None:
+    """Keys once, values within their intervals, rows and series as long as they say, and the same
+    findings after a file."""
+    found = once(name, folder)
     findings = found.findings
     assert findings.audit == name and findings.applies
     keys = [figure.key for figure in findings.figures]
@@ -139,9 +125,6 @@ def test_its_findings_are_sound(name: str, tmp_path: Path) -> None:
         assert figure.records > 0
         if figure.low is not None and figure.high is not None and figure.key not in ABSOLUTE:
             assert figure.low <= figure.value <= figure.high, figure
-    values = {figure.key: figure.value for figure in findings.figures}
-    for key, sample in found.samples.items():
-        assert sample.mean() == pytest.approx(values[key]), key
     for table in findings.tables:
         assert all(len(row) == len(table.columns) for row in table.rows), table.title
     for chart in findings.charts:
@@ -152,10 +135,32 @@ def test_its_findings_are_sound(name: str, tmp_path: Path) -> None:
 
 
 @every_audit
-def test_nan_is_an_error_and_no_figure(name: str, tmp_path: Path) -> None:
+def test_its_samples_are_those_of_its_figures(name: str, folder: Path) -> None:
+    """They average to the figure; it counts as many things as there are values, or texts that
+    they come from; and a cache keeps all of them."""
+    found = once(name, folder)
+    figures = {figure.key: figure for figure in found.findings.figures}
+    assert found.clusters.keys() <= found.samples.keys() <= figures.keys()
+    for key, sample in found.samples.items():
+        clusters = found.clusters.get(key, range(sample.size))
+        assert len(clusters) == sample.size
+        assert sample.mean() == pytest.approx(figures[key].value), key
+        assert len(set(clusters)) == figures[key].records, key
+    cache = FindingsCache(folder / "kept", model_sha256="0", corpus_sha256="0")
+    cache.keep("adapter", name, Options(), found)
+    kept = cache.find("adapter", name, Options())
+    assert kept is not None and kept.findings == found.findings
+    for key, sample in found.samples.items():
+        assert np.array_equal(kept.samples[key], sample)
+        told = number_of(sample, found.clusters.get(key))
+        assert number_of(sample, kept.clusters.get(key)) == told
+
+
+@every_audit
+def test_nan_is_an_error_and_no_figure(name: str, folder: Path) -> None:
     case = CASES[name]
     with pytest.raises(EvaluationError, match="finite"):
-        made(name, tmp_path).measure(breaking(case.subject(tmp_path)), case.corpus)
+        made(name, folder).measure(broken(case.subject(folder)), case.corpus(folder))
 
 
 @dataclass(frozen=True)
@@ -167,13 +172,11 @@ class _Bench:
 
 
 @every_audit
-def test_where_it_does_not_apply_it_says_why_and_measures_nothing(
-    name: str, tmp_path: Path
-) -> None:
-    audit = made(name, tmp_path)
+def test_where_it_does_not_apply_it_says_why_and_measures_nothing(name: str, folder: Path) -> None:
+    audit = made(name, folder)
     refused = 0
-    for make in (sentiment, chooser, speaker):
-        subject = make(tmp_path)
+    for make in (sentiment, chooser, speaker, translator):
+        subject = make(folder)
         for corpus in (EMPTY, REVIEWS, ASKED, SPOKEN):
             if not audit.why_not(subject, corpus):
                 continue

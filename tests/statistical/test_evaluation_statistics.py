@@ -60,6 +60,48 @@ def test_pairs_of_other_values_have_the_sign_flip_test() -> None:
     assert found.p_value == pytest.approx(exact, abs=0.03)
 
 
+def test_pairs_of_one_text_are_one_observation() -> None:
+    """Ten copies of each pair: the interval and the p-value of the pairs alone. Taken apart they
+    would show what is not there."""
+    first, second = np.random.default_rng(3).normal(size=(2, 40))
+    # Off by a fifth of what texts differ by.
+    first += 0.2 * (first - second).std() - (first - second).mean()
+    copies = [at // 10 for at in range(400)]
+    once, taken_apart = paired(first, second), paired(np.repeat(first, 10), np.repeat(second, 10))
+    copied = paired(np.repeat(first, 10), np.repeat(second, 10), clusters=copies)
+    assert copied.p_value == once.p_value > 0.05 > taken_apart.p_value
+    # The same draws, summed in another order.
+    assert (copied.difference, copied.low, copied.high) == pytest.approx(
+        (once.difference, once.low, once.high)
+    )
+
+
+def test_hits_of_one_text_change_signs_as_one() -> None:
+    """Four texts of ten hits each, all for the first: 40 to none for McNemar, but one of the eight
+    ways in which four signs may differ from each other."""
+    first, second = np.ones(40), np.zeros(40)
+    # 2 of 16 ways to sign four texts are as far from 0; off by 0.03 once in 10,000 seeds.
+    found = paired(first, second, clusters=[at // 10 for at in range(40)])
+    assert found.p_value == pytest.approx(2 / 16, abs=0.03)
+    assert paired(first, second).p_value < 1e-9
+    assert paired(first, second, clusters=range(40)).p_value == paired(first, second).p_value
+
+
+def test_unequal_texts_weigh_as_many_pairs_as_they_have() -> None:
+    differences, clusters = np.array([0.2, 0.4, 0.3, -0.7, 0.6]), ["a", "a", "b", "c", "c"]
+    sums = np.array([0.6, 0.3, -0.1])
+    flips = [abs(sum(np.multiply(signs, sums))) for signs in product((-1, 1), repeat=3)]
+    exact = np.mean([flip >= abs(sums.sum()) - 1e-12 for flip in flips])
+    found = paired(differences, np.zeros(5), clusters=clusters)
+    assert found.p_value == pytest.approx(exact, abs=0.03)
+    assert found.difference == pytest.approx(0.16)
+
+
+def test_a_cluster_is_needed_for_each_pair() -> None:
+    with pytest.raises(ValueError, match="of 3 values"):
+        paired(np.zeros(3), np.ones(3), clusters=["a", "b"])
+
+
 def test_adapters_that_say_the_same_do_not_differ() -> None:
     values = np.array([1.0, 0.0, 1.0])
     found = paired(values, values)

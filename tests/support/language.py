@@ -26,10 +26,13 @@ TEMPLATE = (
 WORDS = ("[PAD]", "<s>", "</s>", "[UNK]", "system", "user", "assistant", "good", "bad", "?")
 
 
-def write_word_tokenizer(folder: Path, *, chat: bool, ends: bool = False) -> int:
-    """A word-level tokenizer; with `ends`, it closes every text itself, as T5's does."""
+def write_word_tokenizer(
+    folder: Path, *, chat: bool, ends: bool = False, more: tuple[str, ...] = ()
+) -> int:
+    """A word-level tokenizer that knows `more` words too; with `ends`, it closes every text
+    itself, as T5's does."""
     folder.mkdir(parents=True, exist_ok=True)
-    words = list(dict.fromkeys([*WORDS, *GOOD, *BAD, *FILLER]))
+    words = list(dict.fromkeys([*WORDS, *GOOD, *BAD, *FILLER, *more]))
     inner = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, "[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     if ends:
@@ -47,9 +50,11 @@ def write_word_tokenizer(folder: Path, *, chat: bool, ends: bool = False) -> int
     return len(words)
 
 
-def write_tiny_llama(folder: Path, *, layers: int = 2, width: int = 16) -> Path:
-    """Grouped queries, RMS norms, tied embeddings, a chat template."""
-    size = write_word_tokenizer(folder, chat=True)
+def write_tiny_llama(
+    folder: Path, *, layers: int = 2, width: int = 16, words: tuple[str, ...] = ()
+) -> Path:
+    """Grouped queries, RMS norms, tied embeddings, a chat template; it knows `words` too."""
+    size = write_word_tokenizer(folder, chat=True, more=words)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=size,

@@ -1,5 +1,6 @@
 """Subjects without a real model, whose answers are a function of the text, and tiny real ones."""
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -140,11 +141,12 @@ def a_sentiment(says: Callable[[str], Sequence[float]] | None = None) -> Subject
 def broken(subject: Subject) -> Subject:
     """The same subject with answers that are not finite."""
     if isinstance(subject.scorer, FakeScorer):
-        return replace(subject, scorer=FakeScorer(says=lambda text: (np.nan,) * 2))
+        return replace(subject, scorer=FakeScorer(says=lambda text: (np.nan,) * 2), memory={})
+    model = copy.deepcopy(subject.scorer.model)
     with torch.no_grad():
-        for parameter in subject.scorer.model.parameters():
+        for parameter in model.parameters():
             parameter.fill_(torch.nan)
-    return subject
+    return replace(subject, scorer=replace(subject.scorer, model=model), memory={})
 
 
 def write_task(

@@ -47,6 +47,17 @@ class Counting:
         return Measured(findings=findings, samples={"accuracy": right})
 
 
+@dataclass
+class Copying(Counting):
+    """The same of ten copies of each record, which are one text."""
+
+    def measure(self, subject: Subject, corpus: Corpus) -> Measured:
+        found = super().measure(subject, corpus)
+        right = np.repeat(found.samples["accuracy"], 10)
+        names = [f"text {at // 10}" for at in range(right.size)]
+        return replace(found, samples={"accuracy": right}, clusters={"accuracy": names})
+
+
 class Sized(Options):
     size: int = 1
 
@@ -157,6 +168,17 @@ def test_what_was_measured_is_not_measured_again(run: Run, start: Adapter, tmp_p
     assert audit.asked == ["ours", "base"]
     assert again.subject.audits == once.subject.audits
     assert len(again.comparisons) == 1
+
+
+def test_values_of_one_text_are_compared_as_one(run: Run, start: Adapter, tmp_path: Path) -> None:
+    """Also when they come from a file."""
+    cache = FindingsCache(tmp_path, model_sha256="m", corpus_sha256="c")
+    candidates = named("ours", moved(start, 3)), named("base", start)
+    (once,) = run(suite_of(Counting()), *candidates).comparisons
+    for _ in range(2):
+        (copied,) = run(suite_of(Copying()), *candidates, cache=cache).comparisons
+        assert copied.records == once.records == 40
+        assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
 
 
 @pytest.mark.parametrize("part", ["adapter", "options", "model", "records", "damage"])

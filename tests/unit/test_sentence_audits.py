@@ -152,7 +152,8 @@ def test_a_fair_reader_is_rarely_called_biased(tmp_path: Path) -> None:
 
 def test_what_went_one_way_each_time_is_not_certain() -> None:
     """Wilson's bounds for 20 of 20, 1 / (1 + 1.96^2 / 20); by 10 clusters, 10 of 10; stretched to
-    a balance, also around its middle; and a bootstrap elsewhere."""
+    a balance, also around its middle; clusters that all have one mean; and a bootstrap
+    elsewhere."""
     one, ten = np.ones(20), [at // 2 for at in range(20)]
     found = bounded_mean(one, clusters=range(20))
     assert (found.low, found.high) == (pytest.approx(1 / (1 + 1.959964**2 / 20)), 1.0)
@@ -163,6 +164,9 @@ def test_what_went_one_way_each_time_is_not_certain() -> None:
     found = bounded_mean(0 * one, clusters=range(20), bounds=BALANCE)
     unseen = 1 - 1 / (1 + 1.959964**2 / 20)
     assert (found.low, found.value, found.high) == pytest.approx((-unseen, 0.0, unseen))
+    found = bounded_mean(np.tile([0.0, 1.0], 10), clusters=[at // 2 for at in range(20)])
+    unseen = 1 - 1 / (1 + 1.959964**2 / 10)
+    assert (found.low, found.high) == pytest.approx((0.5 - unseen / 2, 0.5 + unseen / 2))
     mixed = np.array([0.0, 1.0, 1.0, 0.0, 1.0])
     assert bounded_mean(mixed, clusters=range(5)) == mean(mixed, clusters=range(5))
 

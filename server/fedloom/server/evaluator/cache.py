@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -26,6 +26,8 @@ class _Kept(BaseModel):
 
     findings: AuditFindings
     samples: dict[str, list[float]]
+    # Numbers in place of names: which values belong together is all that matters.
+    clusters: dict[str, list[int]]
 
 
 class FindingsCache:
@@ -46,19 +48,25 @@ class FindingsCache:
         except ValidationError:
             return None
         samples = {key: np.array(values) for key, values in kept.samples.items()}
-        return Measured(findings=kept.findings, samples=samples)
+        return Measured(findings=kept.findings, samples=samples, clusters=kept.clusters)
 
     def keep(self, adapter: str, audit: str, options: Options, measured: Measured) -> None:
         """For the next time."""
         self._folder.mkdir(parents=True, exist_ok=True)
         samples = {key: values.tolist() for key, values in measured.samples.items()}
-        kept = _Kept(findings=measured.findings, samples=samples)
+        clusters = {key: _numbered(names) for key, names in measured.clusters.items()}
+        kept = _Kept(findings=measured.findings, samples=samples, clusters=clusters)
         write_durably(self._path(adapter, audit, options), kept.model_dump_json().encode())
 
     def _path(self, adapter: str, audit: str, options: Options) -> Path:
         key = [*self._about, adapter, audit, options.model_dump(mode="json")]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return self._folder / f"{audit}-{digest[:32]}.json"
+
+
+def _numbered(names: Sequence[object]) -> list[int]:
+    numbers: dict[object, int] = {}
+    return [numbers.setdefault(name, len(numbers)) for name in names]
 
 
 @lru_cache(maxsize=1)

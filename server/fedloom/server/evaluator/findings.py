@@ -118,7 +118,8 @@ class Comparison(_Part):
     """A figure of `subject` minus that of `against`, on the same records, in pairs.
 
     `low` to `high` is a paired bootstrap 95 % interval; `p_value` two-sided, of the exact McNemar
-    test for shares and of the sign-flip test for means; `records` in pairs.
+    test for shares and of the sign-flip test for means and where several pairs come from one
+    text; `records` is how many pairs, or such texts, there are.
     """
 
     audit: str

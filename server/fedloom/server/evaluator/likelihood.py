@@ -71,7 +71,11 @@ def label_likelihoods(scorer: Scorer, records: Sequence[Record]) -> NDArray[np.f
 
 
 def say(scorer: Scorer, prompts: Sequence[str], *, tokens: int) -> list[str]:
-    """Greedy continuations, without special tokens, in the order of `prompts`."""
+    """Greedy continuations, without special tokens, in the order of `prompts`.
+
+    Raises:
+        EvaluationError: an answer is no number.
+    """
     examples = _examples(scorer, [(prompt, ".") for prompt in prompts])
     asked = [
         list(example.tokens[: len(example.tokens) - len(example.answer)]) for example in examples
@@ -132,8 +136,16 @@ def _continued(scorer: Scorer, rows: list[list[int]], tokens: int) -> list[str]:
             max_new_tokens=tokens,
             do_sample=False,
             pad_token_id=0,
+            logits_processor=[_finite],
         )
     said: list[str] = scorer.tokenizer.batch_decode(  # type: ignore[attr-defined]
         found[:, width:], skip_special_tokens=True
     )
     return said
+
+
+def _finite(ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """The same logits. The largest of NaNs is a token as any other, and would be said."""
+    if bool((logits.isnan() | logits.isposinf()).any()):
+        raise EvaluationError("continuations: not finite (NaN or infinite logits)")
+    return logits

@@ -15,7 +15,7 @@ from fedloom.server.evaluator.findings import (
     Evaluation,
     SubjectFindings,
 )
-from fedloom.server.evaluator.statistics import paired
+from fedloom.server.evaluator.statistics import number_of, paired
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.server.evaluator.suite import Suite
 from fedloom.shared.errors import AssetError
@@ -127,7 +127,8 @@ def _comparisons(
                 theirs = audits[audit].samples.get(key)
                 if theirs is None or theirs.size != values.size:
                     continue
-                found = paired(values, theirs)
+                clusters = ours.clusters.get(key)
+                found = paired(values, theirs, clusters=clusters)
                 yield Comparison(
                     audit=audit,
                     key=key,
@@ -137,7 +138,7 @@ def _comparisons(
                     low=found.low,
                     high=found.high,
                     p_value=found.p_value,
-                    records=values.size,
+                    records=number_of(values, clusters),
                 )
 
 

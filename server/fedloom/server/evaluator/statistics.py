@@ -79,19 +79,36 @@ def mean(
     return Interval(value=value, low=float(low), high=float(high))
 
 
-def paired(first: Values, second: Values, *, resamples: int = 1000, seed: int = 0) -> Paired:
+def paired(
+    first: Values,
+    second: Values,
+    *,
+    clusters: Sequence[object] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Paired:
     """The mean of `first - second`, both on the same records.
 
+    Where `clusters` names one for each pair and not all are apart, clusters are resampled and
+    change signs as one, and McNemar's test, which counts pairs, is not used.
+
     Raises:
-        ValueError: no values, or not as many of both.
+        ValueError: no values, not as many of both, or not one cluster for each.
     """
     if first.size != second.size or first.size == 0:
         raise ValueError(f"pairs of {first.size} and {second.size} values")
     differences = first - second
-    found = mean(differences, resamples=resamples, seed=seed)
+    found = mean(differences, clusters=clusters, resamples=resamples, seed=seed)
+    sums, _ = _by_cluster(differences, clusters)
     shares = np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all()
-    p_value = _mcnemar(differences) if shares else _sign_flips(differences, seed)
+    alone = sums.size == differences.size
+    p_value = _mcnemar(differences) if shares and alone else _sign_flips(sums, seed)
     return Paired(difference=found.value, low=found.low, high=found.high, p_value=p_value)
+
+
+def number_of(values: Values, clusters: Sequence[object] | None) -> int:
+    """How many of the values stand for themselves: all, or as many as there are clusters."""
+    return values.size if clusters is None else len(set(clusters))
 
 
 def _by_cluster(values: Values, clusters: Sequence[object] | None) -> tuple[Values, Values]:

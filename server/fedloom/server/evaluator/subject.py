@@ -132,7 +132,7 @@ class Subject:
         """What greedy decoding says after each prompt, at most `tokens` tokens.
 
         Raises:
-            EvaluationError: the model is no causal language model.
+            EvaluationError: the model is no causal language model, or says no numbers.
         """
         self._must_be_causal()
         return say(self.scorer, prompts, tokens=tokens)

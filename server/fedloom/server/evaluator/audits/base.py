@@ -11,7 +11,7 @@ from pydantic import Field
 
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import AuditFindings, Better, Figure, Unit
-from fedloom.server.evaluator.statistics import Interval, Values, mean, share
+from fedloom.server.evaluator.statistics import Interval, Values, mean, number_of, share
 from fedloom.server.evaluator.subject import Subject
 from fedloom.shared.config.sections import Section
 
@@ -28,11 +28,13 @@ class Measured:
     """Findings, and for figures that can be compared in pairs their value for each record.
 
     `samples` is by figure key; the mean of each is the figure, and the order of records is the
-    same for every adapter.
+    same for every adapter. `clusters` names, for samples of which several values come from one
+    text, what each value comes from.
     """
 
     findings: AuditFindings
     samples: Mapping[str, Values] = field(default_factory=lambda: MappingProxyType({}))
+    clusters: Mapping[str, Sequence[object]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Audit(Protocol):
@@ -78,8 +80,7 @@ def mean_figure(
     clusters: Sequence[object] | None = None,
 ) -> Figure:
     """The mean of `values`, with a bootstrap interval over clusters."""
-    found = mean(values, clusters=clusters)
-    records = values.size if clusters is None else len(set(clusters))
+    found, records = mean(values, clusters=clusters), number_of(values, clusters)
     return figure(key, words, found, records=records, better=better, unit=unit)
 
 

@@ -111,9 +111,11 @@ class Bbq:
         }
         tables = tuple(category_table(name, contexts[name], groups[name]) for name in contexts)
         samples = {f"accuracy_{name}": found.right for name, found in contexts.items()}
+        clusters = {f"accuracy_{name}": found.templates for name, found in contexts.items()}
         parts = Parts(
             figures=tuple(one for name, found in contexts.items() for one in _figures(name, found)),
             samples=samples | {"bias_ambiguous": contexts["ambiguous"].lean},
+            clusters=clusters | {"bias_ambiguous": contexts["ambiguous"].templates},
             tables=tables,
             charts=(category_chart(tables),),
             shown=most_biased(questions, scores, chosen),

@@ -1,8 +1,6 @@
-"""Means of values between two bounds, that claim no certainty where all values are the same."""
+"""Means of values between two bounds, that claim no certainty where nothing varies."""
 
 from collections.abc import Sequence
-
-import numpy as np
 
 from fedloom.server.evaluator.audits.base import figure
 from fedloom.server.evaluator.findings import Better, Figure, Unit
@@ -10,6 +8,7 @@ from fedloom.server.evaluator.statistics import Interval, Values, mean, share
 
 SHARE = (0.0, 1.0)
 BALANCE = (-1.0, 1.0)
+_LEAST_WIDTH = 1e-9
 
 
 def bounded_mean(
@@ -17,14 +16,16 @@ def bounded_mean(
 ) -> Interval:
     """The mean, with a bootstrap interval over clusters.
 
-    No resample of 20 pairs that all went one way differs from them, and yet a 21st may. There the
-    interval allows for as many that went to either bound as Wilson's does of none seen.
+    No resample of 20 pairs that all went one way differs from them, and yet a 21st may; nor does
+    one of clusters that all have the same mean. There the interval allows for as many that went
+    to either bound as Wilson's does of none seen.
 
     Raises:
         ValueError: no values, or not one cluster for each.
     """
     found = mean(values, clusters=clusters)
-    if np.ptp(values) > 0:
+    # The same means of clusters may differ in their last digit.
+    if found.high - found.low > _LEAST_WIDTH:
         return found
     low, high = bounds
     unseen = share(0, len(set(clusters))).high

@@ -66,6 +66,7 @@ class Crows:
         parts = Parts(
             figures=_figures(liked),
             samples={"stereotype_share": liked.first, "gap": liked.gap},
+            clusters={},
             tables=(_table(pairs, liked),),
             shown=furthest(
                 "The more stereotyping is likelier by most, in nats per token",

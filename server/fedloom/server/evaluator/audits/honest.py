@@ -76,9 +76,11 @@ class Honest:
         negative = np.array([float(bool(_negative(text, lexicon))) for text in said])
         female, male = negative.reshape(-1, 2).T
         both, difference = np.concatenate([female, male]), female - male
+        clusters = _templates(pairs)
         parts = Parts(
-            figures=_figures([one.template for one in pairs], both, difference),
+            figures=_figures(both, difference, clusters),
             samples={"negative_share": both, "female_less_male": difference},
+            clusters=clusters,
             tables=(_table(pairs, female, male),),
             shown=_shown(asked, said, lexicon),
             caveats=_CAVEATS,
@@ -90,7 +92,15 @@ def _negative(text: str, lexicon: Mapping[str, float]) -> list[str]:
     return [word for word in words_of(text) if lexicon.get(word, 0.0) <= _NEGATIVE]
 
 
-def _figures(templates: Sequence[str], both: Values, difference: Values) -> tuple[Figure, ...]:
+def _templates(pairs: Sequence[Beginnings]) -> Mapping[str, Sequence[str]]:
+    """Of the values of each figure."""
+    found = [one.template for one in pairs]
+    return {"negative_share": [*found, *found], "female_less_male": found}
+
+
+def _figures(
+    both: Values, difference: Values, clusters: Mapping[str, Sequence[str]]
+) -> tuple[Figure, ...]:
     return (
         bounded_figure(
             "negative_share",
@@ -98,7 +108,7 @@ def _figures(templates: Sequence[str], both: Values, difference: Values) -> tupl
             both,
             better="lower",
             unit="share",
-            clusters=[*templates, *templates],
+            clusters=clusters["negative_share"],
         ),
         bounded_figure(
             "female_less_male",
@@ -106,7 +116,7 @@ def _figures(templates: Sequence[str], both: Values, difference: Values) -> tupl
             difference,
             better="zero",
             unit="difference",
-            clusters=templates,
+            clusters=clusters["female_less_male"],
             bounds=BALANCE,
         ),
     )
@@ -119,20 +129,13 @@ def _table(pairs: Sequence[Beginnings], female: Values, male: Values) -> Table:
         for name in dict.fromkeys(types.tolist())
         for at in (types == name,)
     ]
-    p_value = _test([one.template for one in pairs], female, male)
+    p_value = paired(female, male, clusters=[one.template for one in pairs]).p_value
     return Table(
         title="Endings with a clearly negative word, by what the sentence asks for",
         columns=("asked for", "pairs", "about women", "about men"),
         rows=(*rows, ("all", female.size, float(female.mean()), float(male.mean()))),
         note=f"Women against men, paired by template: two-sided p = {p_value:.3f}.",
     )
-
-
-def _test(templates: Sequence[str], female: Values, male: Values) -> float:
-    """Of a mean difference of 0 over templates, two-sided."""
-    rows = [np.flatnonzero(np.array(templates) == name) for name in dict.fromkeys(templates)]
-    means = [np.array([of[at].mean() for at in rows]) for of in (female, male)]
-    return paired(means[0], means[1]).p_value
 
 
 def _shown(

@@ -1,4 +1,7 @@
-"""Audits by the name that a suite gives them. A new one: its file, and one line here."""
+"""Audits by the name that a suite gives them, in the order in which a reader should meet them.
+
+A new one: its file, and one line here.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -51,14 +54,14 @@ def _kind(options: type[_Options], build: Callable[[_Options], Audit]) -> Kind:
 
 AUDITS: Mapping[str, Kind] = MappingProxyType(
     {
-        "groups": _kind(GroupsOptions, Groups),
-        "swaps": _kind(SwapsOptions, Swaps),
         "validation": _kind(ValidationOptions, Validation),
         "calibration": _kind(CalibrationOptions, Calibration),
         "selective": _kind(SelectiveOptions, Selective),
         "multiple-choice": _kind(MultipleChoiceOptions, MultipleChoice),
-        "behaviour": _kind(BehaviourOptions, Behaviour),
         "lm-eval": _kind(TasksOptions, Tasks),
+        "behaviour": _kind(BehaviourOptions, Behaviour),
+        "groups": _kind(GroupsOptions, Groups),
+        "swaps": _kind(SwapsOptions, Swaps),
         "bbq": _kind(BbqOptions, Bbq),
         "winobias": _kind(WinoBiasOptions, WinoBias),
         "winogender": _kind(WinogenderOptions, Winogender),

@@ -102,7 +102,11 @@ class Swaps:
                 "sources": (*_SOURCES, *((SOURCE,) if self._options.templates else ())),
             }
         )
-        return Measured(findings=findings, samples={key: of.values for key, of in samples.items()})
+        return Measured(
+            findings=findings,
+            samples={key: of.values for key, of in samples.items()},
+            clusters={key: of.texts for key, of in samples.items()},
+        )
 
     def _exchanges(self, subject: Subject, corpus: Corpus) -> Iterator[Exchange]:
         plain = Record(text="", label=0, unit="", answer=subject.labels[0])

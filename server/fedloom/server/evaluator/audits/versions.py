@@ -24,6 +24,7 @@ class Parts:
 
     figures: tuple[Figure, ...]
     samples: Mapping[str, Values]
+    clusters: Mapping[str, Sequence[object]]
     caveats: tuple[str, ...]
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
@@ -41,7 +42,7 @@ class Parts:
                 "sources": sources,
             }
         )
-        return Measured(findings=findings, samples=self.samples)
+        return Measured(findings=findings, samples=self.samples, clusters=self.clusters)
 
 
 @dataclass(frozen=True, kw_only=True)

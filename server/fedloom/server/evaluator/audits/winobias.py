@@ -108,9 +108,15 @@ def _of_likelihood(subject: Subject, pairs: Sequence[WinoPair]) -> Parts:
     samples = {
         f"{key}_type{type_}": of[types == type_] for type_ in TYPES for key, of in values.items()
     }
+    twins = {
+        f"{key}_type{type_}": [one.twin for one in pairs if one.type == type_]
+        for type_ in TYPES
+        for key in values
+    }
     return Parts(
-        figures=tuple(_figure(key, of, pairs) for key, of in samples.items()),
+        figures=tuple(_figure(key, of, twins[key]) for key, of in samples.items()),
         samples=samples,
+        clusters=twins,
         tables=(_accuracies(types, right),),
         shown=furthest(_SHOWN, [(p.stereotyped, p.turned) for p in pairs], _NAMES, liked.gap),
         caveats=_CAUSAL,
@@ -132,11 +138,10 @@ def _coreference(subject: Subject, pairs: Sequence[WinoPair]) -> Values:
     return right
 
 
-def _figure(key: str, values: Values, pairs: Sequence[WinoPair]) -> Figure:
+def _figure(key: str, values: Values, twins: Sequence[str]) -> Figure:
     name, _, type_ = key.rpartition("_type")
     words, better, unit = _WORDS[name]
     told = f"type {type_}: {words}"
-    twins = [one.twin for one in pairs if one.type == int(type_)]
     if unit == "nats":
         return mean_figure(key, told, values, better=better, unit=unit, clusters=twins)
     bounds = SHARE if unit == "share" else BALANCE
@@ -167,6 +172,7 @@ def _of_labels(subject: Subject, pairs: Sequence[WinoPair]) -> Parts:
     return Parts(
         figures=swap_figures(found, "the gender of the pronoun", twins),
         samples={"flip_rate": found.flips, "score_shift": found.shift},
+        clusters={"flip_rate": twins, "score_shift": twins},
         tables=(gender_table(subject.labels, female, male, twins),),
         shown=furthest("Moves most", versions, ("feminine", "masculine"), found.shift),
         caveats=_CLASSIFIER,

@@ -105,6 +105,7 @@ def _of_likelihood(subject: Subject, schemas: Sequence[Schema]) -> Parts:
             ),
         ),
         samples=samples,
+        clusters=dict.fromkeys(samples, occupations),
         charts=(_chart(women, leans),) if women.size else (),
         caveats=_CAUSAL,
     )
@@ -172,6 +173,7 @@ def _of_labels(subject: Subject, schemas: Sequence[Schema]) -> Parts:
     return Parts(
         figures=swap_figures(found, "the pronoun", occupations),
         samples={"flip_rate": found.flips, "score_shift": found.shift},
+        clusters={"flip_rate": occupations, "score_shift": occupations},
         tables=(gender_table(subject.labels, female, male, occupations),),
         shown=furthest("Moves most", versions, _VERSIONS, found.shift),
         caveats=_CLASSIFIER,
