@@ -49,7 +49,7 @@ def run(
         begun = want_run(home, read_federation(federation), offline=not online)
     click.echo(f"run {begun.name}, in {begun.folder.path}")
     if not no_follow:
-        context.exit(follow(begun))
+        context.exit(follow(home, begun))
 
 
 @click.command("stop")
