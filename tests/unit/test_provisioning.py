@@ -12,6 +12,7 @@ from fedloom.server.deploy.provisioning import Provisioner
 from fedloom.server.deploy.settings import ServerSettings
 from fedloom.shared.errors import ConfigError, CredentialError
 from fedloom.shared.kits.document import PartyKeys, SiteRequest
+from tests.support.deployed import declare_units
 from tests.support.kits import (
     SETTINGS,
     PowerCut,
@@ -238,3 +239,16 @@ def test_the_command_tells_each_requests_key_to_be_compared(tmp_path: Path) -> N
     assert "Compare it by telephone" in said
     assert "site0's key" not in said
     assert "telephone" not in provision(tmp_path, "--server", "x", "--site", "site2")
+
+
+def test_a_missing_size_is_told_with_the_kits_and_not_only_when_a_run_is_wanted(
+    tmp_path: Path,
+) -> None:
+    said = provision(tmp_path, "--server", "x", "--site", "site0")
+    assert said.splitlines()[-1].startswith(
+        "note: data.sites site0, site1, site2: no declared_units, expected the public number"
+    )
+    declare_units(tmp_path / "federation.toml")
+    arguments = ["--server", "x", "--site", "site1", "--out", str(tmp_path / "kits")]
+    declared = CliRunner().invoke(cli, ["provision", str(tmp_path / "federation.toml"), *arguments])
+    assert declared.exit_code == 0 and "note:" not in declared.output

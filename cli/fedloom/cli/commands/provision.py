@@ -43,6 +43,7 @@ def command(federation: Path, **given: Unpack[_Given]) -> None:
     """
     from fedloom.server.deploy.provisioning import Provisioner
     from fedloom.server.deploy.settings import ServerSettings
+    from fedloom.server.deploy.starting import undeclared
     from fedloom.shared.config.federation import read_federation
 
     config = read_federation(federation)
@@ -73,6 +74,8 @@ def command(federation: Path, **given: Unpack[_Given]) -> None:
     click.echo(f"coordinator's key: {home.coordinator().public}")
     click.echo("Tell this key to each site by another way than the kit's.")
     _tell_asked(asked)
+    if problem := undeclared(config):
+        click.echo(f"note: {problem}")
 
 
 def _tell_asked(asked: "dict[str, SiteRequest]") -> None:
