@@ -22,7 +22,7 @@ from fedloom.shared.doctor.symptom import Look, Symptom, page
 from fedloom.shared.errors import CredentialError
 from fedloom.shared.kits.authority import new_authority, new_server
 from tests.support.deployed import free_ports
-from tests.support.kits import a_new_site
+from tests.support.kits import a_joined_site, a_new_site
 
 OURS = new_authority("ours")
 ISSUED = new_server(OURS, "fed.example.org")
@@ -70,6 +70,22 @@ def test_a_sites_page_says_that_it_is_for_the_site_alone(tmp_path: Path) -> None
     """A check of the records tells their exact number."""
     first = page(site_looks(a_new_site(tmp_path))[:1])[0][0]
     assert first.endswith("is for the site alone: it may hold exact counts of records")
+
+
+def test_a_site_that_has_not_joined_is_told_how_and_nothing_that_follows_from_it(
+    tmp_path: Path,
+) -> None:
+    """Its keys are made by joining: they are not to be put back from anywhere."""
+    site = a_new_site(tmp_path)
+    topics = ("joined", "keys", "server")
+    looks = [look for look in site_looks(site) if look.topic in topics]
+    assert page(looks)[0] == [
+        "joined       MEND this site has not joined",
+        f"                  -> fedloom site request {tmp_path}, then fedloom site join {tmp_path} "
+        "north.kit",
+        "1 thing to mend",
+    ]
+    assert [look.topic for look in site_looks(a_joined_site(tmp_path / "joined"))][3:6] == [*topics]
 
 
 @pytest.mark.parametrize("running", [True, False])

@@ -1,5 +1,6 @@
 """`fedloom doctor` at a site."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,22 +25,39 @@ def site_looks(settings: Path) -> list[Look]:
     config, link = read_site_config(settings), LinkFolder.of(settings)
     inner = {"node": config.node.port, "its health": config.node.health_port}
     running = is_healthy(f"127.0.0.1:{config.node.health_port}")
+    return [
+        Look(topic="this page", find=_for_whom),
+        Look(topic="versions", find=versions),
+        Look(topic="site", find=lambda: _checked(settings)),
+        *_link_looks(settings, config, link),
+        Look(topic="ports", find=lambda: ports(inner, running=running)),
+        Look(topic="trainer", find=lambda: _trainer(config)),
+        Look(topic="disk", find=lambda: disk(config.state, link.path)),
+    ]
+
+
+def _link_looks(settings: Path, config: SiteConfig, link: LinkFolder) -> list[Look]:
+    """What `fedloom site join` makes; before it, that it is yet to be done, and nothing else."""
+    if not link.kit_file.is_file():
+        return [Look(topic="joined", find=lambda: _not_joined(settings, config))]
 
     def reach() -> Iterator[Symptom]:
         kit = link.kit()
         return server(kit.server, kit.authority)
 
     return [
-        Look(topic="this page", find=_for_whom),
-        Look(topic="versions", find=versions),
-        Look(topic="site", find=lambda: _checked(settings)),
         Look(topic="joined", find=lambda: _joined(config, link)),
         Look(topic="keys", find=lambda: private_files(*link.private)),
         Look(topic="server", find=reach),
-        Look(topic="ports", find=lambda: ports(inner, running=running)),
-        Look(topic="trainer", find=lambda: _trainer(config)),
-        Look(topic="disk", find=lambda: disk(config.state, link.path)),
     ]
+
+
+def _not_joined(settings: Path, config: SiteConfig) -> Iterator[Symptom]:
+    folder = shlex.quote(str(settings.parent))
+    yield Symptom(
+        text="this site has not joined",
+        mend=f"fedloom site request {folder}, then fedloom site join {folder} {config.name}.kit",
+    )
 
 
 def _for_whom() -> Iterator[Symptom]:
