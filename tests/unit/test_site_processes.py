@@ -14,6 +14,7 @@ from fedloom.client.site.config import (
     CacheSettings,
     ComputeSettings,
     KeySettings,
+    NodeSettings,
     ServiceSettings,
     read_site_config,
 )
@@ -22,6 +23,7 @@ from fedloom.shared.errors import ConfigError, CredentialError
 from fedloom.shared.keys import SigningKey
 from fedloom.shared.kits.document import SignedKit
 from fedloom.shared.supervising import Process
+from tests.support.deployed import free_ports
 from tests.support.kits import a_joined_site, a_kit, a_new_site
 
 
@@ -137,10 +139,11 @@ def test_units_are_written_without_a_trace_in_the_site(tmp_path: Path) -> None:
 def test_what_starts_a_trainer_does_not_lie_in_the_nodes_folder(
     tmp_path: Path, only: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site, configs = a_joined_site(tmp_path / "north"), []
+    site, configs = a_joined_site(tmp_path / "north", node=NodeSettings(port=free_ports(4))), []
     monkeypatch.setattr(foreground, "become_supervisor", configs.append)
     done = CliRunner().invoke(up, [str(site), *([] if only is None else ["--only", only])])
     assert done.exit_code == 0, done.output
+    assert "starting site north" in done.output and "is up" not in done.output
     own = LinkFolder.of(site).path if only == "node" else site.parent / "state" / "supervisor"
     assert configs == [own / "supervisord.conf"]
     assert supervisor_folder(site, only) == own
