@@ -1,5 +1,6 @@
 """The doctor: what is wrong becomes a line that says how to mend it, and never a traceback."""
 
+import fcntl
 import socket
 import ssl
 import threading
@@ -14,12 +15,15 @@ from pathlib import Path
 import pytest
 
 from fedloom.client.deploy.doctor import site_looks
+from fedloom.client.deploy.link_folder import LinkFolder
+from fedloom.client.site.config import NodeSettings
 from fedloom.shared.doctor import certificates as module
 from fedloom.shared.doctor.certificates import RENEW, certificate
 from fedloom.shared.doctor.machine import ports, private_files
 from fedloom.shared.doctor.reach import server
 from fedloom.shared.doctor.symptom import Look, Symptom, page
 from fedloom.shared.errors import CredentialError
+from fedloom.shared.health import serving_health
 from fedloom.shared.kits.authority import new_authority, new_server
 from tests.support.deployed import free_ports
 from tests.support.kits import a_joined_site, a_new_site
@@ -86,6 +90,23 @@ def test_a_site_that_has_not_joined_is_told_how_and_nothing_that_follows_from_it
         "1 thing to mend",
     ]
     assert [look.topic for look in site_looks(a_joined_site(tmp_path / "joined"))][3:6] == [*topics]
+
+
+def test_anothers_healthy_answer_on_a_sites_port_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    base = free_ports(4)
+    site = a_joined_site(tmp_path / "south", node=NodeSettings(port=base))
+
+    def said() -> list[str]:
+        (look,) = (look for look in site_looks(site) if look.topic == "ports")
+        return ill(look.symptoms())
+
+    with serving_health(base + 1) as health:
+        health.set(serving=True)
+        assert said() == [f"its health: {base + 1} is taken by something else"]
+        lock = LinkFolder.of(site).node_lock
+        with lock.open("wb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert said() == [f"node: nothing listens on {base}"]
 
 
 @pytest.mark.parametrize("running", [True, False])
