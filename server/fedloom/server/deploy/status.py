@@ -87,10 +87,7 @@ def _run(folder: RunFolder, wanted: WantedRun) -> Iterator[str]:
     if entries:
         yield f"  {round_told(entries[-1])}"
     refused = {
-        (at.site, at.refused_by or at.fault): entry.round
-        for entry in entries
-        for at in entry.sites
-        if at.fault
+        (at.site, at.fault): entry.round for entry in entries for at in entry.sites if at.fault
     }
     for (site, why), number in refused.items():
         yield printable(f"  site {site}: {why}, last in round {number}")
