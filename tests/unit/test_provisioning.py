@@ -235,9 +235,9 @@ def test_the_command_tells_each_requests_key_to_be_compared(tmp_path: Path) -> N
     path = tmp_path / "site1.request"
     path.write_text(request.model_dump_json())
     said = provision(tmp_path, "--server", "x", "--request", str(path), "--site", "site0")
-    assert f"site1's key: {request.keys.link}\n" in said
+    assert f"site1's joining key: {request.keys.link}\n" in said
     assert "Compare it by telephone" in said
-    assert "site0's key" not in said
+    assert "site0's joining key" not in said
     assert "telephone" not in provision(tmp_path, "--server", "x", "--site", "site2")
 
 

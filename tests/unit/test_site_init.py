@@ -264,7 +264,7 @@ def test_the_command_begins_a_site_that_its_check_finds_good(wanted: NewSite) ->
     site = wanted.folder / "site.toml"
     assert begun.exit_code == 0
     key = ledger_of(read_site_config(site)).signer().public
-    assert f"public key      {key}\n" in begun.output
+    assert f"ledger key      {key}\n" in begun.output
     assert f"  fedloom site check {site}\n  fedloom site serve {site}\n" in begun.output
     assert f"edit {wanted.folder / 'policy.toml'}" in begun.output
     checked = CliRunner().invoke(check, [str(site)])

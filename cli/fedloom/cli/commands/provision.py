@@ -80,7 +80,7 @@ def command(federation: Path, **given: Unpack[_Given]) -> None:
 
 def _tell_asked(asked: "dict[str, SiteRequest]") -> None:
     for name, request in asked.items():
-        click.echo(f"{name}'s key: {request.keys.link}")
+        click.echo(f"{name}'s joining key: {request.keys.link}")
     if asked:
         click.echo("Compare it by telephone: who sends a request may have put another key in.")
 

@@ -24,7 +24,7 @@ def request(site: Path, out: Path | None) -> None:
     path = out or Path(f"{asked.site}.request")
     write_durably(path, asked.model_dump_json(indent=1).encode())
     click.echo(f"{path}  send it to the coordinator, who answers with a kit")
-    click.echo(f"this site's key: {asked.keys.link}")
+    click.echo(f"joining key: {asked.keys.link}")
 
 
 @click.command("join")

@@ -37,7 +37,7 @@ class BegunSite:
         folder = self.wanted.folder
         site, policy = (shlex.quote(str(folder / name)) for name in (SITE, POLICY))
         yield f"began site {self.wanted.name} in {folder}"
-        yield f"public key      {self.public_key}"
+        yield f"ledger key      {self.public_key}"
         yield "                tell it to coordinators and auditors by a way that they trust"
         yield f"declared units  {self.declared_units:,}{self._counted()}"
         yield "                PUBLIC: each coordinator is told this number"

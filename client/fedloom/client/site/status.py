@@ -34,7 +34,7 @@ def status_lines(settings: Path) -> Iterator[str]:
     yield f"site      {config.name}"
     yield f"budget    {budget_of(config, steward.policy, ledger.spent()).described}"
     yield f"ledger    {count(chain.length, 'entry', 'entries')}, head {chain.head.digest}"
-    yield f"key       {chain.opening.public_key}"
+    yield f"key       ledger key {chain.opening.public_key}"
     yield f"approval  {steward.policy.approval.mode}"
     yield f"service   {_serving(config)}"
     yield from _plans(config, chain.opening.public_key)

@@ -41,7 +41,7 @@ def look_at_key(site: Site) -> Iterator[Seen]:
     """
     signer = ledger_of(site.config).signer()
     locked = "with" if site.config.key.passphrase_file else "without"
-    yield good(f"public key {signer.public}, {locked} a passphrase")
+    yield good(f"ledger key {signer.public}, {locked} a passphrase")
 
 
 def look_at_ledger(site: Site) -> Iterator[Seen]:
