@@ -24,7 +24,7 @@ from fedloom.shared.keys import SigningKey
 from fedloom.shared.kits.document import SignedKit
 from fedloom.shared.supervising import Process
 from tests.support.deployed import free_ports
-from tests.support.kits import a_joined_site, a_kit, a_new_site
+from tests.support.kits import a_joined_site, a_kit, a_new_site, two_users
 
 
 def by_name(site: Path) -> dict[str, Process]:
@@ -127,12 +127,22 @@ def test_only_the_node_speaks_to_other_machines(tmp_path: Path) -> None:
 
 def test_units_are_written_without_a_trace_in_the_site(tmp_path: Path) -> None:
     """Root writes them, when the link is the node's user's already."""
-    site = a_joined_site(tmp_path / "north")
+    site = a_joined_site(tmp_path / "north", **two_users(tmp_path / "north"))
     before = {path: path.lstat().st_mtime_ns for path in site.parent.rglob("*")}
     done = CliRunner().invoke(units, [str(site), "--out", str(tmp_path / "units")])
     assert done.exit_code == 0, done.output
     assert {path: path.lstat().st_mtime_ns for path in site.parent.rglob("*")} == before
     assert len(list((tmp_path / "units").iterdir())) == 4
+
+
+def test_no_units_are_written_for_a_service_that_the_node_cannot_reach(tmp_path: Path) -> None:
+    """A socket is the trainer's user's alone: the node would ask for ever."""
+    site = a_joined_site(tmp_path / "north")
+    found = CliRunner().invoke(units, [str(site), "--out", str(tmp_path / "units")]).exception
+    assert isinstance(found, ConfigError)
+    words = "service.address is a socket that fedloom-node cannot open; begin the site with --two"
+    assert f"{site}: {words}" in str(found)
+    assert not (tmp_path / "units").exists()
 
 
 @pytest.mark.parametrize("only", [None, "trainer", "node"])

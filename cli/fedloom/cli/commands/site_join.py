@@ -92,8 +92,9 @@ def units(site: Path, out: Path) -> None:
 
     Writes to no other folder: what the node needs, `fedloom site join` has made.
     """
-    from fedloom.client.deploy.processes import site_processes
+    from fedloom.client.deploy.processes import check_two_users, site_processes
     from fedloom.shared.units import write_units
 
+    check_two_users(site)
     for path in write_units(site_processes(site), out, party="site"):
         click.echo(path)

@@ -106,7 +106,7 @@ def _write(home: Path, config: SiteConfig, policy: Policy) -> None:
     if not home.exists():
         make_folder(home)
     written = _relative_to(home, config)
-    _write_certificates(config)
+    write_certificates(config)
     for name, text in (
         (POLICY, commented(policy, POLICY_NOTES, opening=POLICY_OPENING)),
         (SITE, commented(written, SITE_NOTES, opening=SITE_OPENING)),
@@ -114,7 +114,8 @@ def _write(home: Path, config: SiteConfig, policy: Policy) -> None:
         write_durably(home / name, text.encode(), mode=OWNER_ONLY)
 
 
-def _write_certificates(config: SiteConfig) -> None:
+def write_certificates(config: SiteConfig) -> None:
+    """What service and relay know each other by, where they speak on loopback."""
     service, relay = config.service.tls, config.service.relay_tls
     if service is None or relay is None:
         return
