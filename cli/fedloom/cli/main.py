@@ -15,6 +15,7 @@ COMMANDS: Commands = MappingProxyType(
         "simulate": ("simulate", "command", "Run a federation on this machine."),
         "plan": ("plan", "command", "Show what a federation would do and cost, before it does."),
         "evaluate": ("evaluate", "command", "Score an adapter on labelled records."),
+        "audit": ("audit", "command", "Measure a federation's privacy beside what it promises."),
         "provision": ("provision", "command", "Make kits for a server and its sites."),
         "server": ("server", "command", "Serve a federation between institutions."),
         "site": ("site", "command", "Set up and run one institution's own side."),

@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 from fedloom.server.evaluator.audits.base import Audit, Options
+from fedloom.server.evaluator.audits.exposure import Exposure, ExposureOptions
+from fedloom.server.evaluator.audits.membership import Membership, MembershipOptions
 from fedloom.server.evaluator.audits.validation import Validation, ValidationOptions
 
 _Options = TypeVar("_Options", bound=Options)
@@ -39,5 +41,7 @@ def _kind(options: type[_Options], build: Callable[[_Options], Audit]) -> Kind:
 AUDITS: Mapping[str, Kind] = MappingProxyType(
     {
         "validation": _kind(ValidationOptions, Validation),
+        "membership": _kind(MembershipOptions, Membership),
+        "exposure": _kind(ExposureOptions, Exposure),
     }
 )
