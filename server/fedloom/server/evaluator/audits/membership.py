@@ -17,7 +17,6 @@ from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
 from fedloom.shared.config.sections import OpenFraction
 from fedloom.shared.data.records import Record
-from fedloom.shared.errors import EvaluationError
 
 _LOW_FPR = 0.01
 # Below so many on a side, one in a hundred is nobody.
@@ -58,8 +57,12 @@ class Membership:
         """Both sides are needed, and only a simulation has members."""
         if not any(corpus.members.values()):
             return "a deployment's coordinator has no training records"
-        smaller = min(map(len, _sides(corpus, self._options.records)))
-        return "" if smaller >= _LEAST else f"{smaller} records on a side, expected {_LEAST}"
+        members, _ = _sides(corpus, self._options.records)
+        if not members:
+            return "no site has both members and test records"
+        if len(members) < _LEAST:
+            return f"{len(members)} records on a side, expected {_LEAST}"
+        return ""
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """How well low losses tell members, and the epsilon that this alone rules out."""
@@ -81,13 +84,11 @@ class Membership:
 def _sides(corpus: Corpus, records: int) -> tuple[list[Record], list[Record]]:
     """Members and others, as many of each site on either side, evenly picked."""
     shared = [site for site in corpus.members if corpus.tests.get(site)]
-    if not shared:
-        raise EvaluationError("membership: no site has both members and test records")
     members: list[Record] = []
     others: list[Record] = []
     for site in shared:
         inside, outside = corpus.members[site], corpus.tests[site]
-        count = min(len(inside), len(outside), -(-records // len(shared)))
+        count = min(len(inside), len(outside), -(-records // max(1, len(shared))))
         members += [inside[at] for at in pick(count, of=len(inside))]
         others += [outside[at] for at in pick(count, of=len(outside))]
     return members[:records], others[:records]
@@ -135,7 +136,7 @@ def _chart(members: Values, others: Values) -> Chart:
     curve = roc(members, others)
     # Charts are linear: the logarithms are what is drawn, so that few false alarms show.
     seen = np.flatnonzero((curve.false_positive > 0) & (curve.true_positive > 0))
-    at = seen[pick(_POINTS, of=seen.size)]
+    at = seen[np.unique(np.geomspace(1, seen.size, _POINTS).astype(np.int64)) - 1]
     x, y = (np.log10(rates[at]) for rates in (curve.false_positive, curve.true_positive))
     series = Series(name="by loss", x=tuple(map(float, x)), y=tuple(map(float, y)))
     return Chart(
