@@ -1,141 +1,118 @@
-"""Subjects and records that audits apply to, or do not; each subject is made once for a folder."""
+"""Tiny federations whose model tells words well apart, so that a privacy audit has power."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from functools import cache
+import random
+import string
 from pathlib import Path
 
-import numpy as np
 import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from fedloom.server.evaluator.corpus import Corpus
-from fedloom.server.evaluator.subject import Subject
-from fedloom.shared.config.sections import TaskSection
-from fedloom.shared.data.records import Record
-from tests.support.benchmarks import (
-    bbq_members,
-    corpus_of,
-    crows_members,
-    honest_members,
-    winobias_members,
-    winogender_members,
-)
-from tests.support.explained import adapted_subject
-from tests.support.language import questions, write_tiny_llama, write_tiny_t5
-from tests.support.subjects import SENTIMENT, a_sentiment, a_tiny_model, write_task
-from tests.support.tiny import FILLER, sentences, write_tiny_model
+from fedloom.client.app import make_client_app
+from fedloom.client.site.directory import SiteDirectory
+from fedloom.server.evaluator.findings import AuditFindings
+from fedloom.server.run.folder import RunFolder
+from fedloom.shared.config.federation import read_federation
+from fedloom.simulation.auditing.audit import PrivacyAuditOptions, audit_federation
+from fedloom.simulation.executors.serial import SerialExecutor
+from fedloom.simulation.prepare import Prepared, prepare
+from fedloom.simulation.progress import silent
+from fedloom.simulation.site_app import in_process
+from tests.support.tiny import BAD, FILLER, GOOD, sentences, write_csv
 
-ANSWERS = ("good", "bad")
-WOMEN = {"plumber": 0.7, "lawyer": 34.5, "teacher": 71.0, "nurse": 89.6, "planner": 77.6}
-# Twins whose two texts are the same would cancel to the last digit.
-_TWINS = {
-    name: text.replace("[The developer] met", "[The developer], alone, met")
-    for name, text in winobias_members(3).items()
-}
-MEMBERS: Mapping[str, str] = {
-    **bbq_members({"Age": 4, "Religion": 3}, per_template=2),
-    **_TWINS,
-    **winogender_members(WOMEN),
-    **honest_members([f"[I] {word} as a [M]" for word in FILLER]),
-    **crows_members([(f"She {w}.", f"He {w}.", ("age", "sex")[len(w) % 2]) for w in FILLER]),
-}
-# The model knows them all, or versions of a text would be the same to it.
-WORDS = sorted({word for text in MEMBERS.values() for word in text.replace('"', " ").split()})
-
-
-def _reviews(count: int) -> Iterator[Record]:
-    for number, row in enumerate(sentences(count, seed=3)):
-        label = SENTIMENT.index(row["label"])
-        text = f"{row['text']} Mary and I do not mind, {number + 2} times."
-        yield Record(text=text, label=label, unit=str(number), answer=row["label"])
-
-
-_SIXTY, _FORTY = tuple(_reviews(60)), tuple(_reviews(40))
-REVIEWS = Corpus(
-    tests={"north": _SIXTY, "south": _FORTY[::-1]}, groups={"sex": ("f", "m", "f", "f", "m") * 20}
-)
-ASKED = Corpus(tests={"north": tuple(questions(24)), "south": tuple(questions(16, seed=1))})
-SPOKEN = Corpus(tests={"north": tuple(questions(24, free=True))})
-EMPTY = Corpus(tests={"north": ()})
+CONFIG = """
+[federation]
+name = "audited"
+[model]
+path = "model"
+max_length = 16
+[task]
+labels = ["negative", "positive"]
+pooling = "mean"
+[lora]
+rank = 2
+targets = ["value"]
+[privacy]
+delta = 1e-5
+clip_norm = 0.1
+{privacy}
+[training]
+head_rounds = {head_rounds}
+local_steps = {steps}
+expected_batch_size = {batch}
+optimizer = "sgd"
+momentum = 0.0
+learning_rate = {rate}
+precision = "fp32"
+[aggregation]
+method = "fedit"
+[rounds]
+total = {rounds}
+[evaluation]
+bootstrap = 100
+[data]
+"""
 
 
-def reviews(folder: Path) -> Corpus:
-    """Of two sites and two groups, with words that can be exchanged."""
-    return REVIEWS
-
-
-def asked(folder: Path) -> Corpus:
-    """Questions that labels answer."""
-    return ASKED
-
-
-@cache
-def public(folder: Path) -> Corpus:
-    """Every public benchmark as a tiny archive. Half of all words are bad ones, or a model that
-    talks at random would say none."""
-    return corpus_of(folder, MEMBERS, dict.fromkeys(WORDS[::2], -3.0))
-
-
-@cache
-def sentiment(folder: Path) -> Subject:
-    """A classifier that is often right and sometimes not."""
-
-    def says(text: str) -> tuple[float, float]:
-        share = 0.5 + 0.45 * np.tanh(sum(map(ord, text)) % 17 / 8 - 1)
-        return (1 - share, share) if "good" not in text else (0.1, 0.9)
-
-    return a_sentiment(says)
-
-
-@cache
-def encoder(folder: Path) -> Subject:
-    """A tiny real classifier."""
-    return adapted_subject(write_tiny_model(folder / "encoder"))
-
-
-@cache
-def chooser(folder: Path) -> Subject:
-    """A tiny causal model that answers with labels."""
-    return _talkative(folder, TaskSection(kind="causal-lm", labels=ANSWERS))
-
-
-@cache
-def speaker(folder: Path) -> Subject:
-    """A tiny causal model that answers freely."""
-    return _talkative(folder, TaskSection(kind="causal-lm"))
-
-
-@cache
-def translator(folder: Path) -> Subject:
-    """A tiny model that reads a text in one part and answers in the other."""
-    return a_tiny_model(write_tiny_t5(folder / "t5"), TaskSection(kind="seq2seq"))
-
-
-def _talkative(folder: Path, task: TaskSection) -> Subject:
-    """A causal model whose weights are large enough that it does not find all alike."""
-    subject = a_tiny_model(write_tiny_llama(folder / "llama", words=tuple(WORDS)), task)
-    generator = torch.Generator().manual_seed(0)
+def write_worded_model(folder: Path, *, width: int, words: int = 1000) -> None:
+    """A BERT of one layer; words outweigh what all texts share, as in a model that was trained."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = random.Random(0)
+    made = {"".join(generator.choices(string.ascii_lowercase, k=5)) for _ in range(words)}
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = [*special, *GOOD, *BAD, *FILLER, *sorted(made)]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=width,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=width,
+        max_position_embeddings=16,
+        pad_token_id=0,
+    )
+    model = BertModel(config)
     with torch.no_grad():
-        for parameter in subject.scorer.model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator))
-    return subject
+        model.embeddings.word_embeddings.weight[len(special) :] *= 20
+    model.save_pretrained(folder)
 
 
-def fresh(subject: Subject) -> Subject:
-    """The same, with nothing said yet."""
-    return replace(subject, memory={})
+def audited_federation(
+    folder: Path,
+    *,
+    privacy: str = "epsilon = 1.0\nnoise_seed = 7",
+    sites: int = 1,
+    rows: int = 100,
+    width: int = 256,
+    rounds: int = 2,
+    steps: int = 6,
+    head_rounds: int = 0,
+    batch: int = 40,
+    rate: float = 0.05,
+) -> Prepared:
+    """So slow a learner that gradients stay what they were; only noise hides the canaries."""
+    write_worded_model(folder / "model", width=width)
+    text = CONFIG.format(
+        privacy=privacy, head_rounds=head_rounds, steps=steps, batch=batch, rate=rate, rounds=rounds
+    )
+    for number in range(sites):
+        write_csv(folder / f"site{number}.csv", sentences(rows, seed=number))
+        text += f'[[data.sites]]\nname = "site{number}"\npath = "site{number}.csv"\n'
+    path = folder / "federation.toml"
+    path.write_text(text, encoding="utf-8")
+    return prepare(read_federation(path))
 
 
-def defaults(folder: Path) -> Mapping[str, object]:
-    """No options."""
-    return {}
+def run_audit(
+    prepared: Prepared, folder: Path, *, canaries: int = 100, site: str | None = None, seed: int = 0
+) -> AuditFindings:
+    """The audit, all sites in this process, so that a test can plant faults in their code."""
+    executor = SerialExecutor(make_client_app(in_process(SiteDirectory())))
+    options = PrivacyAuditOptions(canaries=canaries, site=site, seed=seed)
+    return audit_federation(prepared, RunFolder(folder), executor, silent(), options)
 
 
-def quick(folder: Path) -> Mapping[str, object]:
-    """Few resamples."""
-    return {"resamples": 100}
-
-
-def own_task(folder: Path) -> Mapping[str, object]:
-    """A task of lm-eval out of the questions."""
-    return {"tasks": [str(write_task(folder / "task", ASKED.joint, ANSWERS))]}
+def figures_of(findings: AuditFindings) -> dict[str, float]:
+    """Values by key."""
+    return {figure.key: figure.value for figure in findings.figures}

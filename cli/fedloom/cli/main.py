@@ -17,6 +17,7 @@ COMMANDS: Commands = MappingProxyType(
         "evaluate": ("evaluate", "command", "Score an adapter on labelled records."),
         "release": ("release", "command", "Decide whether an adapter may leave, and write it."),
         "verify": ("verify", "command", "Check a release with public keys alone."),
+        "audit": ("audit", "command", "Measure a federation's privacy beside what it promises."),
         "provision": ("provision", "command", "Make kits for a server and its sites."),
         "server": ("server", "command", "Serve a federation between institutions."),
         "site": ("site", "command", "Set up and run one institution's own side."),
