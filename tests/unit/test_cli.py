@@ -144,7 +144,10 @@ def test_a_service_says_when_it_starts_before_it_loads_libraries(tmp_path: Path)
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} INFO starting the trainer service of nowhere.toml"
     )
     assert re.fullmatch(iso, first), first
-    assert last == "fedloom: nowhere.toml: no such file, expected a site.toml"
+    assert (
+        last
+        == "fedloom: nowhere.toml: no such file, expected a site.toml (fedloom site init makes it)"
+    )
 
 
 def test_an_unknown_command_is_a_usage_error(fedloom: Run) -> None:
