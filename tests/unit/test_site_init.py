@@ -265,7 +265,8 @@ def test_the_command_begins_a_site_that_its_check_finds_good(wanted: NewSite) ->
     assert begun.exit_code == 0
     key = ledger_of(read_site_config(site)).signer().public
     assert f"ledger key      {key}\n" in begun.output
-    assert f"  fedloom site check {site}\n  fedloom site serve {site}\n" in begun.output
+    assert f"  fedloom site check {site}\n  to try it by itself: fedloom site serve" in begun.output
+    assert f"  to join others: fedloom site request {site}\n" in begun.output
     assert f"edit {wanted.folder / 'policy.toml'}" in begun.output
     checked = CliRunner().invoke(check, [str(site)])
     assert checked.exit_code == 0 and "0 problems, 0 warnings" in checked.output
