@@ -162,8 +162,11 @@ def test_config_init_then_validate(fedloom: Run, tmp_path: Path) -> None:
     assert (tmp_path / "federation.toml").read_text() == TEMPLATE
     said = fedloom("config", "validate", "federation.toml")
     assert said.code == 1 and "data.sites north: no file" in said.err
+    model = "model.path: no folder model; if it is a hub id, --online fetches it"
+    assert said.lines[-1] == f"  {model}"
     for name in ("north.csv", "south.csv"):
         (tmp_path / name).write_text("text,label\n")
+    assert fedloom("config", "validate").out.splitlines()[1] == f"note: {model}"
     (tmp_path / "model").mkdir()
     said = fedloom("config", "validate", "federation.toml")
     assert (said.code, said.out) == (0, "federation.toml: valid; 2 sites: north, south\n")
