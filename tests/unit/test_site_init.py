@@ -176,7 +176,7 @@ REFUSED: list[tuple[dict[str, object], type[FedLoomError], str]] = [
     ({"labels": ("a",)}, ConfigError, "labels: got a, expected at least 2"),
     ({"labels": ("a", "a")}, ConfigError, "labels: got a, a, expected at least 2, each once"),
     ({"labels": ("x", "y")}, DataError, "no row to train on; the first at row 1, column label"),
-    ({"name": "no rth"}, ConfigError, "name: got 'no rth'"),
+    ({"name": "no rth"}, ConfigError, "name: got 'no rth', expected letters, digits, - and _,"),
     ({"records": Path("none.csv")}, ConfigError, "no such file, expected the site's records"),
     ({"model": Path("none")}, ModelError, "expected config.json"),
     ({"text": "words"}, DataError, "no column words among the 3 names of its header"),
