@@ -144,7 +144,10 @@ def test_a_service_says_when_it_starts_before_it_loads_libraries(tmp_path: Path)
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} INFO starting the trainer service of nowhere.toml"
     )
     assert re.fullmatch(iso, first), first
-    assert last == "fedloom: nowhere.toml: no such file, expected a site.toml"
+    assert (
+        last
+        == "fedloom: nowhere.toml: no such file, expected a site.toml (fedloom site init makes it)"
+    )
 
 
 def test_an_unknown_command_is_a_usage_error(fedloom: Run) -> None:
@@ -159,8 +162,11 @@ def test_config_init_then_validate(fedloom: Run, tmp_path: Path) -> None:
     assert (tmp_path / "federation.toml").read_text() == TEMPLATE
     said = fedloom("config", "validate", "federation.toml")
     assert said.code == 1 and "data.sites north: no file" in said.err
+    model = "model.path: no folder model; if it is a hub id, --online fetches it"
+    assert said.lines[-1] == f"  {model}"
     for name in ("north.csv", "south.csv"):
         (tmp_path / name).write_text("text,label\n")
+    assert fedloom("config", "validate").out.splitlines()[1] == f"note: {model}"
     (tmp_path / "model").mkdir()
     said = fedloom("config", "validate", "federation.toml")
     assert (said.code, said.out) == (0, "federation.toml: valid; 2 sites: north, south\n")

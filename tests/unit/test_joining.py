@@ -4,7 +4,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from fedloom.cli.main import cli
 from fedloom.client.deploy.joining import Joining
 from fedloom.client.deploy.link_folder import LinkFolder
 from fedloom.client.deploy.processes import site_processes
@@ -87,6 +89,35 @@ def test_with_a_passphrase_and_afterwards_without(tmp_path: Path) -> None:
     join(site, kit, words)
     join(site, kit)
     assert_joined(site, kit)
+
+
+def asked_to_join(site: Path, kit: Path, *more: str) -> Result:
+    return CliRunner().invoke(cli, ["site", "join", str(site), str(kit), *more])
+
+
+def test_the_coordinators_key_is_compared_by_a_person_or_by_the_command(tmp_path: Path) -> None:
+    site, kit = with_request(tmp_path)
+    key, before = a_signed_kit(kit).kit.coordinator, everything_in(tmp_path / "north")
+    unasked = asked_to_join(site, kit)
+    assert unasked.exit_code == 1 and "not joined" in unasked.output
+    assert "without a terminal, --coordinator-key KEY compares by itself" in unasked.stderr
+    for wrong in (key[:12], "0" * 64, ""):
+        found = asked_to_join(site, kit, "--yes", "--coordinator-key", wrong).exception
+        assert isinstance(found, CredentialError) and "as was told; not joined" in str(found)
+    assert everything_in(tmp_path / "north") == before
+    assert asked_to_join(site, kit, "--coordinator-key", f" {key.upper()}").exit_code == 0
+    assert_joined(site, kit)
+
+
+def test_a_kit_that_does_not_open_is_told_before_anybody_is_asked(tmp_path: Path) -> None:
+    site, kit, _ = with_passphrase(tmp_path)
+    wrong = tmp_path / "wrong"
+    wrong.write_text("wrong")
+    wrong.chmod(0o600)
+    for more in ((), ("--passphrase-file", str(wrong))):
+        said = asked_to_join(site, kit, *more)
+        assert isinstance(said.exception, CredentialError) and "passphrase" in str(said.exception)
+        assert said.output == ""
 
 
 def test_private_files_are_the_owners_alone(tmp_path: Path) -> None:
@@ -201,8 +232,10 @@ def test_settings_as_site_init_writes_them_keep_their_notes(tmp_path: Path) -> N
     site.write_text(text)
     join(site, kit)
     assert_joined(site, kit)
-    line = f'public_key = "{a_signed_kit(kit).kit.coordinator}"\n'
-    assert site.read_text().replace(line, "", 1) == text
+    line = f'public_key = "{a_signed_kit(kit).kit.coordinator}"'
+    example = '# public_key = "64 hex digits"'
+    assert text.count(example) == 1
+    assert site.read_text() == text.replace(example, line), "below its explanation"
 
 
 @pytest.mark.parametrize(
@@ -216,12 +249,16 @@ def test_settings_as_site_init_writes_them_keep_their_notes(tmp_path: Path) -> N
         "\n  [ coordinator ]\t\n",
         "\n[node]\nport = 9000\n# [coordinator]\n",
         "\n[coordinator]\r\n[node]\r\nport = 9000\r\n",
+        "\n[coordinator]\r\n# public_key = \"0000\"\r\n[node]\r\nport = 9000\r\n",
+        "\n[coordinator]\n[node]\nport = 9000\n# public_key = \"an example elsewhere\"\n",
     ],
 )  # fmt: skip
 def test_the_coordinators_key_is_named_and_all_else_stays(tmp_path: Path, more: str) -> None:
     site, kit = with_request(tmp_path)
     site.write_bytes((without_ends(site) + more).encode())
-    before, comments = tomllib.loads(site.read_text()), more.count("#")
+    before = tomllib.loads(site.read_text())
+    # An example of the key makes way for the key itself.
+    comments = more.count("#") - more.count('# public_key = "0000"')
     join(site, kit)
     after = tomllib.loads(site.read_text())
     assert after.pop("coordinator") == {"public_key": a_signed_kit(kit).kit.coordinator}

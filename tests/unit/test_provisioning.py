@@ -76,6 +76,9 @@ def test_a_name_and_its_keys_are_given_once(tmp_path: Path) -> None:
     for again in (None, request, own_request()[2]):
         with pytest.raises(CredentialError, match="has a kit already"):
             found.make("north", again)
+    found.make("east", None)
+    with pytest.raises(CredentialError, match="east, north have a kit already"):
+        found.check_new({"north": None, "east": None})
     assert (tmp_path / "north.kit").read_bytes() == kit
     link, node, _ = own_request()
     for keys in (

@@ -95,5 +95,7 @@ def test_what_is_missing_is_told(home: ServerHome, monkeypatch: pytest.MonkeyPat
     with pytest.raises(DeployError, match="nginx: not installed"):
         server_processes(home)
     home.settings_file.unlink()
-    with pytest.raises(ConfigError, match="expected a server's folder"):
+    with pytest.raises(
+        ConfigError, match=r"expected a server's folder \(fedloom provision makes it"
+    ):
         server_processes(home)

@@ -232,6 +232,7 @@ def test_what_is_wrong_with_the_model(
 POLICY: list[tuple[Callable[[Home], object], Level, str]] = [
     (lambda home: home.policy.unlink(), "problem", "policy.toml: no such file"),
     (lambda home: home.policy.unlink(), "warning", "what follows is by the default policy"),
+    (lambda home: home.policy.unlink(), "good", "(default) epsilon 8 at delta 1e-05"),
     (
         lambda home: replace(home.policy, "max_rank", "max_rang"),
         "problem",

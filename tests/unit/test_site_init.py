@@ -176,7 +176,7 @@ REFUSED: list[tuple[dict[str, object], type[FedLoomError], str]] = [
     ({"labels": ("a",)}, ConfigError, "labels: got a, expected at least 2"),
     ({"labels": ("a", "a")}, ConfigError, "labels: got a, a, expected at least 2, each once"),
     ({"labels": ("x", "y")}, DataError, "no row to train on; the first at row 1, column label"),
-    ({"name": "no rth"}, ConfigError, "name: got 'no rth'"),
+    ({"name": "no rth"}, ConfigError, "name: got 'no rth', expected letters, digits, - and _,"),
     ({"records": Path("none.csv")}, ConfigError, "no such file, expected the site's records"),
     ({"model": Path("none")}, ModelError, "expected config.json"),
     ({"text": "words"}, DataError, "no column words among the 3 names of its header"),
@@ -265,7 +265,8 @@ def test_the_command_begins_a_site_that_its_check_finds_good(wanted: NewSite) ->
     assert begun.exit_code == 0
     key = ledger_of(read_site_config(site)).signer().public
     assert f"ledger key      {key}\n" in begun.output
-    assert f"  fedloom site check {site}\n  fedloom site serve {site}\n" in begun.output
+    assert f"  fedloom site check {site}\n  to try it by itself: fedloom site serve" in begun.output
+    assert f"  to join others: fedloom site request {site}\n" in begun.output
     assert f"edit {wanted.folder / 'policy.toml'}" in begun.output
     checked = CliRunner().invoke(check, [str(site)])
     assert checked.exit_code == 0 and "0 problems, 0 warnings" in checked.output

@@ -86,8 +86,14 @@ def test_stop_and_resume_are_told_and_only_what_can_be_is(home: ServerHome) -> N
     for change in (stop_run, want_again):
         with pytest.raises(RunFolderError, match="one: finished"):
             change(home, "one")
-    with pytest.raises(RunFolderError, match="expected a server's run"):
+    want(home, "two")
+    with pytest.raises(RunFolderError, match="run none: no such run, expected one of one, two"):
         stop_run(home, "none")
+
+
+def test_before_the_first_run_its_command_is_named(home: ServerHome) -> None:
+    with pytest.raises(RunFolderError, match="no such run, expected fedloom server run to begin"):
+        want_again(home, "one")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,12 @@
 """`fedloom config`: begin or check a federation file."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from fedloom.shared.config.federation import FederationConfig
 
 TEMPLATE = """\
 # A federation of FedLoom. Keys that are left out have the defaults of docs/configuration.md.
@@ -60,8 +64,29 @@ def validate(path: Path) -> None:
     from fedloom.shared.words import count
 
     config = read_federation(path)
-    missing = missing_files(config)
+    missing, to_fetch = missing_files(config), _model_to_fetch(config)
     if missing:
-        raise ConfigError(str(path), missing)
+        # The model last: it may yet be fetched.
+        raise ConfigError(str(path), [*missing, *to_fetch])
     sites = ", ".join(site.name for site in config.data.sites)
     click.echo(f"{path}: valid; {count(len(config.data.sites), 'site')}: {sites}")
+    for text in to_fetch:
+        click.echo(f"note: {text}")
+
+
+def _model_to_fetch(config: "FederationConfig") -> list[str]:
+    """That the base model is neither a folder nor in the hub's cache, unless `missing_files`
+    says it: the path of a folder is no hub id."""
+    from fedloom.shared.files import is_folder
+
+    model = config.model.path
+    if is_folder(Path(model)) or model.startswith((".", "/", "~")):
+        return []
+    from fedloom.shared.errors import ModelError
+    from fedloom.shared.model.base import resolve_model
+
+    try:
+        resolve_model(model)
+    except ModelError:
+        return [f"model.path: no folder {model}; if it is a hub id, --online fetches it"]
+    return []

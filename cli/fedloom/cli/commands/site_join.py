@@ -31,25 +31,40 @@ def request(site: Path, out: Path | None) -> None:
 @SITE
 @click.argument("kit", type=_PATH)
 @click.option("--passphrase-file", type=_PATH, help="File with the passphrase of an encrypted kit.")
+@click.option("--coordinator-key", help="The coordinator's key as told: join only if it is this.")
 @click.option("--yes", is_flag=True, help="Do not ask whether the coordinator's key is right.")
-def join(site: Path, kit: Path, passphrase_file: Path | None, yes: bool) -> None:
+def join(
+    site: Path, kit: Path, passphrase_file: Path | None, coordinator_key: str | None, yes: bool
+) -> None:
     """Let the site file SITE join the federation of a KIT.
 
     Compare the coordinator's key with what it told you by another way: who made the kit can
     ask this site to train.
     """
-    from fedloom.client.deploy.joining import Joining, described
+    from fedloom.client.deploy.joining import Joining, check_coordinator, described
 
     joining = Joining(site)
     signed = joining.read(kit)
+    # Before anybody is asked anything.
+    keys = joining.open(signed, None if passphrase_file is None else _words(passphrase_file))
     for line in described(signed):
         click.echo(line)
-    if not (yes or click.confirm("Is this the coordinator's key, as told by another way?")):
+    if coordinator_key is not None:
+        check_coordinator(signed, coordinator_key)
+    elif not (yes or _is_right()):
         click.echo("not joined")
         raise SystemExit(1)
-    joining.join(signed, None if passphrase_file is None else _words(passphrase_file))
+    joining.take(signed, keys)
     click.echo(f"joined: {signed.kit.federation} as {signed.kit.site}")
     click.echo(f"next: fedloom site check {site}, then fedloom site up {site}")
+
+
+def _is_right() -> bool:
+    try:
+        return click.confirm("Is this the coordinator's key, as told by another way?")
+    except click.Abort:
+        click.echo("\nwithout a terminal, --coordinator-key KEY compares by itself", err=True)
+        return False
 
 
 def _words(path: Path) -> str:

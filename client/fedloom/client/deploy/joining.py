@@ -23,15 +23,19 @@ from fedloom.shared.kits.document import (
 )
 from fedloom.shared.kits.node_key import NodeKey
 from fedloom.shared.kits.sealing import unseal
+from fedloom.shared.printable import printable
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Keys:
+class OwnKeys:
+    """A site's two private keys: `link` signs its answers, `node` is for Flower."""
+
     link: SigningKey
     node: NodeKey
 
     @property
     def public(self) -> PartyKeys:
+        """What others know them by."""
         return PartyKeys(link=self.link.public, node=self.node.public)
 
 
@@ -54,7 +58,9 @@ class Joining:
         Raises:
             ConfigError, CredentialError: keys that are there cannot be read.
         """
-        keys = self._own() or self._keep(_Keys(link=SigningKey.generate(), node=NodeKey.generate()))
+        keys = self._own() or self._keep(
+            OwnKeys(link=SigningKey.generate(), node=NodeKey.generate())
+        )
         return SiteRequest.by(self._config.name, keys.link, keys.node)
 
     def read(self, kit: Path) -> SignedKit:
@@ -77,34 +83,49 @@ class Joining:
         return signed
 
     def join(self, signed: SignedKit, passphrase: str | None) -> None:
-        """Take the kit: keys, the node's files, and the coordinator's key in site.toml.
+        """Open the kit, and take it.
+
+        Raises:
+            CredentialError, ConfigError: as `open` and `take`.
+        """
+        self.take(signed, self.open(signed, passphrase))
+
+    def open(self, signed: SignedKit, passphrase: str | None) -> OwnKeys:
+        """The keys that the kit is for: this site's own, or the ones in it. Writes nothing.
 
         Raises:
             CredentialError: another site's keys, or another passphrase.
-            ConfigError: the coordinator's key has no place in site.toml.
         """
-        settings = with_coordinator(self._settings, signed.kit.coordinator)
-        own = self._own()
-        keys = own or _opened(signed, passphrase)
+        keys = self._own() or _opened(signed, passphrase)
         # Before they are kept: other keys would keep this site from joining with its own.
         if keys.public != signed.kit.keys:
             raise CredentialError(
                 "kit: it is for other keys than this site's, expected the kit that answers this "
                 "site's own request"
             )
-        if own is None:
+        return keys
+
+    def take(self, signed: SignedKit, keys: OwnKeys) -> None:
+        """Take a kit that was opened: keys, the node's files, and the coordinator's key in
+        site.toml.
+
+        Raises:
+            ConfigError: the coordinator's key has no place in site.toml.
+        """
+        settings = with_coordinator(self._settings, signed.kit.coordinator)
+        if self._own() is None:
             self._keep(keys)
         self._folder.keep(signed)
         mode = self._settings.stat().st_mode & 0o777
         write_durably(self._settings, settings.encode(), mode=mode)
 
-    def _own(self) -> _Keys | None:
+    def _own(self) -> OwnKeys | None:
         node, path = self._folder.find_node_key(), self._config.state / LINK_KEY
         if node is None:
             return None
-        return _Keys(link=read_key(path, passphrase_of(self._config)), node=node)
+        return OwnKeys(link=read_key(path, passphrase_of(self._config)), node=node)
 
-    def _keep(self, keys: _Keys) -> _Keys:
+    def _keep(self, keys: OwnKeys) -> OwnKeys:
         path = self._config.state / LINK_KEY
         # The node's key is written last: without it there are no keys yet.
         path.unlink(missing_ok=True)
@@ -113,7 +134,7 @@ class Joining:
         return keys
 
 
-def _opened(signed: SignedKit, passphrase: str | None) -> _Keys:
+def _opened(signed: SignedKit, passphrase: str | None) -> OwnKeys:
     kit = signed.kit
     if kit.sealed is None:
         raise CredentialError(
@@ -128,7 +149,21 @@ def _opened(signed: SignedKit, passphrase: str | None) -> _Keys:
     except ValidationError as error:
         raise CredentialError("kit: no keys in it, expected this site's two") from error
     link = SigningKey.from_pem(private.link.encode(), source="kit")
-    return _Keys(link=link, node=NodeKey.from_openssh(private.node.encode(), source="kit"))
+    return OwnKeys(link=link, node=NodeKey.from_openssh(private.node.encode(), source="kit"))
+
+
+def check_coordinator(signed: SignedKit, told: str) -> None:
+    """Compare the kit's coordinator with the key that was told by another way.
+
+    Raises:
+        CredentialError: it is another.
+    """
+    found = signed.kit.coordinator
+    if found != told.strip().lower():
+        raise CredentialError(
+            f"kit: of coordinator {found[:12]}…, expected {printable(told.strip()[:12])}… as was "
+            "told; not joined"
+        )
 
 
 def described(signed: SignedKit) -> Iterator[str]:

@@ -9,6 +9,10 @@ from fedloom.shared.errors import ConfigError
 # A section's heading, with or without a comment behind it.
 _SECTION = re.compile(r"^[^\S\n]*\[[^\S\n]*coordinator[^\S\n]*\][^\S\n]*(#.*)?$", re.MULTILINE)
 
+_HEADING = re.compile(r"^[^\S\n]*\[", re.MULTILINE)
+# As site init writes it, below its explanation.
+_EXAMPLE = re.compile(r"^[^\S\n]*#[^\S\n]*public_key[^\S\n]*=.*$", re.MULTILINE)
+
 
 def with_coordinator(settings: Path, public_key: str) -> str:
     """The text of site.toml with the coordinator's key; as it is, if it has it.
@@ -26,11 +30,21 @@ def with_coordinator(settings: Path, public_key: str) -> str:
     if section is None:
         changed = f"{text.rstrip()}\n\n[coordinator]\n{line}\n"
     else:
-        changed = f"{text[: section.end()]}\n{line}{text[section.end() :]}"
+        changed = text[: section.end()] + _placed(text[section.end() :], line)
     if not _is(changed, _named(text, public_key)):
         problem = f"no place for the coordinator's key, expected {line} under [coordinator]"
         raise ConfigError(str(settings), [problem])
     return changed
+
+
+def _placed(rest: str, line: str) -> str:
+    """What follows the section's heading, with the key in place of the example of one."""
+    following = _HEADING.search(rest)
+    end = len(rest) if following is None else following.start()
+    example = _EXAMPLE.search(rest, 0, end)
+    if example is None:
+        return f"\n{line}{rest}"
+    return f"{rest[: example.start()]}{line}{rest[example.end() :]}"
 
 
 def _named(text: str, public_key: str) -> dict[str, object]:

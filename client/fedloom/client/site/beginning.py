@@ -46,8 +46,8 @@ class BegunSite:
         yield "next"
         yield f"  edit {policy}: what the site allows, and how much it will ever spend"
         yield f"  fedloom site check {site}"
-        yield f"  fedloom site serve {site}"
-        yield f"  or, to join others between machines, fedloom site request {site}"
+        yield f"  to try it by itself: fedloom site serve {site}"
+        yield f"  to join others: fedloom site request {site}"
 
     def _counted(self) -> str:
         if self.counted is None:

@@ -83,7 +83,12 @@ def check_site(settings: Path) -> list[Finding]:
     policy, more = _read(read_policy, config.policy, _POLICY)
     if policy is None:
         more.append(_note(_POLICY, "until it can be read, what follows is by the default policy"))
-    site = Site(settings=settings, config=config, policy=policy or Policy.usual())
+    site = Site(
+        settings=settings,
+        config=config,
+        policy=policy or Policy.usual(),
+        policy_is_read=policy is not None,
+    )
     looked = [finding for check in CHECKS for finding in check.findings(site)]
     return [_read_well(config), *more, *looked]
 

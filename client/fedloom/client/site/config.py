@@ -142,7 +142,7 @@ def read_site_config(path: Path) -> SiteConfig:
     Raises:
         ConfigError: missing, no TOML, or with problems; all are named at once.
     """
-    config = read_toml(path, SiteConfig, expected="a site.toml")
+    config = read_toml(path, SiteConfig, expected="a site.toml (fedloom site init makes it)")
     return _anchored(config, path.resolve().parent)
 
 

@@ -117,7 +117,8 @@ class ServerHome:
         Raises:
             ConfigError: missing, no TOML, or with problems.
         """
-        return read_toml(self.settings_file, ServerSettings, expected="a server's folder")
+        made = "a server's folder (fedloom provision makes it; if it is elsewhere, give its path)"
+        return read_toml(self.settings_file, ServerSettings, expected=made)
 
     def write_settings(self, settings: ServerSettings) -> None:
         """Write the settings, durably."""

@@ -100,9 +100,10 @@ class Provisioner:
         """
         sites = self.home.sites()
         if taken := sorted(set(sites) & set(asked)):
+            have, them = ("has", "it") if len(taken) == 1 else ("have", "them")
             raise CredentialError(
-                f"{self._folder}: {', '.join(taken)} has a kit already, expected a new site (or "
-                "--remove it first)"
+                f"{self._folder}: {', '.join(taken)} {have} a kit already, expected a new site (or "
+                f"--remove {them} first)"
             )
         check_keys(self.home, asked)
 

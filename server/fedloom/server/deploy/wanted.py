@@ -19,6 +19,8 @@ from fedloom.shared.kits.document import Hex64
 
 logger = logging.getLogger("fedloom.keeper")
 
+_DATE, _MOST_NAMED = len("20260101-120000"), 10
+
 State = Literal["wanted", "finished", "given-up", "stopped"]
 
 
@@ -55,7 +57,7 @@ def read_wanted(folder: RunFolder) -> WantedRun:
     """
     path = wanted_file(folder)
     if not path.is_file():
-        raise RunFolderError(f"run folder {folder.path}: no wanted.json, expected a server's run")
+        raise RunFolderError(f"run {folder.path.name}: no such run, expected {_known(folder)}")
     try:
         wanted = WantedRun.model_validate_json(path.read_bytes())
     except ValidationError as error:
@@ -65,6 +67,13 @@ def read_wanted(folder: RunFolder) -> WantedRun:
             f"{path}: of run {wanted.name}, expected the run that its folder names"
         )
     return wanted
+
+
+def _known(folder: RunFolder) -> str:
+    """The newest runs that there are; their names end with their dates."""
+    names = [path.parent.name for path in folder.path.parent.glob("*/wanted.json")]
+    newest = sorted(names, key=lambda name: name[-_DATE:])[-_MOST_NAMED:]
+    return f"one of {', '.join(newest)}" if newest else "fedloom server run to begin one first"
 
 
 def write_wanted(folder: RunFolder, wanted: WantedRun) -> None:

@@ -26,7 +26,8 @@ Count = Annotated[Integer, Field(ge=1)]
 Steps = Annotated[Count, Field(le=MOST_STEPS)]
 # The name of what is protected: a column, or `record`.
 Unit = Annotated[str, Field(min_length=1, max_length=200)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 class Section(BaseModel):

@@ -28,6 +28,7 @@ class Site:
     settings: Path
     config: SiteConfig
     policy: Policy
+    policy_is_read: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

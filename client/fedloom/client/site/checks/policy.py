@@ -16,8 +16,9 @@ _SWITCHES: Mapping[str, str] = MappingProxyType(
 def look_at_policy(site: Site) -> Iterator[Seen]:
     """What it allows in a line, then what is wrong with it."""
     budget = site.policy.budget
+    default = "" if site.policy_is_read else "(default) "
     yield good(
-        f"epsilon {budget.epsilon:g} at delta {budget.delta:g} in all, for each "
+        f"{default}epsilon {budget.epsilon:g} at delta {budget.delta:g} in all, for each "
         f"{site.config.source.unit}; noise at least {budget.min_noise_multiplier:g}"
     )
     for value in site.policy.release.values:
