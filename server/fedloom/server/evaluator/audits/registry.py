@@ -69,8 +69,8 @@ AUDITS: Mapping[str, Kind] = MappingProxyType(
         "winogender": _kind(WinogenderOptions, Winogender),
         "honest": _kind(HonestOptions, Honest),
         "crows-pairs": _kind(CrowsOptions, Crows),
-        "explanations": _kind(ExplanationsOptions, Explanations),
         "membership": _kind(MembershipOptions, Membership),
         "exposure": _kind(ExposureOptions, Exposure),
+        "explanations": _kind(ExplanationsOptions, Explanations),
     }
 )
