@@ -18,7 +18,7 @@ from fedloom.server.evaluator.statistics import number_of
 from fedloom.server.evaluator.subject import Subject
 from fedloom.server.evaluator.suite import Suite
 from fedloom.shared.errors import EvaluationError
-from tests.support.audited import (
+from tests.support.audit_cases import (
     ASKED,
     EMPTY,
     REVIEWS,
