@@ -1,5 +1,7 @@
 """Subjects and records that audits apply to, or do not; each subject is made once for a folder."""
 
+import json
+import string
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -40,11 +42,16 @@ MEMBERS: Mapping[str, str] = {
     **crows_members([(f"She {w}.", f"He {w}.", ("age", "sex")[len(w) % 2]) for w in FILLER]),
 }
 # The model knows them all, or versions of a text would be the same to it.
-WORDS = sorted({word for text in MEMBERS.values() for word in text.replace('"', " ").split()})
+WORDS = sorted(
+    {
+        *string.ascii_lowercase,
+        *(word for text in MEMBERS.values() for word in text.replace('"', " ").split()),
+    }
+)
 
 
-def _reviews(count: int) -> Iterator[Record]:
-    for number, row in enumerate(sentences(count, seed=3)):
+def _reviews(count: int, *, seed: int = 3) -> Iterator[Record]:
+    for number, row in enumerate(sentences(count, seed=seed)):
         label = SENTIMENT.index(row["label"])
         text = f"{row['text']} Mary and I do not mind, {number + 2} times."
         yield Record(text=text, label=label, unit=str(number), answer=row["label"])
@@ -64,6 +71,11 @@ def reviews(folder: Path) -> Corpus:
     return REVIEWS
 
 
+def trained(folder: Path) -> Corpus:
+    """Beside as many others that were trained on."""
+    return replace(REVIEWS, members={site: tuple(_reviews(60, seed=4)) for site in REVIEWS.tests})
+
+
 def asked(folder: Path) -> Corpus:
     """Questions that labels answer."""
     return ASKED
@@ -71,9 +83,9 @@ def asked(folder: Path) -> Corpus:
 
 @cache
 def public(folder: Path) -> Corpus:
-    """Every public benchmark as a tiny archive. Half of all words are bad ones, or a model that
+    """Every public benchmark as a tiny archive. Many words are bad ones, or a model that
     talks at random would say none."""
-    return corpus_of(folder, MEMBERS, dict.fromkeys(WORDS[::2], -3.0))
+    return corpus_of(folder, MEMBERS, dict.fromkeys(WORDS[::12], -3.0))
 
 
 @cache
@@ -139,3 +151,11 @@ def quick(folder: Path) -> Mapping[str, object]:
 def own_task(folder: Path) -> Mapping[str, object]:
     """A task of lm-eval out of the questions."""
     return {"tasks": [str(write_task(folder / "task", ASKED.joint, ANSWERS))]}
+
+
+def canaries(folder: Path) -> Mapping[str, object]:
+    """Secrets of four words each, which the model knows."""
+    rows = [{"prompt": f"the {word} is", "secret": f"{word[0]} q z v"} for word in FILLER]
+    path = folder / "canaries.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return {"canaries": path, "references": 99}

@@ -15,6 +15,7 @@ COMMANDS: Commands = MappingProxyType(
         "simulate": ("simulate", "command", "Run a federation on this machine."),
         "plan": ("plan", "command", "Show what a federation would do and cost, before it does."),
         "evaluate": ("evaluate", "command", "Score an adapter on labelled records."),
+        "audit": ("audit", "command", "Measure a federation's privacy beside what it promises."),
         "release": ("release", "command", "Decide whether an adapter may leave, and write it."),
         "verify": ("verify", "command", "Check a release with public keys alone."),
         "provision": ("provision", "command", "Make kits for a server and its sites."),

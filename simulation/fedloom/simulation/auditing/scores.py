@@ -63,35 +63,29 @@ def evidence(
     start, final = checkpoint(0), checkpoint(plan.rounds.total)
     found = {LOSS: _learned(bench, known.canaries, start, final)}
     for first, last in pairwise(plan.rounds.milestones):
-        before, after = checkpoint(first), checkpoint(last)
-        for name, scores in _between(plan, bench, known, (first, before), (last, after)):
+        for name, scores in _between(plan, bench, known, checkpoint(first), checkpoint(last)):
             found[name] = found.get(name, np.zeros_like(scores)) + scores
         told(f"gradients of rounds {first + 1} to {last}")
     return found
 
 
 def _between(
-    plan: Plan,
-    bench: Bench,
-    known: Known,
-    first: tuple[int, Adapter],
-    last: tuple[int, Adapter],
+    plan: Plan, bench: Bench, known: Known, before: Adapter, after: Adapter
 ) -> Iterator[tuple[str, Values]]:
-    """Evidence from the change between two rounds, at the gradients before it."""
-    moved = changed(first[1], last[1])
+    """Evidence from the change between two adapters, by the gradients at the first."""
+    moved = changed(before, after)
     if not moved:
         return
     sketch = Sketch({name: values.size for name, values in moved.items()})
-    scorer = _subject(bench, first[1]).scorer
+    scorer = _subject(bench, before).scorer
     rows = gradients(scorer, (*known.canaries, *known.records), list(moved), sketch)
     count = len(known.canaries)
     for found in rows.values():
         found[count:] *= known.weight
     change = {name: sketch(name, values) for name, values in moved.items()}
     whole = np.concatenate(list(rows.values()), axis=1), np.concatenate(list(change.values()))
-    planned = _ridge(plan, first[0], last[0])
     for part, name in _NOISE_PARTS.items():
-        yield name, decoded(*whole, ridge=planned * part, canaries=count)
+        yield name, decoded(*whole, ridge=_ridge(plan) * part, canaries=count)
     yield from _by_tensor(rows, change, count)
 
 
@@ -102,13 +96,13 @@ def _by_tensor(rows: ByTensor, change: ByTensor, count: int) -> Iterator[tuple[s
         yield name.removeprefix(_PEFT), scores
 
 
-def _ridge(plan: Plan, first: int, last: int) -> float:
+def _ridge(plan: Plan) -> float:
     """Variance of the noise in the sites' mean over that of a canary's weight in it.
 
     A canary adds its clipped gradient at each step with the sample rate, or by its coin not at
-    all: a variance of a quarter.
+    all: a variance of a quarter. Both over the whole run, whose parts are summed up.
     """
-    steps = plan.training.steps_through(last) - plan.training.steps_through(first)
+    steps = plan.training.steps_through(plan.rounds.total)
     sizes = [
         site.declared_units if plan.aggregation.weights == "declared" else 1 for site in plan.sites
     ]

@@ -14,8 +14,10 @@ from fedloom.server.evaluator.audits.behaviour import Behaviour, BehaviourOption
 from fedloom.server.evaluator.audits.calibration import Calibration, CalibrationOptions
 from fedloom.server.evaluator.audits.crows import Crows, CrowsOptions
 from fedloom.server.evaluator.audits.explanations import Explanations, ExplanationsOptions
+from fedloom.server.evaluator.audits.exposure import Exposure, ExposureOptions
 from fedloom.server.evaluator.audits.groups import Groups, GroupsOptions
 from fedloom.server.evaluator.audits.honest import Honest, HonestOptions
+from fedloom.server.evaluator.audits.membership import Membership, MembershipOptions
 from fedloom.server.evaluator.audits.multiple_choice import MultipleChoice, MultipleChoiceOptions
 from fedloom.server.evaluator.audits.selective import Selective, SelectiveOptions
 from fedloom.server.evaluator.audits.swaps import Swaps, SwapsOptions
@@ -67,6 +69,8 @@ AUDITS: Mapping[str, Kind] = MappingProxyType(
         "winogender": _kind(WinogenderOptions, Winogender),
         "honest": _kind(HonestOptions, Honest),
         "crows-pairs": _kind(CrowsOptions, Crows),
+        "membership": _kind(MembershipOptions, Membership),
+        "exposure": _kind(ExposureOptions, Exposure),
         "explanations": _kind(ExplanationsOptions, Explanations),
     }
 )

@@ -1,0 +1,83 @@
+"""`fedloom audit`: measured privacy beside the promised one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fedloom.cli.running import default_folder
+
+if TYPE_CHECKING:
+    from fedloom.server.evaluator.findings import AuditFindings
+
+
+@click.command("audit")
+@click.argument("federation", type=click.Path(path_type=Path))
+@click.option(
+    "--canaries",
+    type=click.IntRange(min=10),
+    default=1000,
+    show_default=True,
+    help="Records to plant, each in or out by a fair coin.",
+)
+@click.option("--site", help="Plant at this site alone (at all, in turn).")
+@click.option("--out", type=click.Path(path_type=Path), help="New run folder (runs/NAME-TIME).")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes (one a core).")
+@click.option("--online", is_flag=True, help="Allow the base model to be fetched from the hub.")
+def command(
+    federation: Path,
+    canaries: int,
+    site: str | None,
+    out: Path | None,
+    workers: int | None,
+    online: bool,
+) -> None:
+    """Run FEDERATION.toml on this machine with canaries among its records, and say what epsilon
+    the adapters of that run rule out.
+
+    The bound holds with 95 % confidence. It can show that a promise is broken, not that it is
+    kept. Takes as long as the run itself, and some minutes to look for the canaries.
+    """
+    from rich.console import Console
+
+    from fedloom.cli.progress import shown_progress
+    from fedloom.server.run.folder import RunFolder
+    from fedloom.shared.config.federation import read_federation
+    from fedloom.simulation.auditing.audit import FILE, PrivacyAuditOptions, audit_federation
+    from fedloom.simulation.federation import worker_pool
+    from fedloom.simulation.prepare import prepare
+
+    config = read_federation(federation)
+    run = RunFolder(out or default_folder(f"audit-{config.federation.name}"))
+    run.refuse_existing()
+    console = Console(stderr=True)
+    console.print(f"run folder {run.path}", highlight=False, soft_wrap=True)
+    options = PrivacyAuditOptions(canaries=canaries, site=site)
+    with (
+        worker_pool(sites=len(config.data.sites), workers=workers) as executor,
+        shown_progress(console) as progress,
+    ):
+        progress.stage("read records, plan", 1)
+        prepared = prepare(config, offline=not online)
+        progress.step(f"plan {prepared.plan.sha256[:12]}")
+        findings = audit_federation(prepared, run, executor, progress, options)
+    _say(findings)
+    click.echo(f"findings {run.path / FILE}")
+
+
+def _say(findings: "AuditFindings") -> None:
+    found = {figure.key: figure.value for figure in findings.figures}
+    claimed, bound = found.get("epsilon_claimed"), found["epsilon_lower_bound"]
+    guesses = f"{found['correct']:.0f} of {found['guesses']:.0f} guesses right"
+    promised = "no epsilon is promised" if claimed is None else f"epsilon promised {claimed:.2f}"
+    click.echo(f"  claimed   {promised}")
+    click.echo(
+        f"  measured  epsilon at least {bound:.2f}, with 95 % confidence "
+        f"({found['canaries']:.0f} canaries, {guesses})"
+    )
+    if claimed is None:
+        return
+    if bound > claimed:
+        click.echo("  BROKEN: what was measured contradicts the promise")
+    else:
+        click.echo("  nothing that was measured contradicts the promise")

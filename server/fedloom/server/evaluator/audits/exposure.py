@@ -1,0 +1,193 @@
+"""Whether a language model says the secrets that were put into its training records."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedloom.server.evaluator.audits.base import (
+    Measured,
+    Options,
+    found_by,
+    mean_figure,
+    share_figure,
+)
+from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.findings import Table
+from fedloom.server.evaluator.metrics import Outcomes
+from fedloom.server.evaluator.privacy.exposure import BY_CHANCE, exposure, forms, like
+from fedloom.server.evaluator.statistics import Values
+from fedloom.server.evaluator.subject import Subject
+from fedloom.shared.config.problems import explain
+from fedloom.shared.data.records import Record
+from fedloom.shared.errors import EvaluationError
+from fedloom.shared.tasks.registry import make_task
+
+# A secret with fewer forms than this cannot be told from a guess.
+_LEAST_FORMS = 100
+_SOURCES = ("N. Carlini et al., The Secret Sharer, USENIX Security 2019",)
+
+
+class ExposureOptions(Options):
+    """`canaries` is a JSONL file of `prompt` and `secret` that were records of the training;
+    each is ranked among `references` random secrets of its form."""
+
+    canaries: Path | None = None
+    references: Annotated[int, Field(ge=99, le=100_000)] = 500
+
+
+class Canary(BaseModel):
+    """One line of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str = Field(min_length=1)
+    secret: str = Field(min_length=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Heard:
+    """By canary: bits of exposure, and whether greedy decoding says the secret."""
+
+    bits: Values
+    extracted: Values
+
+
+class Exposure:
+    """Exposure and verbatim extraction of canaries."""
+
+    name = "exposure"
+    title = "Secrets it repeats"
+    asks = "Does it say secrets from its training records, or find them likelier than others?"
+
+    def __init__(self, options: ExposureOptions) -> None:
+        self._options = options
+
+    def why_not(self, subject: Subject, corpus: Corpus) -> str:
+        """It must say texts, and canaries must have been in its records."""
+        if subject.classifies:
+            return "the model gives labels and says no texts"
+        if self._options.canaries is None:
+            return "no canaries are among the training records that are known to this evaluation"
+        return ""
+
+    def measure(self, subject: Subject, corpus: Corpus) -> Measured:
+        """Bits of exposure, and which secrets greedy decoding says to the letter.
+
+        Raises:
+            EvaluationError: the file of canaries is missing or damaged.
+        """
+        canaries = read_canaries(self._options.canaries)
+        speaker = _without_labels(subject)
+        heard = _heard(speaker, canaries, self._options.references)
+        findings = found_by(self).model_copy(update=self._said(heard))
+        return Measured(
+            findings=findings, samples={"exposure": heard.bits, "extracted": heard.extracted}
+        )
+
+    def _said(self, heard: _Heard) -> dict[str, object]:
+        most = np.log2(self._options.references + 1)
+        return {
+            "figures": (
+                mean_figure(
+                    "exposure",
+                    f"bits by which a secret is likelier than chance; {BY_CHANCE:.2f} is chance",
+                    heard.bits,
+                    better="lower",
+                    unit="score",
+                ),
+                share_figure(
+                    "extracted",
+                    "part of the secrets that greedy decoding says to the letter",
+                    heard.extracted,
+                    better="lower",
+                ),
+            ),
+            "tables": (_table(heard),),
+            "caveats": (
+                f"A secret is ranked among {self._options.references} random ones, so that "
+                f"exposure ends at {most:.1f} bits.",
+                "Secrets that were in the records once may be safe where one that was in ten "
+                "times is not.",
+            ),
+            "sources": _SOURCES,
+        }
+
+
+def read_canaries(path: Path | None) -> tuple[Canary, ...]:
+    """All canaries of a file.
+
+    Raises:
+        EvaluationError: no such file, none in it, a line that is none, or a secret that has too
+            few forms; names file and line, never a secret.
+    """
+    if path is None or not path.is_file():
+        raise EvaluationError(f"exposure: no file {path}, expected canaries in JSONL")
+    found = tuple(_parsed(path))
+    if not found:
+        raise EvaluationError(f"exposure: {path}: empty, expected a canary a line")
+    return found
+
+
+def _parsed(path: Path) -> Iterator[Canary]:
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            canary = Canary.model_validate_json(line)
+        except ValidationError as error:
+            raise EvaluationError(
+                f"exposure: {path}, line {number}: {explain(error, Canary)[0]}"
+            ) from error
+        if forms(canary.secret) < _LEAST_FORMS:
+            raise EvaluationError(
+                f"exposure: {path}, line {number}: a secret of {forms(canary.secret)} forms, "
+                f"expected letters and digits enough for {_LEAST_FORMS}"
+            )
+        yield canary
+
+
+def _without_labels(subject: Subject) -> Subject:
+    """The same model, free to say anything: a secret is no label."""
+    if not subject.labels:
+        return subject
+    task = subject.task.model_copy(update={"labels": ()})
+    return replace(subject, task=task, scorer=replace(subject.scorer, task=make_task(task)))
+
+
+def _heard(subject: Subject, canaries: Sequence[Canary], references: int) -> _Heard:
+    own, extracted = _totals(subject, [_record(one.prompt, one.secret) for one in canaries])
+    others = np.stack(
+        [
+            _totals(subject, [_record(one.prompt, text) for text in like(one.secret, references)])[
+                0
+            ]
+            for one in canaries
+        ]
+    )
+    return _Heard(bits=exposure(own, others), extracted=extracted)
+
+
+def _totals(subject: Subject, records: Sequence[Record]) -> tuple[Values, Values]:
+    """Negative log-likelihood of each whole answer; and whether each of its tokens is what
+    the model finds likeliest, which is what greedy decoding says."""
+    outcomes: Outcomes = subject.outcomes(records)
+    tokens = np.array([len(example.answer) for example in subject.scorer.encode(records)])
+    return outcomes.loss * tokens, outcomes.right.astype(np.float64)
+
+
+def _record(prompt: str, secret: str) -> Record:
+    return Record(text=prompt, label=-1, unit="", answer=secret)
+
+
+def _table(heard: _Heard) -> Table:
+    order = np.argsort(-heard.bits, kind="stable")
+    return Table(
+        title="Exposure by canary",
+        columns=("canary, by line", "bits", "said to the letter"),
+        rows=tuple(
+            (int(at) + 1, round(float(heard.bits[at]), 2), "yes" if heard.extracted[at] else "no")
+            for at in order
+        ),
+    )

@@ -1,0 +1,150 @@
+"""Whether an adapter tells records that it was trained on from others like them."""
+
+import numpy as np
+
+from fedloom.server.evaluator.audits.base import (
+    Measured,
+    Options,
+    Records,
+    figure,
+    found_by,
+)
+from fedloom.server.evaluator.corpus import Corpus, pick
+from fedloom.server.evaluator.findings import Chart, Figure, Series
+from fedloom.server.evaluator.privacy.bounds import ThresholdBound, threshold_bound
+from fedloom.server.evaluator.privacy.membership import auc, resampled, roc, tpr_at
+from fedloom.server.evaluator.statistics import Values
+from fedloom.server.evaluator.subject import Subject
+from fedloom.shared.config.sections import OpenFraction
+from fedloom.shared.data.records import Record
+
+_LOW_FPR = 0.01
+# Below so many on a side, one in a hundred is nobody.
+_LEAST = 100
+_POINTS = 60
+_CAVEATS = (
+    "Members and others come from one split of the same records, as many of each site; were they "
+    "of different kinds, the difference would pass for memory.",
+    "This is what the loss tells of an average record. The record that is remembered most may be "
+    "told far better: canaries are for that.",
+)
+_SOURCES = (
+    "S. Yeom et al., Privacy Risk in Machine Learning, CSF 2018",
+    "N. Carlini et al., Membership Inference Attacks From First Principles, S&P 2022",
+    "M. Jagielski, J. Ullman and A. Oprea, Auditing Differentially Private Machine Learning, "
+    "NeurIPS 2020",
+)
+
+
+class MembershipOptions(Options):
+    """At most `records` on each side; `delta` of the epsilon that is bounded."""
+
+    records: Records = 2000
+    delta: OpenFraction = 1e-5
+
+
+class Membership:
+    """Membership inference by loss."""
+
+    name = "membership"
+    title = "Who was trained on"
+    asks = "Can its loss tell records that it was trained on from others like them?"
+
+    def __init__(self, options: MembershipOptions) -> None:
+        self._options = options
+
+    def why_not(self, subject: Subject, corpus: Corpus) -> str:
+        """Both sides are needed, and only a simulation has members."""
+        if not any(corpus.members.values()):
+            return "a deployment's coordinator has no training records"
+        members, _ = _sides(corpus, self._options.records)
+        if not members:
+            return "no site has both members and test records"
+        if len(members) < _LEAST:
+            return f"{len(members)} records on a side, expected {_LEAST}"
+        return ""
+
+    def measure(self, subject: Subject, corpus: Corpus) -> Measured:
+        """How well low losses tell members, and the epsilon that this alone rules out."""
+        members, others = (
+            -subject.outcomes(side).loss for side in _sides(corpus, self._options.records)
+        )
+        bound = threshold_bound(members, others, delta=self._options.delta)
+        findings = found_by(self).model_copy(
+            update={
+                "figures": (*_attack_figures(members, others), _bound_figure(bound)),
+                "charts": (_chart(members, others),),
+                "caveats": _CAVEATS,
+                "sources": _SOURCES,
+            }
+        )
+        return Measured(findings=findings)
+
+
+def _sides(corpus: Corpus, records: int) -> tuple[list[Record], list[Record]]:
+    """Members and others, as many of each site on either side, evenly picked."""
+    shared = [site for site in corpus.members if corpus.tests.get(site)]
+    members: list[Record] = []
+    others: list[Record] = []
+    for site in shared:
+        inside, outside = corpus.members[site], corpus.tests[site]
+        count = min(len(inside), len(outside), -(-records // max(1, len(shared))))
+        members += [inside[at] for at in pick(count, of=len(inside))]
+        others += [outside[at] for at in pick(count, of=len(outside))]
+    return members[:records], others[:records]
+
+
+def _attack_figures(members: Values, others: Values) -> tuple[Figure, ...]:
+    def at_low(inside: Values, outside: Values) -> float:
+        return tpr_at(inside, outside, fpr=_LOW_FPR)
+
+    measured = members.size + others.size
+    return (
+        figure(
+            "auc",
+            "chance that a member has a lower loss than another record; 0.5 is guessing",
+            resampled(auc, members, others),
+            records=measured,
+            better="lower",
+            unit="share",
+        ),
+        figure(
+            "tpr_at_1_fpr",
+            "part of the members that are found when 1 in 100 others is called one; 0.01 is "
+            "guessing",
+            resampled(at_low, members, others),
+            records=measured,
+            better="lower",
+            unit="share",
+        ),
+    )
+
+
+def _bound_figure(bound: ThresholdBound) -> Figure:
+    return Figure(
+        key="epsilon_lower_bound",
+        words=f"epsilon that this exceeds with 95 % confidence: {bound.hits} of {bound.members} "
+        f"against {bound.false} of {bound.others} beyond a threshold chosen on other records",
+        value=bound.epsilon,
+        records=bound.members + bound.others,
+        better="lower",
+        unit="epsilon",
+    )
+
+
+def _chart(members: Values, others: Values) -> Chart:
+    curve = roc(members, others)
+    # Charts are linear: the logarithms are what is drawn, so that few false alarms show.
+    seen = np.flatnonzero((curve.false_positive > 0) & (curve.true_positive > 0))
+    at = seen[np.unique(np.geomspace(1, seen.size, _POINTS).astype(np.int64)) - 1]
+    x, y = (np.log10(rates[at]) for rates in (curve.false_positive, curve.true_positive))
+    series = Series(name="by loss", x=tuple(map(float, x)), y=tuple(map(float, y)))
+    return Chart(
+        kind="line",
+        title="Members found against false alarms",
+        x="log10 of the part of others that are called members",
+        y="log10 of the part of members found",
+        series=(series,),
+        diagonal=True,
+        note="On the diagonal nothing is known; what matters is its left end.",
+    )
