@@ -149,9 +149,7 @@ def faults() -> dict[str, Fault]:
         Fault(
             key="disk-site",
             words="the disk of a site's state full for 20 s",
-            strike=lambda scene: _full(
-                scene, read_site_config(scene.deployed.site(SITE)).state, 20
-            ),
+            strike=lambda scene: _full(read_site_config(scene.deployed.site(SITE)).state, 20),
         ),
         Fault(
             key="clock",

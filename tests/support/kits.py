@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from fedloom.client.deploy import joining, link_folder
+from fedloom.client.site.beginning import write_certificates
+from fedloom.client.site.config import ServiceSettings
 from fedloom.server.deploy import home as home_module
 from fedloom.server.deploy import provisioning
 from fedloom.server.deploy.provisioning import Provisioner
@@ -54,6 +56,16 @@ def a_joined_site(home: Path, **changes: object) -> Path:
     kit = SignedKit.by(a_kit(coordinator, keys=request.keys), coordinator)
     joining.Joining(site).join(kit, None)
     return site
+
+
+def two_users(home: Path) -> dict[str, object]:
+    """The settings of a site in `home` as `site init --two-users` begins it, with certificates."""
+    service = ServiceSettings(
+        address="127.0.0.1:9473", tls=home / "service-tls", relay_tls=home / "link" / "relay-tls"
+    )
+    home.mkdir(parents=True, exist_ok=True)
+    write_certificates(a_site_config(home, service=service))
+    return {"service": service}
 
 
 def own_request(site: str = "north") -> tuple[keys.SigningKey, NodeKey, SiteRequest]:

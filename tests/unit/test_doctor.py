@@ -1,5 +1,6 @@
 """The doctor: what is wrong becomes a line that says how to mend it, and never a traceback."""
 
+import fcntl
 import socket
 import ssl
 import threading
@@ -14,15 +15,18 @@ from pathlib import Path
 import pytest
 
 from fedloom.client.deploy.doctor import site_looks
+from fedloom.client.deploy.link_folder import LinkFolder
+from fedloom.client.site.config import NodeSettings
 from fedloom.shared.doctor import certificates as module
 from fedloom.shared.doctor.certificates import RENEW, certificate
 from fedloom.shared.doctor.machine import ports, private_files
 from fedloom.shared.doctor.reach import server
 from fedloom.shared.doctor.symptom import Look, Symptom, page
 from fedloom.shared.errors import CredentialError
+from fedloom.shared.health import serving_health
 from fedloom.shared.kits.authority import new_authority, new_server
 from tests.support.deployed import free_ports
-from tests.support.kits import a_new_site
+from tests.support.kits import a_joined_site, a_new_site
 
 OURS = new_authority("ours")
 ISSUED = new_server(OURS, "fed.example.org")
@@ -70,6 +74,39 @@ def test_a_sites_page_says_that_it_is_for_the_site_alone(tmp_path: Path) -> None
     """A check of the records tells their exact number."""
     first = page(site_looks(a_new_site(tmp_path))[:1])[0][0]
     assert first.endswith("is for the site alone: it may hold exact counts of records")
+
+
+def test_a_site_that_has_not_joined_is_told_how_and_nothing_that_follows_from_it(
+    tmp_path: Path,
+) -> None:
+    """Its keys are made by joining: they are not to be put back from anywhere."""
+    site = a_new_site(tmp_path)
+    topics = ("joined", "keys", "server")
+    looks = [look for look in site_looks(site) if look.topic in topics]
+    assert page(looks)[0] == [
+        "joined       MEND this site has not joined",
+        f"                  -> fedloom site request {tmp_path}, then fedloom site join {tmp_path} "
+        "north.kit",
+        "1 thing to mend",
+    ]
+    assert [look.topic for look in site_looks(a_joined_site(tmp_path / "joined"))][3:6] == [*topics]
+
+
+def test_anothers_healthy_answer_on_a_sites_port_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    base = free_ports(4)
+    site = a_joined_site(tmp_path / "south", node=NodeSettings(port=base))
+
+    def said() -> list[str]:
+        (look,) = (look for look in site_looks(site) if look.topic == "ports")
+        return ill(look.symptoms())
+
+    with serving_health(base + 1) as health:
+        health.set(serving=True)
+        assert said() == [f"its health: {base + 1} is taken by something else"]
+        lock = LinkFolder.of(site).node_lock
+        with lock.open("wb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert said() == [f"node: nothing listens on {base}"]
 
 
 @pytest.mark.parametrize("running", [True, False])

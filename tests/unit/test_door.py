@@ -81,3 +81,16 @@ def test_what_was_put_aside_counts_too_and_refusals_by_limit_are_told(log: Path)
     first, second = turned_away(log)
     assert (first.times, first.last) == (2, "later")
     assert second.why == "more than nodes ask, of which a line is kept for a hundred"
+
+
+def test_what_happens_every_day_is_told_apart_and_hides_nothing(log: Path) -> None:
+    """A node that starts is no attack; the same peer's refusals beside it are still seen."""
+    again = {"path": "/v1/fleet/deactivate-node"}
+    days = [a_line(status=status, **again) for status in (401, 412, 412)] + [a_line(path="/")] * 5
+    log.write_bytes(b"".join([*days, a_line(status=412, path="/v1/fleet/activate-node")]))
+    found = turned_away(log)
+    assert [(away.why, away.times) for away in found] == [
+        ("no registered node's key, or one that is in use", 1),
+        ("a look whether the door is closed, as fedloom doctor takes (harmless)", 5),
+        ("a node that started anew (harmless)", 3),
+    ]

@@ -18,7 +18,7 @@ from fedloom.server.evaluator.suite import Suite
 from fedloom.server.initial import initial_adapter
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import Record
-from fedloom.shared.errors import EvaluationError
+from fedloom.shared.errors import AssetError, EvaluationError
 from fedloom.shared.plan import Plan
 from tests.support.tiny import sentences
 from tests.support.training import make_plan
@@ -213,6 +213,23 @@ def test_an_audit_that_does_not_apply_says_why_and_gives_no_number(
         (),
     )
     assert audit.asked == []
+
+
+def test_a_benchmark_that_is_missing_costs_its_own_audit_alone(run: Run, start: Adapter) -> None:
+    class Missing(Counting):
+        def measure(self, subject: Subject, corpus: Corpus) -> Measured:
+            raise AssetError("assets x: not in the cache, and --offline refuses the network")
+
+    there, missing = Counting(), Missing(name="missing")
+    suite = replace(
+        suite_of(there),
+        audits={"missing": missing, "counting": there},
+        options={"missing": Sized(), "counting": Sized()},
+    )
+    first, second = run(suite, named("ours", start)).subject.audits
+    assert not first.applies
+    assert first.why_not.startswith("not measured: assets x: not in the cache")
+    assert second.applies
 
 
 def test_what_is_not_compared_is_asked_of_the_first_adapter_alone(run: Run, start: Adapter) -> None:

@@ -1,6 +1,8 @@
 """Following a run: each round and event once and in order, and an exit code that fits the end."""
 
+import fcntl
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,24 @@ def a_round(number: int) -> RoundEntry:
 
 
 @pytest.fixture
-def begun(tmp_path: Path) -> Begun:
-    return Begun(name="one", folder=want(ServerHome(tmp_path), "one"))
+def home(tmp_path: Path) -> Iterator[ServerHome]:
+    """A server that is up, as far as its keeper's lock says."""
+    found = ServerHome(tmp_path)
+    found.flower.mkdir()
+    with held(found):
+        yield found
+
+
+@contextmanager
+def held(home: ServerHome) -> Iterator[None]:
+    with home.keeper_lock.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def begun(home: ServerHome) -> Begun:
+    return Begun(name="one", folder=want(home, "one"))
 
 
 @pytest.fixture
@@ -47,7 +65,10 @@ def end(begun: Begun, state: str) -> Callable[[], None]:
 
 
 def test_each_round_is_told_once_and_in_order(
-    begun: Begun, meanwhile: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    home: ServerHome,
+    begun: Begun,
+    meanwhile: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Also those from before, of which there may be more than nine."""
     journal, log = Journal(begun.folder.rounds), EventLog.of(begun.folder)
@@ -62,7 +83,7 @@ def test_each_round_is_told_once_and_in_order(
         lambda: log.note("finished", "after round 12"),
         end(begun, "finished"),
     )
-    assert follow(begun) == 0
+    assert follow(home, begun) == 0
     lines = told(capsys)
     assert lines[0] == "started: round 1"
     rounds = [line.split(":")[0] for line in lines if line.startswith("round")]
@@ -72,7 +93,10 @@ def test_each_round_is_told_once_and_in_order(
 
 
 def test_what_came_with_the_end_is_told_before_it(
-    begun: Begun, meanwhile: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    home: ServerHome,
+    begun: Begun,
+    meanwhile: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def last_words() -> None:
         Journal(begun.folder.rounds).append(a_round(1))
@@ -80,7 +104,7 @@ def test_what_came_with_the_end_is_told_before_it(
         change_wanted(begun.folder, state="given-up")
 
     meanwhile(last_words)
-    assert follow(begun) == 1
+    assert follow(home, begun) == 1
     found = told(capsys)
     assert found[0] == "given-up: model: another"
     assert found[1].startswith("round 1")
@@ -88,20 +112,49 @@ def test_what_came_with_the_end_is_told_before_it(
 
 @pytest.mark.parametrize(("state", "code"), [("finished", 0), ("given-up", 1), ("stopped", 1)])
 def test_the_exit_code_fits_the_end(
-    begun: Begun, state: str, code: int, capsys: pytest.CaptureFixture[str]
+    home: ServerHome, begun: Begun, state: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change_wanted(begun.folder, state=state)
-    assert follow(begun) == code
+    assert follow(home, begun) == code
     words = capsys.readouterr()
     assert ("--resume one" in words.err) == (code == 1)
 
 
 def test_ctrl_c_says_that_the_run_goes_on(
-    begun: Begun, meanwhile: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    home: ServerHome,
+    begun: Begun,
+    meanwhile: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
     meanwhile(interrupted)
-    assert follow(begun) == 130
-    assert "run one goes on" in capsys.readouterr().err
+    assert follow(home, begun) == 130
+    said = capsys.readouterr().err
+    assert "run one is wanted: the keeper goes on with it while the server is up" in said
+    assert "fedloom server stop one ends it" in said
+
+
+def test_a_server_that_is_not_up_is_told_once_each_time(
+    tmp_path: Path, meanwhile: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a keeper nothing happens, and who follows would wait without a word."""
+    home = ServerHome(tmp_path / "kits")
+    home.flower.mkdir(parents=True)
+    begun, up = Begun(name="one", folder=want(home, "one")), ExitStack()
+    meanwhile(
+        lambda: None,
+        lambda: up.enter_context(held(home)),
+        lambda: EventLog.of(begun.folder).note("started", "round 1"),
+        up.close,
+        lambda: None,
+        end(begun, "finished"),
+    )
+    assert follow(home, begun) == 0
+    said = capsys.readouterr().out.splitlines()
+    (first, second) = (line for line in said if "not up" in line)
+    assert (
+        first == f"the server is not up: the run begins when it is (fedloom server up {home.path})"
+    )
+    assert second == first.replace("begins", "goes on")

@@ -14,7 +14,7 @@ from fedloom.shared.config.sections import MetricsSection
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.messages import HeldOut
 from tests.support.plans import a_plan
-from tests.unit.test_report_rendering import a_report
+from tests.support.reports import a_report
 
 NOISE = 10.0
 DRAWS = 20_000

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from fedloom.cli.commands.plan import command as plan_command
 from fedloom.client.ledger.spending import Spent
 from fedloom.client.site.checks.records import rows_of
 from fedloom.client.site.policy.document import Policy
@@ -110,6 +112,12 @@ def test_the_arm_differs_in_mitigation_alone_and_has_the_same_epsilon(prepared: 
 def test_without_a_mitigation_to_compare_there_is_no_arm(tmp_path: Path) -> None:
     plain = prepare(read_federation(write_federation(tmp_path)))
     assert not list(arms_beside(plain, "mitigated"))
+
+
+def test_what_a_plan_would_do_names_the_mitigation(tmp_path: Path) -> None:
+    path = write_federation(tmp_path, more=f"[mitigation]\n{SWAPPING}\n")
+    said = CliRunner().invoke(plan_command, [str(path)], catch_exceptions=False).output
+    assert "gender and ethnicity swapped" in said
 
 
 def test_the_steward_reads_what_is_done_to_a_record(tmp_path: Path) -> None:

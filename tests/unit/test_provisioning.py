@@ -12,6 +12,7 @@ from fedloom.server.deploy.provisioning import Provisioner
 from fedloom.server.deploy.settings import ServerSettings
 from fedloom.shared.errors import ConfigError, CredentialError
 from fedloom.shared.kits.document import PartyKeys, SiteRequest
+from tests.support.deployed import declare_units
 from tests.support.kits import (
     SETTINGS,
     PowerCut,
@@ -234,7 +235,20 @@ def test_the_command_tells_each_requests_key_to_be_compared(tmp_path: Path) -> N
     path = tmp_path / "site1.request"
     path.write_text(request.model_dump_json())
     said = provision(tmp_path, "--server", "x", "--request", str(path), "--site", "site0")
-    assert f"site1's key: {request.keys.link}\n" in said
+    assert f"site1's joining key: {request.keys.link}\n" in said
     assert "Compare it by telephone" in said
-    assert "site0's key" not in said
+    assert "site0's joining key" not in said
     assert "telephone" not in provision(tmp_path, "--server", "x", "--site", "site2")
+
+
+def test_a_missing_size_is_told_with_the_kits_and_not_only_when_a_run_is_wanted(
+    tmp_path: Path,
+) -> None:
+    said = provision(tmp_path, "--server", "x", "--site", "site0")
+    assert said.splitlines()[-1].startswith(
+        "note: data.sites site0, site1, site2: no declared_units, expected the public number"
+    )
+    declare_units(tmp_path / "federation.toml")
+    arguments = ["--server", "x", "--site", "site1", "--out", str(tmp_path / "kits")]
+    declared = CliRunner().invoke(cli, ["provision", str(tmp_path / "federation.toml"), *arguments])
+    assert declared.exit_code == 0 and "note:" not in declared.output

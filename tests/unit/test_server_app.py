@@ -9,6 +9,7 @@ from flwr.superlink.grid import http_grid
 
 from fedloom.server.deploy import app as module
 from fedloom.server.deploy.app import main
+from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.processes import HOME
 from fedloom.server.deploy.wanted import change_wanted
@@ -129,6 +130,26 @@ def test_only_what_trying_again_mends_is_tried_again(
     with pytest.raises(type(error)):
         run(folder)
     assert kinds(folder) == [kind]
+
+
+@pytest.mark.parametrize(
+    ("faults", "then"),
+    [
+        ("a: no answer before the deadline", "tries again (a: no"),
+        ("a: not connected; b: refused: epsilon", "tries again, in case stewards allow it; "),
+        ("a: waits for its steward (approval)", "fedloom server stop one ends it (a: waits"),
+    ],
+)
+def test_what_comes_next_is_said_as_it_is_in_a_deployment(
+    folder: RunFolder, faults: str, then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keeper goes on by itself: nobody need resume anything."""
+    ran(monkeypatch, QuorumError(2, accepted=0, quorum=2, faults=f"{faults}{'; x: y' * 100}"))
+    with pytest.raises(QuorumError, match="--resume goes on"):
+        run(folder)
+    (event,) = EventLog.of(folder).events()
+    assert event.detail.startswith("round 2: 0 of 2 needed updates accepted; the keeper tries")
+    assert then in event.detail and "--resume" not in event.detail
 
 
 def test_a_run_that_is_stopped_ends_before_its_next_round(

@@ -18,7 +18,7 @@ from fedloom.client.site.commented import Note, commented
 from fedloom.client.site.config import SiteConfig, read_site_config
 from fedloom.client.site.desk import SiteDesk
 from fedloom.client.site.directory import SiteDirectory
-from fedloom.client.site.new_site import NewSite, public_size, training_units
+from fedloom.client.site.new_site import Counted, NewSite, counted, public_size
 from fedloom.client.site.notes import POLICY_NOTES, SITE_NOTES
 from fedloom.client.site.opening import ledger_of
 from fedloom.client.site.policy.document import AllowSection, Policy, read_policy
@@ -107,18 +107,38 @@ def test_units_are_counted_after_the_split_and_rounded_down(wanted: NewSite) -> 
     begun = begin_site(wanted)
     config = read_site_config(wanted.folder / "site.toml")
     records = read_records(config.record_source(), labels=LABELS)
-    counted = count_units(config.record_split().training(records), unit="record")
-    assert (begun.counted, begun.declared_units) == (counted, counted // 10 * 10)
-    assert config.declared_units == begun.declared_units < counted < ROWS
-    assert training_units(config) == counted
+    units = count_units(config.record_split().training(records), unit="record")
+    assert begun.counted == counted(config) == Counted(units=units, left_out="")
+    assert config.declared_units == begun.declared_units == units // 10 * 10 < units < ROWS
     said = "\n".join(begun.lines())
-    assert f"{begun.declared_units:,} ({counted:,} training units counted" in said
+    assert f"{begun.declared_units:,} ({units:,} training units counted" in said
     assert "PUBLIC: each coordinator is told this number" in said
 
 
 def test_units_by_a_column_are_counted_by_it(wanted: NewSite) -> None:
     begun = begin_site(changed(wanted, unit="author"))
-    assert begun.counted is not None and begun.counted <= ROWS // 5
+    assert begun.counted is not None and begun.counted.units <= ROWS // 5
+
+
+def test_rows_that_are_left_out_are_told_and_most_of_them_begin_nothing(
+    wanted: NewSite, tmp_path: Path
+) -> None:
+    """A mistyped label is no small site."""
+    rows = sentences(ROWS, seed=1)
+    for row in rows[: ROWS // 4]:
+        row["label"] = "postive"
+    write_csv(wanted.records, rows)
+    said = "\n".join(begin_site(wanted).lines())
+    first = "the first at row 1, column label: a label outside the label set"
+    assert f"note            300 of 1,200 rows left out, {first}" in said
+    assert "postive" not in said
+    for row in rows[ROWS // 4 : ROWS // 2 + 1]:
+        row["label"] = "postive"
+    write_csv(wanted.records, rows)
+    again = changed(wanted, folder=tmp_path / "again")
+    with pytest.raises(DataError, match=rf"601 of 1,200 rows left out, {first}.* expected most"):
+        begin_site(again)
+    assert not again.folder.exists()
 
 
 def test_a_size_that_is_given_is_taken_and_no_record_is_read(wanted: NewSite) -> None:
@@ -244,7 +264,7 @@ def test_the_command_begins_a_site_that_its_check_finds_good(wanted: NewSite) ->
     site = wanted.folder / "site.toml"
     assert begun.exit_code == 0
     key = ledger_of(read_site_config(site)).signer().public
-    assert f"public key      {key}\n" in begun.output
+    assert f"ledger key      {key}\n" in begun.output
     assert f"  fedloom site check {site}\n  fedloom site serve {site}\n" in begun.output
     assert f"edit {wanted.folder / 'policy.toml'}" in begun.output
     checked = CliRunner().invoke(check, [str(site)])

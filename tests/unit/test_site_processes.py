@@ -14,6 +14,7 @@ from fedloom.client.site.config import (
     CacheSettings,
     ComputeSettings,
     KeySettings,
+    NodeSettings,
     ServiceSettings,
     read_site_config,
 )
@@ -22,7 +23,8 @@ from fedloom.shared.errors import ConfigError, CredentialError
 from fedloom.shared.keys import SigningKey
 from fedloom.shared.kits.document import SignedKit
 from fedloom.shared.supervising import Process
-from tests.support.kits import a_joined_site, a_kit, a_new_site
+from tests.support.deployed import free_ports
+from tests.support.kits import a_joined_site, a_kit, a_new_site, two_users
 
 
 def by_name(site: Path) -> dict[str, Process]:
@@ -125,7 +127,7 @@ def test_only_the_node_speaks_to_other_machines(tmp_path: Path) -> None:
 
 def test_units_are_written_without_a_trace_in_the_site(tmp_path: Path) -> None:
     """Root writes them, when the link is the node's user's already."""
-    site = a_joined_site(tmp_path / "north")
+    site = a_joined_site(tmp_path / "north", **two_users(tmp_path / "north"))
     before = {path: path.lstat().st_mtime_ns for path in site.parent.rglob("*")}
     done = CliRunner().invoke(units, [str(site), "--out", str(tmp_path / "units")])
     assert done.exit_code == 0, done.output
@@ -133,14 +135,25 @@ def test_units_are_written_without_a_trace_in_the_site(tmp_path: Path) -> None:
     assert len(list((tmp_path / "units").iterdir())) == 4
 
 
+def test_no_units_are_written_for_a_service_that_the_node_cannot_reach(tmp_path: Path) -> None:
+    """A socket is the trainer's user's alone: the node would ask for ever."""
+    site = a_joined_site(tmp_path / "north")
+    found = CliRunner().invoke(units, [str(site), "--out", str(tmp_path / "units")]).exception
+    assert isinstance(found, ConfigError)
+    words = "service.address is a socket that fedloom-node cannot open; begin the site with --two"
+    assert f"{site}: {words}" in str(found)
+    assert not (tmp_path / "units").exists()
+
+
 @pytest.mark.parametrize("only", [None, "trainer", "node"])
 def test_what_starts_a_trainer_does_not_lie_in_the_nodes_folder(
     tmp_path: Path, only: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site, configs = a_joined_site(tmp_path / "north"), []
+    site, configs = a_joined_site(tmp_path / "north", node=NodeSettings(port=free_ports(4))), []
     monkeypatch.setattr(foreground, "become_supervisor", configs.append)
     done = CliRunner().invoke(up, [str(site), *([] if only is None else ["--only", only])])
     assert done.exit_code == 0, done.output
+    assert "starting site north" in done.output and "is up" not in done.output
     own = LinkFolder.of(site).path if only == "node" else site.parent / "state" / "supervisor"
     assert configs == [own / "supervisord.conf"]
     assert supervisor_folder(site, only) == own

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fedloom.server.evaluator.audits.registry import AUDITS
 from fedloom.server.evaluator.suite import read_suite
 from fedloom.shared.errors import ConfigError
 
@@ -41,6 +42,14 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as found:
         read_suite(written(tmp_path, text))
     assert len(found.value.problems) == 3
+
+
+def test_the_suite_that_comes_along_can_be_read_and_a_file_of_its_name_goes_first(
+    tmp_path: Path,
+) -> None:
+    assert set(read_suite(tmp_path / "default").audits) <= set(AUDITS)
+    (tmp_path / "default").write_text(PLAIN, encoding="utf-8")
+    assert set(read_suite(tmp_path / "default").audits) == {"validation"}
 
 
 def test_a_missing_suite_is_one_line(tmp_path: Path) -> None:

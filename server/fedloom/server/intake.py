@@ -1,5 +1,6 @@
 """What the server checks of a reply before it counts."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -25,6 +26,10 @@ NOT_CONNECTED = "not connected"
 MALFORMED = "answers with what is no message"
 _SILENT = "no answer before the deadline"
 BUNDLE_REFUSED = "its node refuses the bundle: not signed by the coordinator that it knows"
+# A plan that its policy allows, and that nobody at the site has looked at yet.
+_APPROVAL, _WAITS = "approval", "waits for its steward (approval)"
+# Whether among faults there is one that the site itself decided on.
+BY_THE_SITE = re.compile(rf": (refused: |{re.escape(_WAITS)})")
 _WENT = "its node went, and did not come back in time"
 
 
@@ -33,7 +38,7 @@ class _Refused(UpdateRejected):
 
     def __init__(self, rule: str) -> None:
         self.rule = rule
-        super().__init__(f"refused: {rule}")
+        super().__init__(_WAITS if rule == _APPROVAL else f"refused: {rule}")
 
 
 class Intake:

@@ -113,11 +113,14 @@ class CheckpointError(FedLoomError):
 
 
 class QuorumError(FedLoomError):
-    """Fewer sites answered a round than the plan's quorum."""
+    """Fewer sites answered a round than the plan's quorum. `what` is short of `faults`, which
+    names each site that is missing; neither says what comes next."""
 
     def __init__(self, round_number: int, *, accepted: int, quorum: int, faults: str) -> None:
         self.round_number = round_number
+        self.what = f"round {round_number}: {accepted} of {quorum} needed updates accepted"
+        self.faults = faults
         super().__init__(
-            f"round {round_number}: {accepted} of {quorum} needed updates accepted ({faults}); "
-            "nothing durable was lost, --resume goes on from the last round"
+            f"{self.what} ({faults}); nothing durable was lost, --resume goes on from the last "
+            "round"
         )

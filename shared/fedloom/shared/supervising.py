@@ -22,6 +22,8 @@ _OFFLINE: Mapping[str, str] = {
     "HF_HUB_OFFLINE": "1",
     "PYTHONUNBUFFERED": "1",
 }
+# Where the supervisor itself listens.
+SOCKET = "supervisor.sock"
 # A process that cannot start is tried again a second later each time, and never given up:
 # a node is refused for a minute after it was killed.
 _RETRIES = 1_000_000
@@ -97,14 +99,14 @@ def supervisord_config(processes: Sequence[Process], *, folder: Path, logs: Path
         "umask=077",
         "",
         "[unix_http_server]",
-        "file=%(here)s/supervisor.sock",
+        f"file=%(here)s/{SOCKET}",
         "chmod=0700",
         "",
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
         "",
         "[supervisorctl]",
-        "serverurl=unix://%(here)s/supervisor.sock",
+        f"serverurl=unix://%(here)s/{SOCKET}",
     ]
     programs = [line for process in processes for line in _program(process, within)]
     return "\n".join([*head, *programs]) + "\n"

@@ -1,22 +1,25 @@
 """The suite of audits over a study's adapters: here, all sites' records are at hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from fedloom.server.evaluator.bench import Bench
 from fedloom.server.evaluator.corpus import Corpus
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.findings import Evaluation, SubjectKind
 from fedloom.server.evaluator.of_run import RunEvaluator
 from fedloom.server.evaluator.subject import Candidate
 from fedloom.server.evaluator.suite import read_suite
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import Record, read_records
-from fedloom.simulation.arms import TrainedArm
+from fedloom.simulation.arms import ArmKind, TrainedArm
 from fedloom.simulation.prepare import Prepared, source_of, split_of
 from fedloom.simulation.progress import Progress
 
 # A site alone is another question than the one that an audit asks, and takes as long.
-_AUDITED = ("non-private",)
+_AUDITED: Mapping[ArmKind, SubjectKind] = MappingProxyType(
+    {"non-private": "non-private", "mitigated": "mitigated"}
+)
 
 
 def study_corpus(prepared: Prepared) -> Corpus:
@@ -60,7 +63,7 @@ def audit_study(
     others = [
         Candidate(
             name=arm.name,
-            kind="non-private",
+            kind=_AUDITED[arm.kind],
             description=arm.description,
             adapter=adapter,
             epsilon=arm.prepared.plan.privacy.epsilon,

@@ -88,6 +88,20 @@ def prepare(config: FederationConfig, *, offline: bool = True) -> Prepared:
     return Prepared(config=config, model=model, plan=plan, tests=tests, class_counts=tuple(counts))
 
 
+def planned(config: FederationConfig, *, offline: bool = True) -> tuple[Path, Plan]:
+    """The base model's folder and the plan; without the records where each site declares its size.
+
+    Raises:
+        DataError, ModelError, PlanError: as `prepare`.
+    """
+    if config.data.undeclared:
+        prepared = prepare(config, offline=offline)
+        return prepared.model, prepared.plan
+    model = resolve_model(config.model.path, offline=offline)
+    units = {site.name: site.declared_units or 0 for site in config.data.sites}
+    return model, make_plan(config, model=model, units=units)
+
+
 def decided_as_before(config: FederationConfig, plan: Plan) -> FederationConfig:
     """The config with what planning had left to measure taken from the plan that it made."""
     if config.training.precision != "auto":

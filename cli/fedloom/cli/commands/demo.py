@@ -16,8 +16,9 @@ from fedloom.cli.running import Simulation, default_folder, simulate
 def command(
     full: bool, out: Path | None, resume: Path | None, cache: Path | None, offline: bool
 ) -> None:
-    """Four institutions fine-tune MiniLM on real sentences at epsilon 8, and the report says
-    what that cost and what it bought."""
+    """Four institutions fine-tune MiniLM on real sentences at epsilon 8; the report says what that
+    cost, what it bought and what audits found, and the gate decides whether the adapter may
+    leave."""
     if out and resume:
         raise click.UsageError("--out and --resume exclude each other")
     from fedloom.shared.assets.cache import default_cache
@@ -30,4 +31,15 @@ def command(
         resume=resume is not None,
         how_to_run_all="fedloom demo --full",
     )
-    simulate(read_federation(federation), resume or out or default_folder("demo"), wanted)
+    folder = resume or out or default_folder("demo")
+    simulate(read_federation(federation), folder, wanted)
+    _decide(folder)
+
+
+def _decide(folder: Path) -> None:
+    """Let the gate decide by what the demo promised; a release that is there already stays."""
+    from fedloom.cli.releasing import Terms, release
+
+    if not (folder / "release").exists():
+        click.echo("decision, by the rules that were written down before training")
+        release(folder, Terms())

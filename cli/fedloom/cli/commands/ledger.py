@@ -49,12 +49,12 @@ def export(site: Path, out: Path) -> None:
     found = LedgerExport.of(ledger)
     write_durably(out, found.model_dump_json(indent=1).encode(), mode=0o600)
     entries = count(len(found.entries), "entry", "entries")
-    click.echo(f"wrote {out}: {entries}; public key {found.public_key}")
+    click.echo(f"wrote {out}: {entries}; ledger key {found.public_key}")
 
 
 @command.command("verify")
 @click.argument("exported", type=click.Path(path_type=Path))
-@click.option("--key", required=True, help="The site's public key, as the site told it.")
+@click.option("--key", required=True, help="The site's ledger key, as the site told it.")
 @click.option("--delta", default=1e-5, show_default=True, help="At which epsilon is shown.")
 def verify(exported: Path, key: str, delta: float) -> None:
     """Verify a file that `export` wrote, with the public key alone."""

@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 @click.option("--toml", "as_toml", is_flag=True, help="Print the exact plan as TOML.")
 @click.option("--online", is_flag=True, help="Allow the base model to be fetched from the hub.")
 def command(federation: Path, as_toml: bool, online: bool) -> None:
-    """Show noise, steps, epsilon by round and bytes of FEDERATION.toml. Spends nothing."""
+    """Show noise, steps, epsilon by round and bytes of FEDERATION.toml. Spends nothing.
+
+    Where each site has declared_units there, no records are needed.
+    """
     from fedloom.server.initial import initial_adapter
     from fedloom.shared.config.federation import read_federation
-    from fedloom.simulation.prepare import prepare
+    from fedloom.simulation.prepare import planned
 
-    prepared = prepare(read_federation(federation), offline=not online)
+    config = read_federation(federation)
+    model, plan = planned(config, offline=not online)
     if as_toml:
-        click.echo(prepared.plan.to_toml())
+        click.echo(plan.to_toml())
         return
-    start = prepared.config.lora.start
-    layout = initial_adapter(prepared.plan, prepared.model, start).layout
-    for line in _lines(prepared.plan, layout):
+    layout = initial_adapter(plan, model, config.lora.start).layout
+    for line in _lines(plan, layout):
         click.echo(line)
 
 

@@ -43,6 +43,7 @@ def command(federation: Path, **given: Unpack[_Given]) -> None:
     """
     from fedloom.server.deploy.provisioning import Provisioner
     from fedloom.server.deploy.settings import ServerSettings
+    from fedloom.server.deploy.starting import undeclared
     from fedloom.shared.config.federation import read_federation
 
     config = read_federation(federation)
@@ -73,11 +74,13 @@ def command(federation: Path, **given: Unpack[_Given]) -> None:
     click.echo(f"coordinator's key: {home.coordinator().public}")
     click.echo("Tell this key to each site by another way than the kit's.")
     _tell_asked(asked)
+    if problem := undeclared(config):
+        click.echo(f"note: {problem}")
 
 
 def _tell_asked(asked: "dict[str, SiteRequest]") -> None:
     for name, request in asked.items():
-        click.echo(f"{name}'s key: {request.keys.link}")
+        click.echo(f"{name}'s joining key: {request.keys.link}")
     if asked:
         click.echo("Compare it by telephone: who sends a request may have put another key in.")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 if TYPE_CHECKING:
-    from fedloom.server.release.decision import Decision, Override
+    from fedloom.server.release.decision import Override
 
 _PATH = click.Path(path_type=Path)
 HELD = 3
@@ -36,50 +36,13 @@ def command(context: click.Context, run: Path, **given: Unpack[_Given]) -> None:
     Exit code 3: held; the folder is then a record of the decision, without the adapter.
     """
     overrides = _overrides(given["override"], given["by"], given["reason"])
-    from fedloom.server.release.folder import coordinator_key, write_release
-    from fedloom.server.report.writing import write_page
-    from fedloom.server.run.folder import RunFolder
+    from fedloom.cli.releasing import Terms, release
 
-    folder = RunFolder(run)
-    key = coordinator_key(folder, given["key"])
-    written = write_release(
-        folder, key, out=given["out"], overrides=overrides, evaluation=given["evaluation"]
+    terms = Terms(
+        out=given["out"], key=given["key"], overrides=overrides, evaluation=given["evaluation"]
     )
-    if given["evaluation"] is None:
-        write_page(folder, written.decision)
-    show(written.decision)
-    click.echo(f"signed by {key.public}; tell this key by another way than the folder")
-    if written.decision.released:
-        click.echo(f"released: {written.folder}")
-        return
-    click.echo(f"record: {written.folder}")
-    click.echo(held_line(written.decision), err=True)
-    context.exit(HELD)
-
-
-def show(decision: "Decision") -> None:
-    """One line for each rule, and one for each that was overridden."""
-    from fedloom.shared.printable import printable
-
-    width = max(len(rule.name) for rule in decision.rules)
-    for rule in decision.rules:
-        value = "" if rule.value is None else f"{rule.value:.4g}"
-        known = rule.low is not None and rule.high is not None
-        interval = f" [{rule.low:.4g}, {rule.high:.4g}]" if known else ""
-        told = ", ".join(filter(None, (f"{value}{interval}", rule.threshold, rule.note)))
-        said = f"  {rule.name:<{width}}  {rule.outcome:<12}  {printable(told)}"
-        click.echo(said.rstrip())
-    for rule, word in decision.overridden:
-        who, why = printable(word.by), printable(word.reason)
-        click.echo(f"overridden: {rule.name} ({rule.outcome}), by {who} on {word.at}: {why}")
-
-
-def held_line(decision: "Decision") -> str:
-    """The rules that hold an adapter back, in one line."""
-    from fedloom.shared.printable import printable
-
-    rules = (f"{rule.name} ({rule.outcome})" for rule in decision.held_by)
-    return f"fedloom: held by {printable(', '.join(rules))}"
+    if not release(run, terms):
+        context.exit(HELD)
 
 
 def _overrides(

@@ -1,8 +1,15 @@
 """`fedloom server run | stop`: what the coordinator wants."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from fedloom.shared.words import count
+
+if TYPE_CHECKING:
+    from fedloom.shared.plan import Plan
 
 _PATH = click.Path(path_type=Path)
 _KIT = click.option(
@@ -48,8 +55,28 @@ def run(
     elif federation is not None:
         begun = want_run(home, read_federation(federation), offline=not online)
     click.echo(f"run {begun.name}, in {begun.folder.path}")
+    for line in _cost(begun.folder.read_plan()):
+        click.echo(line)
     if not no_follow:
-        context.exit(follow(begun))
+        context.exit(follow(home, begun))
+
+
+def _cost(plan: "Plan") -> Iterator[str]:
+    """What each site is asked for; fedloom plan shows it round by round."""
+    width = max(len(site.name) for site in plan.sites)
+    for site in plan.sites:
+        privacy = "without privacy"
+        if site.epsilon is not None:
+            privacy = (
+                f"noise {site.noise_multiplier:.3f}, epsilon {site.epsilon:.2f} at delta "
+                f"{plan.privacy.delta:g}"
+            )
+        seeded = "; SEEDED: NOT PRIVATE" if plan.privacy.seeded else ""
+        steps = count(site.steps, "step")
+        yield (
+            f"  {site.name:<{width}}  {site.declared_units:,} units, {steps} in "
+            f"{count(plan.rounds.total, 'round')}, {privacy}{seeded}"
+        )
 
 
 @click.command("stop")

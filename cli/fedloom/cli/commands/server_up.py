@@ -17,16 +17,20 @@ def up(kit: Path) -> None:
     that are wanted go on.
     """
     from fedloom.server.deploy.home import ServerHome
-    from fedloom.server.deploy.processes import make_home, server_processes
-    from fedloom.shared.foreground import become_supervisor, write_supervisor
+    from fedloom.server.deploy.processes import make_home, server_processes, taken_ports
+    from fedloom.shared.foreground import become_supervisor, check_free, write_supervisor
 
     home = ServerHome(kit.absolute())
     processes = server_processes(home)
     make_home(home)
+    check_free("the server", home.path, lambda: taken_ports(home))
     config = write_supervisor(processes, folder=home.path, logs=home.logs)
     settings = home.settings()
-    click.echo(f"serving {settings.federation} on {settings.listen}:{settings.port}; Ctrl-C stops")
-    click.echo(f"logs in {home.logs}")
+    click.echo(
+        f"starting the server of {settings.federation} on {settings.listen}:{settings.port}; "
+        "Ctrl-C stops"
+    )
+    click.echo(f"logs in {home.logs}; fedloom doctor says what ails it")
     become_supervisor(config)
 
 

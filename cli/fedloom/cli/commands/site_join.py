@@ -24,7 +24,7 @@ def request(site: Path, out: Path | None) -> None:
     path = out or Path(f"{asked.site}.request")
     write_durably(path, asked.model_dump_json(indent=1).encode())
     click.echo(f"{path}  send it to the coordinator, who answers with a kit")
-    click.echo(f"this site's key: {asked.keys.link}")
+    click.echo(f"joining key: {asked.keys.link}")
 
 
 @click.command("join")
@@ -69,6 +69,7 @@ def up(site: Path, only: str | None) -> None:
     read the records too. `fedloom site units` writes units for systemd with a user for each;
     in containers, --only gives each part its own.
     """
+    from fedloom.client.deploy.coming_up import check_can_come_up
     from fedloom.client.deploy.processes import site_processes, supervisor_folder
     from fedloom.shared.foreground import become_supervisor, write_supervisor
 
@@ -76,9 +77,10 @@ def up(site: Path, only: str | None) -> None:
     parts = {"trainer": [trainer], "node": node}
     processes = [trainer, *node] if only is None else parts[only]
     folder = supervisor_folder(site, only)
+    name = check_can_come_up(site, folder, only).name
     config = write_supervisor(processes, folder=folder, logs=folder / "logs")
-    click.echo(f"site {site} is up; Ctrl-C stops")
-    click.echo(f"logs in {folder / 'logs'}")
+    click.echo(f"starting site {name}; Ctrl-C stops")
+    click.echo(f"logs in {folder / 'logs'}; fedloom doctor says what ails it")
     become_supervisor(config)
 
 
@@ -90,8 +92,9 @@ def units(site: Path, out: Path) -> None:
 
     Writes to no other folder: what the node needs, `fedloom site join` has made.
     """
-    from fedloom.client.deploy.processes import site_processes
+    from fedloom.client.deploy.processes import check_two_users, site_processes
     from fedloom.shared.units import write_units
 
+    check_two_users(site)
     for path in write_units(site_processes(site), out, party="site"):
         click.echo(path)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fedloom.cli.commands.release import HELD, held_line, show
+from fedloom.cli.commands.release import HELD
+from fedloom.cli.releasing import held_line, show
 
 if TYPE_CHECKING:
     from fedloom.server.release.decision import Decision

@@ -1,5 +1,6 @@
 """`fedloom doctor` at a site."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fedloom.shared.doctor.reach import server
 from fedloom.shared.doctor.symptom import Look, Symptom
 from fedloom.shared.errors import CredentialError
 from fedloom.shared.health import is_healthy
+from fedloom.shared.locks import is_locked
 
 
 def site_looks(settings: Path) -> list[Look]:
@@ -23,23 +25,56 @@ def site_looks(settings: Path) -> list[Look]:
     """
     config, link = read_site_config(settings), LinkFolder.of(settings)
     inner = {"node": config.node.port, "its health": config.node.health_port}
-    running = is_healthy(f"127.0.0.1:{config.node.health_port}")
+    running = _node_runs(config, link)
+    return [
+        Look(topic="this page", find=_for_whom),
+        Look(topic="versions", find=versions),
+        Look(topic="site", find=lambda: _checked(settings)),
+        *_link_looks(settings, config, link),
+        Look(topic="ports", find=lambda: ports(inner, running=running)),
+        Look(topic="trainer", find=lambda: _trainer(config)),
+        Look(topic="disk", find=lambda: disk(config.state, link.path)),
+    ]
+
+
+def _link_looks(settings: Path, config: SiteConfig, link: LinkFolder) -> list[Look]:
+    """What `fedloom site join` makes; before it, that it is yet to be done, and nothing else."""
+    if not _has_joined(link):
+        return [Look(topic="joined", find=lambda: _not_joined(settings, config))]
 
     def reach() -> Iterator[Symptom]:
         kit = link.kit()
         return server(kit.server, kit.authority)
 
     return [
-        Look(topic="this page", find=_for_whom),
-        Look(topic="versions", find=versions),
-        Look(topic="site", find=lambda: _checked(settings)),
         Look(topic="joined", find=lambda: _joined(config, link)),
         Look(topic="keys", find=lambda: private_files(*link.private)),
         Look(topic="server", find=reach),
-        Look(topic="ports", find=lambda: ports(inner, running=running)),
-        Look(topic="trainer", find=lambda: _trainer(config)),
-        Look(topic="disk", find=lambda: disk(config.state, link.path)),
     ]
+
+
+def _has_joined(link: LinkFolder) -> bool:
+    try:
+        return link.kit_file.is_file()
+    except PermissionError:
+        # Another user's: each look at it says so.
+        return True
+
+
+def _node_runs(config: SiteConfig, link: LinkFolder) -> bool:
+    """By its lock: on its ports another site's node may answer."""
+    try:
+        return is_locked(link.node_lock)
+    except PermissionError:
+        return is_healthy(f"127.0.0.1:{config.node.health_port}")
+
+
+def _not_joined(settings: Path, config: SiteConfig) -> Iterator[Symptom]:
+    folder = shlex.quote(str(settings.parent))
+    yield Symptom(
+        text="this site has not joined",
+        mend=f"fedloom site request {folder}, then fedloom site join {folder} {config.name}.kit",
+    )
 
 
 def _for_whom() -> Iterator[Symptom]:

@@ -137,5 +137,6 @@ def described(signed: SignedKit) -> Iterator[str]:
     yield f"federation   {kit.federation}, as site {kit.site}"
     yield f"server       {kit.server}"
     yield f"coordinator  {kit.coordinator}"
+    yield f"joining key  {kit.keys.link}"
     made = "the coordinator (encrypted in this kit)" if kit.sealed else "this site"
     yield f"keys         made by {made}"

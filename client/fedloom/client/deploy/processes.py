@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fedloom.client.deploy.link_folder import LinkFolder
-from fedloom.client.rpc.address import read_address
+from fedloom.client.rpc.address import UNIX, read_address
 from fedloom.client.rpc.remote import SITE_SERVICE, SITE_SERVICE_TLS
 from fedloom.client.site.config import SiteConfig, read_site_config
 from fedloom.shared.errors import ConfigError, CredentialError
@@ -29,6 +29,20 @@ def site_processes(settings: Path) -> list[Process]:
     config, link = read_site_config(settings), LinkFolder.of(settings)
     kit = _own_kit(settings, config, link)
     return [_trainer(settings, config), _node(config, link, kit), _relays(config, link)]
+
+
+def check_two_users(settings: Path) -> None:
+    """Make sure that a node of another user reaches the trainer service.
+
+    Raises:
+        ConfigError: the service is on a socket, which is its own user's alone.
+    """
+    if read_site_config(settings).service.address.startswith(UNIX):
+        problem = (
+            f"service.address is a socket that {_NODE_USER} cannot open; begin the site with "
+            "--two-users"
+        )
+        raise ConfigError(str(settings), [problem])
 
 
 def supervisor_folder(settings: Path, only: str | None) -> Path:

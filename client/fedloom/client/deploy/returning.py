@@ -5,9 +5,7 @@ Flower refuses a node whose key counts as connected, which it does for a minute 
 was killed; and what that node had been given, nobody answers for until the minute is over.
 """
 
-import fcntl
 import logging
-import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -25,6 +23,7 @@ from fedloom.client.deploy.link_folder import LinkFolder
 from fedloom.shared.errors import CredentialError, DeployError
 from fedloom.shared.files import write_durably
 from fedloom.shared.kits.node_key import read_node_key
+from fedloom.shared.locks import hold
 
 logger = logging.getLogger("fedloom.node")
 
@@ -44,11 +43,8 @@ def hold_node(link: LinkFolder) -> None:
     Raises:
         DeployError: another one runs.
     """
-    descriptor = os.open(link.node_lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DeployError(f"{link.path}: another node runs on it, expected one") from error
+    if not hold(link.node_lock):
+        raise DeployError(f"{link.path}: another node runs on it, expected one")
 
 
 def take_over(link: LinkFolder, *, sleep: Callable[[float], None] = time.sleep) -> None:

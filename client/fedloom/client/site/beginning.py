@@ -8,7 +8,7 @@ from pathlib import Path
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.commented import commented
 from fedloom.client.site.config import KeySettings, ServiceSettings, SiteConfig
-from fedloom.client.site.new_site import POLICY, SITE, NewSite, public_size, training_units
+from fedloom.client.site.new_site import POLICY, SITE, Counted, NewSite, counted, public_size
 from fedloom.client.site.notes import POLICY_NOTES, POLICY_OPENING, SITE_NOTES, SITE_OPENING
 from fedloom.client.site.opening import ledger_of
 from fedloom.client.site.policy.document import AllowSection, Policy
@@ -17,25 +17,32 @@ from fedloom.shared.files import OWNER_ONLY, make_folder, write_durably
 from fedloom.shared.kits.authority import new_pair
 from fedloom.shared.model.base import fingerprint
 
+_LEFT = (
+    "left as it is: change it there, or, if nobody was told of it yet and nothing was spent, "
+    "remove the folder"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class BegunSite:
-    """A site that was begun; `counted` are its training units, if they were, for its eyes alone."""
+    """A site that was begun; `counted` is what it trains on, if it was, for its eyes alone."""
 
     wanted: NewSite
     public_key: str
     declared_units: int
-    counted: int | None
+    counted: Counted | None
 
     def lines(self) -> Iterator[str]:
         """What its steward is told: the key, what is public, and what comes next."""
         folder = self.wanted.folder
         site, policy = (shlex.quote(str(folder / name)) for name in (SITE, POLICY))
         yield f"began site {self.wanted.name} in {folder}"
-        yield f"public key      {self.public_key}"
+        yield f"ledger key      {self.public_key}"
         yield "                tell it to coordinators and auditors by a way that they trust"
         yield f"declared units  {self.declared_units:,}{self._counted()}"
         yield "                PUBLIC: each coordinator is told this number"
+        if self.counted is not None and self.counted.left_out:
+            yield f"note            {self.counted.left_out}"
         yield "next"
         yield f"  edit {policy}: what the site allows, and how much it will ever spend"
         yield f"  fedloom site check {site}"
@@ -45,7 +52,7 @@ class BegunSite:
     def _counted(self) -> str:
         if self.counted is None:
             return ""
-        return f" ({self.counted:,} training units counted, rounded down to two digits)"
+        return f" ({self.counted.units:,} training units counted, rounded down to two digits)"
 
 
 def begin_site(wanted: NewSite) -> BegunSite:
@@ -57,7 +64,7 @@ def begin_site(wanted: NewSite) -> BegunSite:
     Raises:
         LedgerError: there is a site already, or others can read the passphrase.
         ConfigError: no labels, a name that is none, or a file that is missing.
-        DataError: the records cannot be read, or none of them can be trained on.
+        DataError: the records cannot be read, or few of them can be trained on.
         ModelError: there is no whole base model.
     """
     _check_new(wanted.folder)
@@ -65,26 +72,26 @@ def begin_site(wanted: NewSite) -> BegunSite:
     _check_new_ledger(config.state)
     ledger = _ledger(config)
     policy = Policy.usual(AllowSection(models=(fingerprint(config.model),)))
-    counted = training_units(config) if wanted.units is None else None
-    if counted is not None:
-        config = config.model_copy(update={"declared_units": public_size(counted)})
+    found = counted(config) if wanted.units is None else None
+    if found is not None:
+        config = config.model_copy(update={"declared_units": public_size(found.units)})
     _write(wanted.folder.absolute(), config, policy)
     with ledger.held(site=config.name):
         key = ledger.signer().public
     return BegunSite(
-        wanted=wanted, public_key=key, declared_units=config.declared_units, counted=counted
+        wanted=wanted, public_key=key, declared_units=config.declared_units, counted=found
     )
 
 
 def _check_new(folder: Path) -> None:
     for path in (folder / SITE, folder / POLICY):
         if path.exists():
-            raise LedgerError(f"{path}: exists already, and a site is begun once; left as it is")
+            raise LedgerError(f"{path}: exists already, and a site is begun once; {_LEFT}")
 
 
 def _check_new_ledger(state: Path) -> None:
     if state.exists() and any(state.iterdir()):
-        raise LedgerError(f"{state}: holds a ledger, and one is begun once; left as it is")
+        raise LedgerError(f"{state}: holds a ledger, and one is begun once; {_LEFT}")
 
 
 def _ledger(config: SiteConfig) -> Ledger:
@@ -99,7 +106,7 @@ def _write(home: Path, config: SiteConfig, policy: Policy) -> None:
     if not home.exists():
         make_folder(home)
     written = _relative_to(home, config)
-    _write_certificates(config)
+    write_certificates(config)
     for name, text in (
         (POLICY, commented(policy, POLICY_NOTES, opening=POLICY_OPENING)),
         (SITE, commented(written, SITE_NOTES, opening=SITE_OPENING)),
@@ -107,7 +114,8 @@ def _write(home: Path, config: SiteConfig, policy: Policy) -> None:
         write_durably(home / name, text.encode(), mode=OWNER_ONLY)
 
 
-def _write_certificates(config: SiteConfig) -> None:
+def write_certificates(config: SiteConfig) -> None:
+    """What service and relay know each other by, where they speak on loopback."""
     service, relay = config.service.tls, config.service.relay_tls
     if service is None or relay is None:
         return

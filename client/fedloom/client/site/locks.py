@@ -46,18 +46,3 @@ def locked(path: Path, flags: int) -> Iterator[LockedFile]:
         ) from error
     finally:
         os.close(descriptor)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether another holds the file; looking makes none, and lets go of it at once.
-
-    A service that begins in that very instant is refused, and begins when it is started again.
-    """
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

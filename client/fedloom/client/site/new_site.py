@@ -18,6 +18,7 @@ from fedloom.shared.config.problems import explain
 from fedloom.shared.config.sections import EvaluationSection
 from fedloom.shared.data.records import RECORD_UNIT, BadRow, Record, count_units
 from fedloom.shared.errors import ConfigError, DataError
+from fedloom.shared.words import count
 
 SITE, POLICY, STATE = "site.toml", "policy.toml", "state"
 
@@ -105,21 +106,34 @@ def _usual_split() -> SplitSettings:
     )
 
 
-def training_units(config: SiteConfig) -> int:
-    """How many units a site has to train on, exactly: for its own eyes alone.
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What a site has to train on, exactly: for its own eyes alone. `left_out` says which rows
+    are not, in words; empty if all are."""
+
+    units: int
+    left_out: str
+
+
+def counted(config: SiteConfig) -> Counted:
+    """Read the records, and count what can be trained on.
 
     Raises:
-        DataError: the file cannot be read, or leaves nothing to train on.
+        DataError: the file cannot be read, or most of its rows are not what the settings say.
     """
     source = config.record_source()
     rows = rows_of(source, labels=config.labels)
     usable = [row for row in rows if isinstance(row, Record)]
+    bad = [row for row in rows if isinstance(row, BadRow)]
+    left_out = f"{len(bad):,} of {count(len(rows), 'row')} left out, {first_of(bad)}" if bad else ""
     units = count_units(config.record_split().training(usable), unit=source.unit)
     if not units:
-        bad = [row for row in rows if isinstance(row, BadRow)]
         why = first_of(bad) if bad else "the table has too few"
         raise DataError(f"{source.path}: no row to train on; {why}")
-    return units
+    if len(bad) > len(usable):
+        # A mistyped label would else begin a site of the few others.
+        raise DataError(f"{source.path}: {left_out}; expected most rows to be records")
+    return Counted(units=units, left_out=left_out)
 
 
 def public_size(units: int) -> int:

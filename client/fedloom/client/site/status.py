@@ -7,11 +7,12 @@ from pathlib import Path
 from fedloom.client.rpc.address import UNIX, host_and_port, read_address
 from fedloom.client.site.budget import budget_of
 from fedloom.client.site.config import SiteConfig
-from fedloom.client.site.locks import SERVING_LOCK, is_locked
+from fedloom.client.site.locks import SERVING_LOCK
 from fedloom.client.site.opening import approvals_of, ledger_of
 from fedloom.client.site.steward import Steward
 from fedloom.shared.errors import ConfigError
 from fedloom.shared.health import is_healthy
+from fedloom.shared.locks import is_locked
 from fedloom.shared.printable import printable
 from fedloom.shared.words import count
 
@@ -33,7 +34,7 @@ def status_lines(settings: Path) -> Iterator[str]:
     yield f"site      {config.name}"
     yield f"budget    {budget_of(config, steward.policy, ledger.spent()).described}"
     yield f"ledger    {count(chain.length, 'entry', 'entries')}, head {chain.head.digest}"
-    yield f"key       {chain.opening.public_key}"
+    yield f"key       ledger key {chain.opening.public_key}"
     yield f"approval  {steward.policy.approval.mode}"
     yield f"service   {_serving(config)}"
     yield from _plans(config, chain.opening.public_key)

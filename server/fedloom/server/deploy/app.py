@@ -23,6 +23,7 @@ from fedloom.server.deploy.finishing import finish
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.processes import HOME
 from fedloom.server.deploy.wanted import WantedRun, read_wanted
+from fedloom.server.intake import BY_THE_SITE
 from fedloom.server.parties import SignedParties
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import RoundEntry
@@ -58,7 +59,7 @@ def main(grid: Grid, context: Context) -> None:
             run_held_plan(grid, run, _before_each_round(folder), audits.observe)
             finish(run, audits.at_end(), seconds=time.monotonic() - began)
     except QuorumError as error:
-        events.note("failed", str(error))
+        events.note("failed", _tried_again(error, folder.path.name))
         raise
     except RunFolderError as error:
         # Another Flower run of it is at work, and goes on; or it is wanted no more.
@@ -67,6 +68,14 @@ def main(grid: Grid, context: Context) -> None:
     except FedLoomError as error:
         events.note("given-up", str(error))
         raise
+
+
+def _tried_again(error: QuorumError, name: str) -> str:
+    """What comes next is said before the sites' faults, which may be many, and be cut."""
+    then = "the keeper tries again"
+    if BY_THE_SITE.search(error.faults):
+        then += f", in case stewards allow it; fedloom server stop {name} ends it"
+    return f"{error.what}; {then} ({error.faults})"
 
 
 def _before_each_round(folder: RunFolder) -> RoundObserver:

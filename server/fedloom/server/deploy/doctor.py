@@ -9,7 +9,6 @@ from fedloom.shared.doctor.certificates import certificate
 from fedloom.shared.doctor.machine import disk, ports, private_files, versions
 from fedloom.shared.doctor.reach import server
 from fedloom.shared.doctor.symptom import Look, Symptom
-from fedloom.shared.health import is_healthy
 from fedloom.shared.model.base import fingerprint
 
 
@@ -27,7 +26,7 @@ def server_looks(home: ServerHome) -> list[Look]:
         "metrics": settings.metrics_port,
         "keeper's health": settings.keeper_health_port,
     }
-    running = is_healthy(f"127.0.0.1:{settings.keeper_health_port}")
+    running = home.is_up
     secret = (
         home.coordinator_key,
         home.certificate_key,

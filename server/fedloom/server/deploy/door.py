@@ -18,6 +18,14 @@ _REFUSALS = {
     413: "too large",
     503: "more than nodes ask, of which a line is kept for a hundred",
 }
+# What happens every day: a node that starts says that the one before it has gone, which Flower's
+# server may know already; and the doctor looks whether what is not for nodes is closed. A stranger
+# who asks the same is refused with other words as soon as it asks for more.
+_USUAL = {
+    (401, "/v1/fleet/deactivate-node"): "a node that started anew (harmless)",
+    (412, "/v1/fleet/deactivate-node"): "a node that started anew (harmless)",
+    (404, "/"): "a look whether the door is closed, as fedloom doctor takes (harmless)",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,26 +41,34 @@ class TurnedAway:
     @property
     def why(self) -> str:
         """In words."""
-        return _REFUSALS.get(self.status, f"status {self.status}")
+        usual = _USUAL.get((self.status, self.path))
+        return usual or _REFUSALS.get(self.status, f"status {self.status}")
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is no reason to look closer."""
+        return (self.status, self.path) in _USUAL
 
 
 def turned_away(log: Path) -> list[TurnedAway]:
-    """What the proxy or Flower's server refused lately, the most frequent first."""
-    found: dict[tuple[str, int], TurnedAway] = {}
+    """What the proxy or Flower's server refused lately, the most frequent first, but what is usual
+    last."""
+    found: dict[tuple[str, int | str], TurnedAway] = {}
     older = log.with_name(f"{log.name}.1")
     for line in chain(_lines(older), _lines(log)):
         status = line.get("status")
         if isinstance(status, int) and (400 <= status < 500 or status == 503):
-            key = (_text(line, "from"), status)
+            path = _text(line, "path")
+            key = (_text(line, "from"), _USUAL.get((status, path), status))
             before = found[key].times if key in found else 0
             found[key] = TurnedAway(
                 peer=key[0],
                 status=status,
-                path=_text(line, "path"),
+                path=path,
                 times=before + 1,
                 last=_text(line, "time"),
             )
-    return sorted(found.values(), key=lambda away: -away.times)
+    return sorted(found.values(), key=lambda away: (away.is_usual, -away.times))
 
 
 def _lines(log: Path) -> Iterator[dict[str, object]]:

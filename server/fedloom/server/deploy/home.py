@@ -15,6 +15,7 @@ from fedloom.shared.errors import CredentialError
 from fedloom.shared.files import write_durably
 from fedloom.shared.keys import SigningKey, read_key
 from fedloom.shared.kits.document import PartyKeys
+from fedloom.shared.locks import is_locked
 
 _SITES = TypeAdapter(dict[str, PartyKeys])
 _REMOVED = TypeAdapter(list[str])
@@ -80,6 +81,16 @@ class ServerHome:
     def flower(self) -> Path:
         """Flower's state."""
         return self.path / "flower"
+
+    @property
+    def keeper_lock(self) -> Path:
+        """Held by the one keeper that runs."""
+        return self.flower / "keeper.lock"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a keeper tends this very folder, whatever listens on its ports."""
+        return is_locked(self.keeper_lock)
 
     @property
     def proxy(self) -> Path:

@@ -20,6 +20,7 @@ from fedloom.server.deploy.metrics import ServerMetrics
 from fedloom.server.deploy.rotating import rotating
 from fedloom.shared.errors import DeployError, FedLoomError
 from fedloom.shared.health import serving_health
+from fedloom.shared.locks import hold
 from fedloom.shared.logs import log_as_json
 from fedloom.shared.scraping import serving_metrics
 
@@ -32,8 +33,11 @@ def keep(home: ServerHome, stopped: threading.Event) -> None:
 
     Raises:
         ConfigError, CredentialError: settings or keys cannot be read.
+        DeployError: another keeper tends it.
     """
     settings = home.settings()
+    if not hold(home.keeper_lock):
+        raise DeployError(f"{home.path}: another keeper tends it, expected one")
     bundle = signed_bundle(home.coordinator(), now=int(time.time()))
     with (
         serving_bundle(bundle, settings.hub_port),

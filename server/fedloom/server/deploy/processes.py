@@ -8,6 +8,7 @@ from fedloom.server.deploy.proxy import make_folders, nginx_config
 from fedloom.server.deploy.settings import ServerSettings
 from fedloom.shared.errors import DeployError
 from fedloom.shared.files import make_folder
+from fedloom.shared.ports import is_taken
 from fedloom.shared.supervising import Process, own_module
 
 HOME = "FEDLOOM_SERVER_HOME"
@@ -34,6 +35,24 @@ def make_home(home: ServerHome) -> None:
     for folder in (home.flower, home.logs, home.runs, home.heads.parent, home.proxy):
         make_folder(folder)
     make_folders(home)
+
+
+def taken_ports(home: ServerHome) -> str | None:
+    """What something else has of the server, in words: it would be started again for ever.
+
+    Raises:
+        ConfigError: no settings.
+    """
+    if home.is_up:
+        return f"{home.path}: another keeper tends it, expected none"
+    settings = home.settings()
+    for port in settings.inner_ports:
+        if is_taken(port):
+            return f"port {port} is taken, choose another inner_port in server.toml"
+    if is_taken(settings.port, settings.listen):
+        # Kits name it.
+        return f"port {settings.port} is taken, expected it free for the sites"
+    return None
 
 
 def _superlink(home: ServerHome, settings: ServerSettings) -> Process:

@@ -56,12 +56,17 @@ class ServerSettings(Section):
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
-        inner = range(self.inner_port, self.inner_port + _INNER_PORTS)
+        inner = self.inner_ports
         if self.port in inner:
             raise ValueError(
                 f"port {self.port} is one of {inner[0]} to {inner[-1]}, the inner ones"
             )
         return self
+
+    @property
+    def inner_ports(self) -> range:
+        """All ports of loopback that the processes have."""
+        return range(self.inner_port, self.inner_port + _INNER_PORTS)
 
     @property
     def superlink_port(self) -> int:

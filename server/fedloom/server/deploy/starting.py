@@ -90,13 +90,20 @@ def stop_run(home: ServerHome, name: str) -> None:
         write_wanted(folder, wanted.model_copy(update={"state": "stopped"}))
 
 
+def undeclared(config: FederationConfig) -> str | None:
+    """Which sites have no public size, in words; None if all have."""
+    missing = config.data.undeclared
+    if not missing:
+        return None
+    return (
+        f"data.sites {', '.join(missing)}: no declared_units, expected the public number that "
+        "each site tells (declared_units in its site.toml); its records are not read here"
+    )
+
+
 def _declared(config: FederationConfig) -> dict[str, int]:
-    missing = [site.name for site in config.data.sites if site.declared_units is None]
-    if missing:
-        raise PlanError(
-            f"data.sites {', '.join(missing)}: no declared_units, expected the public number that "
-            "each site tells (declared_units in its site.toml); its records are not read here"
-        )
+    if problem := undeclared(config):
+        raise PlanError(problem)
     return {site.name: site.declared_units or 0 for site in config.data.sites}
 
 

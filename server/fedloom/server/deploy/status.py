@@ -1,6 +1,5 @@
 """What a coordinator sees of its server at a glance."""
 
-import socket
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -17,10 +16,10 @@ from fedloom.server.run.journal import Journal
 from fedloom.server.run.telling import round_told
 from fedloom.shared.errors import DeployError, FedLoomError
 from fedloom.shared.health import is_healthy
+from fedloom.shared.ports import is_taken
 from fedloom.shared.printable import printable
 from fedloom.shared.words import count
 
-_CONNECT_SECONDS = 2.0
 _EVENTS, _DOOR, _RUNS = 5, 8, 5
 
 
@@ -43,18 +42,10 @@ def status_lines(home: ServerHome) -> Iterator[str]:
 def _processes(settings: ServerSettings) -> Iterator[str]:
     flower = is_healthy(f"127.0.0.1:{settings.health_port}")
     keeper = is_healthy(f"127.0.0.1:{settings.keeper_health_port}")
-    states = {"superlink": flower, "proxy": _listens(settings), "keeper": keeper}
+    proxy = is_taken(settings.port, settings.listen)
+    states = {"superlink": flower, "proxy": proxy, "keeper": keeper}
     said = ", ".join(f"{name} {'up' if up else 'DOWN'}" for name, up in states.items())
     yield f"processes {said}"
-
-
-def _listens(settings: ServerSettings) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.listen, settings.listen)  # noqa: S104
-    try:
-        socket.create_connection((host, settings.port), timeout=_CONNECT_SECONDS).close()
-    except OSError:
-        return False
-    return True
 
 
 def _sites(home: ServerHome) -> Iterator[str]:
@@ -96,10 +87,7 @@ def _run(folder: RunFolder, wanted: WantedRun) -> Iterator[str]:
     if entries:
         yield f"  {round_told(entries[-1])}"
     refused = {
-        (at.site, at.refused_by or at.fault): entry.round
-        for entry in entries
-        for at in entry.sites
-        if at.fault
+        (at.site, at.fault): entry.round for entry in entries for at in entry.sites if at.fault
     }
     for (site, why), number in refused.items():
         yield printable(f"  site {site}: {why}, last in round {number}")

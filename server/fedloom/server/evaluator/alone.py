@@ -41,7 +41,7 @@ def evaluate_alone(asked: Alone, suite: Suite, told: Told = lambda _: None) -> E
     Raises:
         ModelError: a folder was not made by FedLoom, or for another base model.
         EvaluationError: an adapter of another shape, or answers that are no numbers.
-        DataError, AssetError: records or a public benchmark are not at hand.
+        DataError: the records cannot be read.
     """
     card = AdapterCard.read(asked.adapter)
     bench, adapter = folder_bench(asked.adapter, asked.model, batch_size=suite.batch_size)

@@ -42,7 +42,6 @@ class RunEvaluator:
 
         Raises:
             EvaluationError: an adapter of another model, or answers that are no numbers.
-            AssetError: a public benchmark is not at hand.
             CheckpointError: the run has not ended, or a checkpoint is damaged.
         """
         candidates = [self.federation(self._checkpoint(self.plan.rounds.total)), self._start()]

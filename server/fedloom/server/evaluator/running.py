@@ -18,6 +18,7 @@ from fedloom.server.evaluator.findings import (
 from fedloom.server.evaluator.statistics import number_of, paired
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.server.evaluator.suite import Suite
+from fedloom.shared.errors import AssetError
 
 _BESIDE = "asked of the adapter that may be released alone"
 # Told of each audit as it ends: adapter, audit, and one line of what it found.
@@ -48,18 +49,15 @@ def evaluate(
 
     Raises:
         EvaluationError: an adapter of another model, or answers that are no numbers.
-        AssetError: a public benchmark is not at hand.
     """
     began = time.monotonic()
+    runner = _Runner(suite=suite, corpus=corpus, cache=cache)
     measured: dict[str, dict[str, Measured]] = {}
     for candidate in candidates:
         subject = bench.subject(candidate)
         measured[candidate.name] = {}
-        for name, audit in suite.audits.items():
-            if name in suite.not_compared and candidate is not candidates[0]:
-                found = _unasked(audit, _BESIDE)
-            else:
-                found = _measured(suite, name, audit, subject, corpus, cache)
+        for name in suite.audits:
+            found = runner.ask(name, subject, first=candidate is candidates[0])
             measured[candidate.name][name] = found
             told(f"{candidate.name}, {name}: {_in_short(found.findings)}")
     return Evaluation(
@@ -75,25 +73,33 @@ def evaluate(
     )
 
 
-def _measured(
-    suite: Suite,
-    name: str,
-    audit: Audit,
-    subject: Subject,
-    corpus: Corpus,
-    cache: FindingsCache | None,
-) -> Measured:
-    why_not = audit.why_not(subject, corpus)
-    if why_not:
-        return _unasked(audit, why_not)
-    if cache is None:
-        return audit.measure(subject, corpus)
-    adapter = subject.candidate.adapter.sha256
-    found = cache.find(adapter, name, suite.options[name])
-    if found is None:
-        found = audit.measure(subject, corpus)
-        cache.keep(adapter, name, suite.options[name], found)
-    return found
+@dataclass(frozen=True, kw_only=True)
+class _Runner:
+    suite: Suite
+    corpus: Corpus
+    cache: FindingsCache | None
+
+    def ask(self, name: str, subject: Subject, *, first: bool) -> Measured:
+        """What an audit says; a public benchmark that is missing costs its own audit alone."""
+        audit = self.suite.audits[name]
+        if not first and name in self.suite.not_compared:
+            return _unasked(audit, _BESIDE)
+        why_not = audit.why_not(subject, self.corpus)
+        if why_not:
+            return _unasked(audit, why_not)
+        try:
+            return self._kept(name, audit, subject)
+        except AssetError as error:
+            return _unasked(audit, f"not measured: {error}")
+
+    def _kept(self, name: str, audit: Audit, subject: Subject) -> Measured:
+        adapter, options = subject.candidate.adapter.sha256, self.suite.options[name]
+        found = self.cache.find(adapter, name, options) if self.cache else None
+        if found is None:
+            found = audit.measure(subject, self.corpus)
+            if self.cache:
+                self.cache.keep(adapter, name, options, found)
+        return found
 
 
 def _unasked(audit: Audit, why_not: str) -> Measured:

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from fedloom.server.evaluator.audits.base import Audit, Options
 from fedloom.server.evaluator.audits.registry import AUDITS
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.reading import read_toml
-from fedloom.shared.config.sections import Name, Section
+from fedloom.shared.config.sections import DEFAULT_SUITE, Name, Section
 from fedloom.shared.errors import ConfigError
 
 
@@ -74,10 +75,14 @@ class Suite:
 def read_suite(path: Path) -> Suite:
     """Read and check a suite; a relative path in it is taken from the file's folder.
 
+    A path that ends in `default`, where no file is, is the suite that comes with FedLoom.
+
     Raises:
         ConfigError: the file is missing, no TOML, names an unknown audit, or an audit has
             options that it does not know; all are named at once.
     """
+    if path.name == DEFAULT_SUITE and not path.exists():
+        path = Path(str(files("fedloom.server.evaluator.suites") / "default.toml"))
     document = read_toml(path, SuiteDocument, expected="a suite of audits")
     problems: list[str] = []
     options = dict(_options(document, problems, folder=path.resolve().parent))

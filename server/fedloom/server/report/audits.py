@@ -106,8 +106,9 @@ def _against(found: Comparison, unit: Unit) -> str:
     low, high = in_digits(found.low, unit), in_digits(found.high, unit)
     sign = "+" if found.difference >= 0 else ""
     chance = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
-    difference = f"{sign}{in_unit(found.difference, unit)}"
-    return f"{difference} [{low}, {high}] against {found.against}, {chance}"
+    difference = f"{sign}{in_unit(found.difference, unit)} [{low}, {high}]"
+    # A minus sign in figures, and none in names.
+    return f"{difference.replace('-', '−')} against {found.against}, {chance}"
 
 
 def in_unit(value: float, unit: Unit) -> str:

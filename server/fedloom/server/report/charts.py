@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 # The first series is the one that a chart is about.
 _COLOURS = (ACCENT, MUTED, *SITES[1:])
 _MANY = 25
+# More bars than this lie on their side, their names beside them.
+_UPRIGHT = 8
 
 
 def chart_svg(chart: Chart, *, name: str) -> str:
     """The drawing of a chart; `name` is unique on its page."""
     with styled():
-        figure, axes = canvas(width=4.4, height=2.9)
-        _DRAWN[chart.kind](axes, chart)
-        axes.set_xlabel(chart.x)
-        axes.set_ylabel(chart.y)
+        lying = chart.kind == "bars" and len(chart.series[0].x) > _UPRIGHT
+        tall = 0.9 + 0.24 * len(chart.series[0].x) if lying else 2.9
+        figure, axes = canvas(width=4.4, height=tall)
+        (_lying_bars if lying else _DRAWN[chart.kind])(axes, chart)
+        axes.set_xlabel(chart.y if lying else chart.x)
+        axes.set_ylabel("" if lying else chart.y)
         if len(chart.series) > 1:
             figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside upper center")
         return svg(figure, name=name, label="Chart")
@@ -90,6 +94,25 @@ def _bars(axes: "Axes", chart: Chart) -> None:
         ha="right" if slanted else "center",
     )
     axes.grid(visible=False, axis="x")
+
+
+def _lying_bars(axes: "Axes", chart: Chart) -> None:
+    names, height = chart.series[0].x, 0.8 / len(chart.series)
+    for at, series in enumerate(chart.series):
+        places = [row + (at - (len(chart.series) - 1) / 2) * height for row in range(len(names))]
+        axes.barh(
+            places,
+            series.y,
+            height=0.9 * height,
+            color=_COLOURS[at % len(_COLOURS)],
+            label=series.name,
+            xerr=_whiskers(series),
+            error_kw={"ecolor": MUTED, "elinewidth": 1.2},
+        )
+    axes.set_yticks(range(len(names)), [_tick(name) for name in names], fontsize=8)
+    axes.invert_yaxis()
+    axes.axvline(0, color=MUTED, linewidth=1)
+    axes.grid(visible=False, axis="y")
 
 
 def _whiskers(series: Series) -> list[list[float]] | None:

@@ -8,6 +8,7 @@ from fedloom.shared.config.mitigation import MitigationSection
 from fedloom.shared.config.reading import read_toml
 from fedloom.shared.config.release import ReleaseSection
 from fedloom.shared.config.sections import (
+    DEFAULT_SUITE,
     AggregationSection,
     DataSection,
     EvaluationSection,
@@ -103,17 +104,20 @@ def read_federation(path: Path) -> FederationConfig:
 
 
 def missing_files(config: FederationConfig) -> list[str]:
-    """What the config names and this machine does not have; a hub id may yet be fetched."""
+    """What the config names and this machine does not have; a hub id may yet be fetched.
+
+    Where each site declares its size, the records are the sites' own, and none is missed here.
+    """
     absent = [
         f"data.sites {site.name}: no file {site.path}"
         for site in config.data.sites
-        if not site.path.is_file()
+        if config.data.undeclared and not site.path.is_file()
     ]
     start = config.lora.start
     if start is not None and not is_folder(start):
         absent.insert(0, f"lora.start: no folder {start}")
     suite = config.evaluation.suite
-    if suite is not None and not suite.is_file():
+    if suite is not None and suite.name != DEFAULT_SUITE and not suite.is_file():
         absent.append(f"evaluation.suite: no file {suite}")
     model = config.model.path
     if not is_folder(Path(model)) and model.startswith((".", "/", "~")):

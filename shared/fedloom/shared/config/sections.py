@@ -309,6 +309,15 @@ class DataSection(Section):
             raise ValueError(f"a site is named {JOINT}, which is all sites' records together")
         return self
 
+    @property
+    def undeclared(self) -> tuple[str, ...]:
+        """Sites whose public size is left out: only their records tell it, in a simulation."""
+        return tuple(site.name for site in self.sites if site.declared_units is None)
+
+
+# A suite of this name is the one that comes with FedLoom, unless a file has the name.
+DEFAULT_SUITE = "default"
+
 
 class EvaluationSection(Section):
     """`[evaluation]`: what is held out, by privacy unit, and how it is scored.

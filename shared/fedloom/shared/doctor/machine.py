@@ -1,7 +1,6 @@
 """This machine: versions, disk, ports and the owner-only files."""
 
 import shutil
-import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -10,6 +9,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from fedloom.shared.doctor.symptom import Symptom
+from fedloom.shared.ports import is_taken
 
 _LEAST_FREE = 500_000_000
 _OTHERS = 0o077
@@ -62,7 +62,7 @@ def private_files(*paths: Path) -> Iterator[Symptom]:
 
 def ports(wanted: Mapping[str, int], *, running: bool) -> Iterator[Symptom]:
     """Ports of loopback: all taken while the party is up, and all free while it is not."""
-    taken = {name: port for name, port in wanted.items() if _is_taken(port)}
+    taken = {name: port for name, port in wanted.items() if is_taken(port)}
     if running:
         for name, port in wanted.items():
             if name not in taken:
@@ -77,9 +77,3 @@ def ports(wanted: Mapping[str, int], *, running: bool) -> Iterator[Symptom]:
 
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0

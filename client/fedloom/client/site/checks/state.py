@@ -6,11 +6,12 @@ from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.ledger.spending import Spent, spent_of
 from fedloom.client.site.budget import budget_of
 from fedloom.client.site.checks.finding import Seen, Site, good, mode_of, problem, warning
-from fedloom.client.site.locks import SERVING_LOCK, is_locked
+from fedloom.client.site.locks import SERVING_LOCK
 from fedloom.client.site.opening import approvals_of, ledger_of
 from fedloom.client.site.policy.document import MANUAL
 from fedloom.shared.errors import FedLoomError
 from fedloom.shared.keys import SigningKey
+from fedloom.shared.locks import is_locked
 from fedloom.shared.words import count
 
 _NOT_OWNERS = 0o077
@@ -40,7 +41,7 @@ def look_at_key(site: Site) -> Iterator[Seen]:
     """
     signer = ledger_of(site.config).signer()
     locked = "with" if site.config.key.passphrase_file else "without"
-    yield good(f"public key {signer.public}, {locked} a passphrase")
+    yield good(f"ledger key {signer.public}, {locked} a passphrase")
 
 
 def look_at_ledger(site: Site) -> Iterator[Seen]:

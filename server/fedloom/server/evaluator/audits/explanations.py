@@ -142,17 +142,17 @@ class Explanations:
     ) -> Iterator[Shown]:
         rights = [record.label for record in found.records]
         chosen = choose(found.probabilities, rights, count=self._options.examples)
-        news = [
-            words_against(corpus.joint, int(found.probabilities[at].argmax()), count=_SUBSTITUTES)
-            for at, _ in chosen
-        ]
+        said = [int(found.probabilities[at].argmax()) for at, _ in chosen]
+        against = {
+            label: words_against(corpus.joint, label, count=_SUBSTITUTES) for label in set(said)
+        }
         texts = [found.texts[at] for at, _ in chosen]
         replacements = smallest_edits(
             ask,
             texts,
             [found.orders[at] for at, _ in chosen],
             max_edits=self._options.max_edits,
-            substitutes=news,
+            substitutes=[against[label] for label in said],
         )
         for (at, kind), replacement in zip(chosen, replacements, strict=True):
             explained = Explained(

@@ -1,0 +1,219 @@
+"""What a suite measured, what was decided and what an assessment asks for, on the page."""
+
+import pytest
+
+from fedloom.server.evaluator.findings import (
+    AuditFindings,
+    Chart,
+    Comparison,
+    Evaluation,
+    Figure,
+    Series,
+    Shown,
+    Span,
+    SubjectFindings,
+    Table,
+)
+from fedloom.server.release.decision import Decision, Evidence
+from fedloom.server.release.gate import decide
+from fedloom.server.report.audits import in_cell, in_unit
+from fedloom.server.report.charts import chart_svg
+from fedloom.server.report.compliance import compliance_of
+from fedloom.server.report.html import render_evaluation, render_html
+from fedloom.shared.config.release import ReleaseRule, ReleaseSection
+from tests.support.reports import DIGEST, HOSTILE, Page, a_privacy, a_report, without_privacy
+
+EVIDENCE = Evidence(
+    adapter_sha256=DIGEST,
+    plan_sha256=DIGEST,
+    terms_sha256=DIGEST,
+    report_sha256=DIGEST,
+    evaluation_sha256=DIGEST,
+)
+
+
+def a_figure(key: str, value: float, **changes: object) -> Figure:
+    fields: dict[str, object] = {
+        "key": key,
+        "words": f"{key} in words",
+        "value": value,
+        "low": value - 0.01,
+        "high": value + 0.01,
+        "records": 1234,
+        "better": "higher",
+        "unit": "share",
+    }
+    return Figure.model_validate(fields | changes)
+
+
+def validation(accuracy: float, *, name: str = "validation") -> AuditFindings:
+    bars = Chart(
+        kind="bars",
+        title=name,
+        x="",
+        y=name,
+        series=(Series(name=name, x=(name, "b"), y=(0.5, 0.6)),),
+        note=name,
+    )
+    return AuditFindings(
+        audit="validation",
+        title=name,
+        asks=f"{name}?",
+        figures=(a_figure("accuracy", accuracy, words=name), a_figure("ece", 0.07)),
+        tables=(Table(title=name, columns=(name, "n"), rows=((name, 12345), (None, 0.5))),),
+        charts=(bars,),
+        shown=(
+            Shown(
+                title=name,
+                spans=(Span(text=name, weight=-0.5), Span(text="plain")),
+                facts=((name, name),),
+                note=name,
+            ),
+        ),
+        caveats=(name,),
+        sources=(name,),
+    )
+
+
+def an_evaluation(*, name: str = "validation", figures: tuple[Figure, ...] = ()) -> Evaluation:
+    other = AuditFindings(
+        audit="membership", title="Membership", asks="Who?", figures=figures, applies=bool(figures),
+        why_not="" if figures else "no members at hand",
+    )  # fmt: skip
+    subjects = [("federation", "federation", 0.781, 8.0), ("base", "base", 0.563, None)]
+    return Evaluation(
+        fedloom="0.1.0",
+        suite=name,
+        suite_sha256=DIGEST,
+        model_name=name,
+        model_sha256=DIGEST,
+        about="federation",
+        subjects=tuple(
+            SubjectFindings(
+                name=subject,
+                kind=kind,
+                description=name,
+                adapter_sha256=DIGEST,
+                epsilon=epsilon,
+                audits=(validation(accuracy, name=name), other),
+            )
+            for subject, kind, accuracy, epsilon in subjects
+        ),
+        comparisons=(
+            Comparison(
+                audit="validation",
+                key="accuracy",
+                subject="federation",
+                against="base",
+                difference=0.218,
+                low=0.2,
+                high=0.236,
+                p_value=1e-9,
+                records=1234,
+            ),
+        ),
+        seconds=41.7,
+    )
+
+
+def said(page: str) -> str:
+    return " ".join(Page(page).text.split())
+
+
+def a_decision(least: float, evaluation: Evaluation | None = None) -> Decision:
+    rule = ReleaseRule(figure="validation.accuracy", at_least=least)
+    section = ReleaseSection(rules=(rule,))
+    return decide(section, evaluation or an_evaluation(), a_report(), evidence=EVIDENCE)
+
+
+def test_adapters_stand_side_by_side_with_intervals_and_differences() -> None:
+    text = said(render_html(a_report(), an_evaluation()))
+    assert "78.1 % 77.1 to 79.1 56.3 % 55.3 to 57.3" in text
+    assert "+21.8 points [20.0, 23.6] against base, p < 0.001" in text
+    assert "higher is better, n = 1,234" in text
+
+
+def test_an_audit_that_does_not_apply_is_named_with_its_reason_and_has_no_card() -> None:
+    page = render_html(a_report(), an_evaluation())
+    assert "Membership: no members at hand" in said(page)
+    assert "audit-membership" not in page
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=("report", "evaluation alone"))
+def test_every_name_is_escaped_and_nothing_is_fetched(whole: bool) -> None:
+    found = an_evaluation(name=HOSTILE)
+    page = render_html(a_report(), found) if whole else render_evaluation(found)
+    parsed = Page(page)
+    assert not {"script", "link", "img", "iframe"} & set(parsed.tags)
+    assert HOSTILE in said(page)
+
+
+def test_two_charts_of_a_page_share_no_id() -> None:
+    ids = [
+        value
+        for name, value in Page(render_html(a_report(), an_evaluation())).attributes
+        if name == "id"
+    ]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_held_adapter_is_held_on_the_page_with_rule_value_and_threshold() -> None:
+    decision = a_decision(0.9)
+    assert not decision.released
+    text = said(render_html(a_report(), an_evaluation(), decision))
+    assert "Held by validation.accuracy.at_least" in text
+    assert "0.781 0.771 to 0.791 at least 0.9 low end of the interval" in text
+    assert "No decision yet" not in text
+
+
+def test_a_released_adapter_is_released_on_the_page() -> None:
+    decision = a_decision(0.7)
+    assert decision.released
+    text = said(render_html(a_report(), an_evaluation(), decision))
+    assert "Released the adapter may leave" in text
+
+
+def test_the_assessment_says_what_is_known_and_what_is_not() -> None:
+    found = compliance_of(a_report(), an_evaluation(figures=(a_figure("auc", 0.512),)))
+    measured = {fact.about: fact.known for fact in found.measured}
+    auc = next(known for about, known in measured.items() if "membership inference" in about)
+    canaries = next(known for about, known in measured.items() if "canaries" in about)
+    assert auc == "51.2 % (95 % interval 50.2 % to 52.2 %)"
+    assert canaries == "not measured"
+    assert "epsilon 8, delta 1e-05 for each patient" in found.promised[0].known
+    approved = {fact.about: fact.known for fact in found.approved}
+    assert approved["site north"].endswith("in 2 rounds")
+    assert approved["site south"].endswith("in 1 round")
+
+
+@pytest.mark.parametrize(
+    ("report", "why"),
+    [
+        (without_privacy(), "trained without differential privacy"),
+        (a_report(privacy=a_privacy(seeded=True)), "noise was repeatable"),
+    ],
+)
+def test_where_nothing_was_promised_the_assessment_says_so(report: object, why: str) -> None:
+    found = compliance_of(report, None)
+    assert [fact.known for fact in found.promised] == [f"none; {why}"]
+    assert "no suite of audits was run" in " ".join(found.not_covered)
+
+
+def test_numbers_are_written_as_their_unit_bears() -> None:
+    assert in_unit(0.7812, "share") == "78.1 %"
+    assert in_unit(-0.031, "difference") == "-3.1 points"
+    assert in_unit(2.345, "epsilon") == "2.35"
+    assert [in_cell(value) for value in (None, 12345, 0.5, "x")] == ["–", "12,345", "0.500", "x"]
+
+
+def test_many_bars_lie_on_their_side_and_none_is_lost() -> None:
+    def bars(count: int) -> str:
+        names = tuple(f"n{at}" for at in range(count))
+        series = Series(
+            name="s", x=names, y=(0.1,) * count, low=(0.0,) * count, high=(0.2,) * count
+        )
+        return chart_svg(Chart(kind="bars", title="t", x="x", y="y", series=(series,)), name="c")
+
+    upright, lying = bars(4), bars(20)
+    height = [float(page.split('height="')[1].split("pt")[0]) for page in (upright, lying)]
+    assert height[1] > 1.5 * height[0]
