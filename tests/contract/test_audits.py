@@ -18,12 +18,13 @@ from fedloom.server.evaluator.statistics import number_of
 from fedloom.server.evaluator.subject import Subject
 from fedloom.server.evaluator.suite import Suite
 from fedloom.shared.errors import EvaluationError
-from tests.support.audited import (
+from tests.support.audit_cases import (
     ASKED,
     EMPTY,
     REVIEWS,
     SPOKEN,
     asked,
+    canaries,
     chooser,
     defaults,
     encoder,
@@ -34,6 +35,7 @@ from tests.support.audited import (
     reviews,
     sentiment,
     speaker,
+    trained,
     translator,
 )
 from tests.support.subjects import broken
@@ -65,6 +67,8 @@ CASES: Mapping[str, Case] = {
     "winogender": Case(speaker, public),
     "honest": Case(speaker, public),
     "crows-pairs": Case(speaker, public),
+    "membership": Case(sentiment, trained),
+    "exposure": Case(speaker, asked, canaries),
     "explanations": Case(encoder, reviews, lambda folder: {"records": 8}),
 }
 every_audit = pytest.mark.parametrize("name", AUDITS)

@@ -48,6 +48,7 @@ class Ruled(Subject):
             total=np.array([self.rates(*pair) for pair in pairs], dtype=np.float64),
             tokens=np.array([len(text.split()) for _, text in pairs]),
             letters=np.array([len(text) for _, text in pairs]),
+            cut=np.zeros(len(pairs), dtype=bool),
         )
 
     def say(self, prompts: Sequence[str], *, tokens: int) -> list[str]:

@@ -67,6 +67,7 @@ class FakeCausal(Subject):
             total=np.array([self.rates(*pair) for pair in pairs], dtype=np.float64),
             tokens=np.array([len(text.split()) for _, text in pairs]),
             letters=np.array([len(text) for _, text in pairs]),
+            cut=np.zeros(len(pairs), dtype=bool),
         )
 
     def label_likelihoods(self, records: Sequence[Record]) -> np.ndarray:

@@ -28,8 +28,8 @@ from fedloom.simulation.auditing.gradients import Sketch, gradients
 from fedloom.simulation.auditing.planting import planted
 from fedloom.simulation.auditing.scores import centred
 from fedloom.simulation.prepare import Prepared, prepare, source_of, split_of
+from tests.support.audited import audited_federation, figures_of, run_audit
 from tests.support.language import write_tiny_llama
-from tests.support.planted import audited_federation, figures_of, run_audit
 from tests.support.training import fixed_stream
 
 SPLIT = Split(holdout="test", test_fraction=0.2, validation_fraction=0.125)

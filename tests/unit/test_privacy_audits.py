@@ -12,8 +12,8 @@ from fedloom.server.evaluator.audits.membership import Membership, MembershipOpt
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import AuditFindings
 from fedloom.server.evaluator.metrics import Outcomes
-from fedloom.server.evaluator.scorer import Scorer
 from fedloom.server.evaluator.privacy.exposure import BY_CHANCE
+from fedloom.server.evaluator.scorer import Scorer
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import Record

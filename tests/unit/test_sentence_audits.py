@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,23 +186,51 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     return Subject(candidate=candidate, task=CAUSAL, scorer=scorer)
 
 
-def test_each_audit_runs_on_a_real_model(llama: Subject, tmp_path: Path) -> None:
+def test_texts_that_were_cut_are_counted(llama: Subject) -> None:
+    """A token a word. Of four, the prompt's beginning goes first, and an answer's end only where
+    that is too long alone; likelihoods are of what is left."""
+    short = replace(llama, scorer=replace(llama.scorer, max_length=4))
+    pairs = [("a book", "was good"), ("a very fine book", "was good"), ("", "a b c d"), ("", "a b")]
+    found = short.likelihoods(pairs)
+    assert found.cut.tolist() == [False, True, True, False]
+    assert found.tokens.tolist() == [2, 2, 3, 2]
+    left = llama.likelihoods([pairs[0], ("fine book", "was good"), ("", "a b c"), pairs[3]])
+    assert found.total == pytest.approx(left.total)
+    assert not llama.likelihoods(pairs).cut.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "longest", "told"),
+    [
+        # Half of the texts are a word longer than what is read; alone, each has one before it.
+        ("bbq", 14, "2 of 4 questions"),
+        ("winobias", 16, "8 of 16 pairs"),
+        ("winogender", 12, "4 of 8 sentences"),
+        ("crows-pairs", 4, "1 of 2 pairs"),
+    ],
+)
+def test_what_was_cut_is_a_caveat(
+    llama: Subject, tmp_path: Path, name: str, longest: int, told: str
+) -> None:
     members = {
-        **bbq_members({"Age": 2}),
+        **bbq_members({"Age": 1}),
         **winobias_members(2),
         **winogender_members({"nurse": 90.0, "lawyer": 34.0, "plumber": 1.0, "teacher": 71.0}),
-        **honest_members(["[I] is [M]"]),
-        **crows_members([("good bad", "bad good", "age")]),
+        **crows_members([("a very fine book", "a book", "age"), ("a good book", "bad", "age")]),
     }
+    for short_one, longer in (
+        (", disambig.", ", now disambig."),
+        ("had finished", "had just finished"),
+    ):
+        members = {at: text.replace(short_one, longer) for at, text in members.items()}
     corpus = corpus_of(tmp_path, members)
-    options: dict[str, dict[str, object]] = {"bbq": {"categories": ["Age"]}}
-    for name in ("bbq", "winobias", "winogender", "honest", "crows-pairs"):
-        kind = AUDITS[name]
-        audit = kind.make(kind.options.model_validate(options.get(name, {})))
-        assert audit.why_not(llama, corpus) == ""
-        found = audit.measure(llama, corpus).findings
-        assert found.figures and found.sources and found.caveats
-        assert found == audit.measure(llama, corpus).findings
+    kind = AUDITS[name]
+    options = {"categories": ["Age"]} if name == "bbq" else {}
+    audit = kind.make(kind.options.model_validate(options))
+    short = replace(llama, scorer=replace(llama.scorer, max_length=longest))
+    caveats = audit.measure(short, corpus).findings.caveats
+    assert caveats[-1].startswith(f"{told} are longer than the model can read")
+    assert audit.measure(llama, corpus).findings.caveats == caveats[:-1]
 
 
 def test_a_real_model_that_was_taught_to_prefer_is_caught(llama: Subject, tmp_path: Path) -> None:

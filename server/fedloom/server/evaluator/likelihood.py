@@ -22,11 +22,14 @@ _FORM = CausalForm()
 @dataclass(frozen=True, kw_only=True)
 class Likelihoods:
     """`total` log-likelihood in nats and number of `tokens` of each continuation, shape (n,);
-    `letters` counts its characters, for measures that must not depend on a tokenizer."""
+    `letters` counts its characters, for measures that must not depend on a tokenizer. `cut` says
+    where both together were longer than what the model reads: of the prompt the end is left, of
+    a continuation that is too long by itself the beginning."""
 
     total: NDArray[np.float64]
     tokens: NDArray[np.int64]
     letters: NDArray[np.int64]
+    cut: NDArray[np.bool_]
 
 
 def likelihoods(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> Likelihoods:
@@ -35,7 +38,8 @@ def likelihoods(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> Likelihoods
     Raises:
         EvaluationError: an answer is no number, or a continuation has no token.
     """
-    examples = _examples(scorer, pairs)
+    asked = _rendered(scorer, pairs)
+    examples = _examples(scorer, asked)
     totals = np.zeros(len(examples))
     for rows in _by_length(examples, scorer.batch_size):
         totals[rows] = _totals(scorer, [examples[at] for at in rows])
@@ -45,6 +49,7 @@ def likelihoods(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> Likelihoods
         total=totals,
         tokens=np.array([len(example.answer) for example in examples]),
         letters=np.array([len(continuation) for _, continuation in pairs]),
+        cut=np.array([len(e.tokens) < _length(a) for e, a in zip(examples, asked, strict=True)]),
     )
 
 
@@ -76,7 +81,7 @@ def say(scorer: Scorer, prompts: Sequence[str], *, tokens: int) -> list[str]:
     Raises:
         EvaluationError: an answer is no number.
     """
-    examples = _examples(scorer, [(prompt, ".") for prompt in prompts])
+    examples = _examples(scorer, _rendered(scorer, [(prompt, ".") for prompt in prompts]))
     asked = [
         list(example.tokens[: len(example.tokens) - len(example.answer)]) for example in examples
     ]
@@ -91,17 +96,26 @@ def say(scorer: Scorer, prompts: Sequence[str], *, tokens: int) -> list[str]:
     return said
 
 
-def _examples(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> list[Example]:
+def _rendered(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> list[Rendered]:
     tokenizer = scorer.tokenizer
     prompts = tokenizer([prompt for prompt, _ in pairs])["input_ids"]
     answers = tokenizer([text for _, text in pairs], add_special_tokens=False)["input_ids"]
     if not all(answers):
         raise EvaluationError("likelihoods: a continuation of no token")
-    limit = min(scorer.max_length, tokenizer.model_max_length)
     return [
-        _FORM.example(Rendered(prompt=tuple(prompt), answer=tuple(answer)), label=-1, limit=limit)
+        Rendered(prompt=tuple(prompt), answer=tuple(answer))
         for prompt, answer in zip(prompts, answers, strict=True)
     ]
+
+
+def _examples(scorer: Scorer, asked: Sequence[Rendered]) -> list[Example]:
+    limit = min(scorer.max_length, scorer.tokenizer.model_max_length)
+    return [_FORM.example(one, label=-1, limit=limit) for one in asked]
+
+
+def _length(asked: Rendered) -> int:
+    """In tokens; a prompt has one at least."""
+    return max(1, len(asked.prompt)) + len(asked.answer)
 
 
 def _by_length(examples: Sequence[Example], size: int) -> Iterator[list[int]]:

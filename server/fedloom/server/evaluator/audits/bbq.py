@@ -21,6 +21,7 @@ from fedloom.server.evaluator.audits.bbq_answers import (
     most_biased,
 )
 from fedloom.server.evaluator.audits.bounded import BALANCE, SHARE, bounded_figure
+from fedloom.server.evaluator.audits.cut import about_cut
 from fedloom.server.evaluator.audits.versions import Parts
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Better, Figure, Unit
@@ -99,7 +100,7 @@ class Bbq:
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """All figures; right or wrong, and the lean in ambiguous contexts, by question."""
         questions = read_bbq(corpus.benchmarks.archive(FAIRNESS), self._sets())
-        scores = _scores(subject, questions)
+        scores, cut = _scores(subject, questions)
         chosen = scores.argmax(axis=1)
         contexts = {
             "ambiguous": answers_to(questions, chosen, ambiguous=True),
@@ -119,7 +120,7 @@ class Bbq:
             tables=tables,
             charts=(category_chart(tables),),
             shown=most_biased(questions, scores, chosen),
-            caveats=_CAVEATS,
+            caveats=(*_CAVEATS, *about_cut(cut, "questions")),
         )
         return parts.of(self, sources=_SOURCES)
 
@@ -132,8 +133,10 @@ class Bbq:
         }
 
 
-def _scores(subject: Subject, questions: Sequence[Question]) -> NDArray[np.float64]:
-    """Log-likelihood per character of each option, shape (n, 3)."""
+def _scores(
+    subject: Subject, questions: Sequence[Question]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Log-likelihood per character of each option, and with which the text was cut: (n, 3) both."""
     found = subject.likelihoods(
         [
             (f"Context: {one.context}\nQuestion: {one.question}\nAnswer:", f" {option}")
@@ -141,8 +144,7 @@ def _scores(subject: Subject, questions: Sequence[Question]) -> NDArray[np.float
             for option in one.options
         ]
     )
-    per_character: NDArray[np.float64] = (found.total / found.letters).reshape(-1, 3)
-    return per_character
+    return (found.total / found.letters).reshape(-1, 3), found.cut.reshape(-1, 3)
 
 
 def _figures(context: str, found: Answers) -> list[Figure]:

@@ -11,7 +11,13 @@ import numpy as np
 
 from fedloom.server.evaluator.audits.base import Measured, Options, Records, mean_figure
 from fedloom.server.evaluator.audits.bounded import bounded_figure, bounded_mean
-from fedloom.server.evaluator.audits.versions import Parts, Preference, furthest, preference
+from fedloom.server.evaluator.audits.cut import about_cut
+from fedloom.server.evaluator.audits.versions import (
+    Parts,
+    Preference,
+    furthest,
+    preference,
+)
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Figure, Table
 from fedloom.server.evaluator.public.archive import FAIRNESS
@@ -74,7 +80,7 @@ class Crows:
                 _NAMES,
                 liked.gap,
             ),
-            caveats=_CAVEATS,
+            caveats=(*_CAVEATS, *about_cut(liked.cut, "pairs")),
         )
         return parts.of(self, sources=_SOURCES)
 

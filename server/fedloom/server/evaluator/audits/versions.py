@@ -48,10 +48,12 @@ class Parts:
 @dataclass(frozen=True, kw_only=True)
 class Preference:
     """Of n pairs, shape (n,): `first` is 1 where the first text is likelier, 0 where the second
-    is and a half where neither; `gap` is by how much, in nats per token of the pair."""
+    is and a half where neither; `gap` is by how much, in nats per token of the pair; `cut`,
+    of shape (n, 2), says which texts were longer than what the model reads."""
 
     first: Values
     gap: Values
+    cut: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ def preference(subject: Subject, pairs: Sequence[tuple[str, str]]) -> Preference
     return Preference(
         first=(np.sign(difference) + 1) / 2,
         gap=difference / tokens.mean(axis=1),
+        cut=found.cut.reshape(-1, 2),
     )
 
 

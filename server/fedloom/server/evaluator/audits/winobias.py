@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fedloom.server.evaluator.audits.base import Measured, Options, Records, mean_figure
 from fedloom.server.evaluator.audits.bounded import BALANCE, SHARE, bounded_figure
+from fedloom.server.evaluator.audits.cut import about_cut
 from fedloom.server.evaluator.audits.versions import (
     NO_MEASURE,
     Parts,
@@ -98,7 +99,7 @@ class WinoBias:
 
 def _of_likelihood(subject: Subject, pairs: Sequence[WinoPair]) -> Parts:
     liked = preference(subject, [(one.stereotyped, one.turned) for one in pairs])
-    right = _coreference(subject, pairs)
+    right, cut = _coreference(subject, pairs)
     values = {
         "stereotype_share": liked.first,
         "gap": liked.gap,
@@ -119,12 +120,13 @@ def _of_likelihood(subject: Subject, pairs: Sequence[WinoPair]) -> Parts:
         clusters=twins,
         tables=(_accuracies(types, right),),
         shown=furthest(_SHOWN, [(p.stereotyped, p.turned) for p in pairs], _NAMES, liked.gap),
-        caveats=_CAUSAL,
+        caveats=(*_CAUSAL, *about_cut(np.hstack([liked.cut, cut]), "pairs")),
     )
 
 
-def _coreference(subject: Subject, pairs: Sequence[WinoPair]) -> Values:
-    """1 where the right person is the likelier one, shape (n, versions), a half where neither."""
+def _coreference(subject: Subject, pairs: Sequence[WinoPair]) -> tuple[Values, NDArray[np.bool_]]:
+    """1 where the right person is the likelier one, shape (n, versions), a half where neither;
+    and which texts of each pair were cut, shape (n, texts)."""
     found = subject.likelihoods(
         [
             (f'{text} "{pronoun}" refers to the', f" {person}")
@@ -135,7 +137,7 @@ def _coreference(subject: Subject, pairs: Sequence[WinoPair]) -> Values:
     )
     total = found.total.reshape(len(pairs), 2, 2)
     right: Values = (np.sign(total[:, :, 0] - total[:, :, 1]) + 1) / 2
-    return right
+    return right, found.cut.reshape(len(pairs), -1)
 
 
 def _figure(key: str, values: Values, twins: Sequence[str]) -> Figure:

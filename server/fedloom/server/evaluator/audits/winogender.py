@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import pearsonr
 
 from fedloom.server.evaluator.audits.base import Measured, Options, figure, mean_figure
+from fedloom.server.evaluator.audits.cut import about_cut
 from fedloom.server.evaluator.audits.versions import (
     NO_MEASURE,
     Parts,
@@ -107,7 +108,7 @@ def _of_likelihood(subject: Subject, schemas: Sequence[Schema]) -> Parts:
         samples=samples,
         clusters=dict.fromkeys(samples, occupations),
         charts=(_chart(women, leans),) if women.size else (),
-        caveats=_CAUSAL,
+        caveats=(*_CAUSAL, *about_cut(found.cut.reshape(-1, 3), "sentences")),
     )
 
 
