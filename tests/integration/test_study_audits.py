@@ -1,6 +1,7 @@
 """A study with a suite: evaluated at its end and after every k rounds, shown, and decided."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.report.compliance import Compliance
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.federation import read_federation
-from fedloom.shared.errors import ConfigError
+from fedloom.shared.errors import ConfigError, EvaluationError, RunFolderError
+from fedloom.simulation.auditing.attaching import attach, check_attachable
 from fedloom.simulation.executors.serial import SerialExecutor
 from fedloom.simulation.prepare import prepare
 from fedloom.simulation.progress import silent
 from fedloom.simulation.study import StudyOptions, run_study
 from tests.integration.test_federation import honest
+from tests.support.released import bounded
 from tests.support.tiny import write_federation
 
 SUITE = '[suite]\nname = "ours"\n[audits.validation]\nresamples = 100\n[audits.bbq]\n'
@@ -97,3 +100,28 @@ def test_a_wrong_suite_is_told_before_anything_trains(federation: Path, tmp_path
         assert not (tmp_path / "run").exists()
     finally:
         suite.write_text(SUITE, encoding="utf-8")
+
+
+def test_what_canaries_told_stands_beside_the_adapter_once(
+    finished: RunFolder, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.path, tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    bound = bounded("canaries", 1.5)
+    attach(bounded("canaries", 0.5), run)
+    attach(bound, run)
+    found = Evaluation.read(run.evaluation)
+    figure = found.figure("canaries.epsilon_lower_bound")
+    assert figure is not None and figure.value == 1.5
+    assert [one.audit for one in found.subject.audits].count("canaries") == 1
+    assert "not on the very adapter beside which it stands" in run.report_html.read_text()
+
+
+def test_canaries_of_another_federation_are_refused_before_they_train(
+    finished: RunFolder, tmp_path: Path
+) -> None:
+    check_attachable(finished, finished.read_plan().sha256)
+    with pytest.raises(EvaluationError, match="that of the federation to be audited"):
+        check_attachable(finished, "0" * 64)
+    with pytest.raises(RunFolderError, match=r"no plan\.toml"):
+        check_attachable(RunFolder(tmp_path), "0" * 64)

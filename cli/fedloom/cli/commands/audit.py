@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     help="Records to plant, each in or out by a fair coin.",
 )
 @click.option("--site", help="Plant at this site alone (at all, in turn).")
+@click.option(
+    "--for",
+    "beside",
+    type=click.Path(path_type=Path),
+    help="A finished run of this federation, whose evaluation gets the findings.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="New run folder (runs/NAME-TIME).")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes (one a core).")
 @click.option("--online", is_flag=True, help="Allow the base model to be fetched from the hub.")
@@ -28,6 +34,7 @@ def command(
     federation: Path,
     canaries: int,
     site: str | None,
+    beside: Path | None,
     out: Path | None,
     workers: int | None,
     online: bool,
@@ -43,6 +50,7 @@ def command(
     from fedloom.cli.progress import shown_progress
     from fedloom.server.run.folder import RunFolder
     from fedloom.shared.config.federation import read_federation
+    from fedloom.simulation.auditing.attaching import attach, check_attachable
     from fedloom.simulation.auditing.audit import FILE, PrivacyAuditOptions, audit_federation
     from fedloom.simulation.federation import worker_pool
     from fedloom.simulation.prepare import prepare
@@ -60,7 +68,11 @@ def command(
         progress.stage("read records, plan", 1)
         prepared = prepare(config, offline=not online)
         progress.step(f"plan {prepared.plan.sha256[:12]}")
+        if beside is not None:
+            check_attachable(RunFolder(beside), prepared.plan.sha256)
         findings = audit_federation(prepared, run, executor, progress, options)
+    if beside is not None:
+        attach(findings, RunFolder(beside))
     _say(findings)
     click.echo(f"findings {run.path / FILE}")
 

@@ -10,22 +10,28 @@ from fedloom.server.run.folder import RunFolder
 from fedloom.shared.files import write_durably
 
 
-def write_page(folder: RunFolder, decision: Decision) -> None:
-    """Write the page again, with the decision that was made of a run.
+def write_page(folder: RunFolder, decision: Decision | None = None) -> None:
+    """Write the page again, and the facts for an assessment, by what lies in the folder now.
 
     Raises:
         EvaluationError: the run's evaluation is damaged.
     """
     report = Report.model_validate_json(folder.report_json.read_bytes())
     evaluation = Evaluation.read(folder.evaluation) if folder.evaluation.is_file() else None
-    write_durably(folder.report_html, render_html(report, evaluation, decision).encode())
+    _write_pages(report, folder, evaluation, decision)
 
 
 def write_report(report: Report, folder: RunFolder, evaluation: Evaluation | None = None) -> None:
     """Write the report's renderings, the page with what a suite measured."""
-    write_durably(folder.report_html, render_html(report, evaluation).encode())
-    compliance = compliance_of(report, evaluation)
-    write_durably(folder.compliance, compliance.model_dump_json(indent=2).encode())
+    _write_pages(report, folder, evaluation, None)
     write_durably(folder.report_markdown, render_markdown(report).encode())
     # Last: where it is, the run is at its end.
     write_durably(folder.report_json, report.model_dump_json(indent=2).encode())
+
+
+def _write_pages(
+    report: Report, folder: RunFolder, evaluation: Evaluation | None, decision: Decision | None
+) -> None:
+    write_durably(folder.report_html, render_html(report, evaluation, decision).encode())
+    compliance = compliance_of(report, evaluation)
+    write_durably(folder.compliance, compliance.model_dump_json(indent=2).encode())

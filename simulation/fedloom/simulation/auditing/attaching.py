@@ -1,0 +1,45 @@
+"""Puts what canaries told into the evaluation of the run that they stand for."""
+
+from fedloom.server.evaluator.findings import AuditFindings, Evaluation
+from fedloom.server.report.writing import write_page
+from fedloom.server.run.folder import RunFolder
+from fedloom.shared.errors import EvaluationError
+from fedloom.shared.files import write_durably
+
+_TWIN = (
+    "Measured on a run of its own with canaries among its records, by the same federation file: "
+    "not on the very adapter beside which it stands."
+)
+
+
+def check_attachable(run: RunFolder, plan_sha256: str) -> None:
+    """Make sure that a finished run is of the plan that is about to be audited.
+
+    Raises:
+        EvaluationError: it is of another plan, or was evaluated by no suite.
+        RunFolderError: it is no run.
+    """
+    found = run.read_plan().sha256
+    if found != plan_sha256:
+        raise EvaluationError(
+            f"run {run.path}: plan {found[:12]}…, expected {plan_sha256[:12]}…, that of the "
+            "federation to be audited"
+        )
+    Evaluation.read(run.evaluation)
+
+
+def attach(findings: AuditFindings, run: RunFolder) -> None:
+    """Add the findings to the run's evaluation, in place of older ones, and write its page again.
+
+    Raises:
+        EvaluationError: the run's evaluation is missing or damaged.
+    """
+    evaluation = Evaluation.read(run.evaluation)
+    told = findings.model_copy(update={"caveats": (_TWIN, *findings.caveats)})
+    ours = evaluation.subject
+    others = tuple(one for one in ours.audits if one.audit != findings.audit)
+    subject = ours.model_copy(update={"audits": (*others, told)})
+    subjects = tuple(subject if one.name == ours.name else one for one in evaluation.subjects)
+    changed = evaluation.model_copy(update={"subjects": subjects})
+    write_durably(run.evaluation, changed.model_dump_json(indent=1).encode())
+    write_page(run)
