@@ -61,7 +61,7 @@ CASES: Mapping[str, Case] = {
     "lm-eval": Case(chooser, asked, own_task),
     "behaviour": Case(sentiment, reviews),
     "groups": Case(sentiment, reviews, quick),
-    "swaps": Case(sentiment, reviews),
+    "swaps": Case(sentiment, reviews, lambda folder: {"axes": ["gender", "names"]}),
     "bbq": Case(speaker, public, lambda folder: {"categories": ["Age", "Religion"]}),
     "winobias": Case(speaker, public),
     "winogender": Case(speaker, public),
