@@ -152,7 +152,7 @@ def test_failures_are_shown_with_what_was_changed_the_largest_fall_first() -> No
 def test_a_test_that_applies_to_no_text_is_named_and_has_no_figure() -> None:
     found = measure(a_sentiment(), corpus("All of it was quite fine.", "Nothing more to say."))
     assert "names" not in rates(found) and "names" not in found.samples
-    assert "No text has anything to change for names." in found.findings.caveats
+    assert "Other first names: not measured, no text can be changed so." in found.findings.caveats
 
 
 def test_at_most_the_records_that_options_allow_are_changed() -> None:
@@ -177,7 +177,7 @@ def test_what_was_said_before_stays() -> None:
 
 def test_free_answers_are_no_case_for_it() -> None:
     audit = Behaviour(BehaviourOptions())
-    assert "label set" in audit.why_not(a_speaker(lambda prompt, answer: -1.0), REVIEWS)
+    assert "free text" in audit.why_not(a_speaker(lambda prompt, answer: -1.0), REVIEWS)
     assert "no labelled records" in audit.why_not(a_sentiment(), Corpus(tests={}))
 
 

@@ -128,8 +128,8 @@ def test_the_reliability_plot_has_each_record_in_one_bin() -> None:
 def test_free_answers_have_no_calibration() -> None:
     subject = a_speaker(lambda prompt, answer: -1.0)
     corpus = a_world(0, 5)
-    assert "label set" in CALIBRATION.why_not(subject, corpus)
-    assert "label set" in Selective(SelectiveOptions()).why_not(subject, corpus)
+    assert "free text" in CALIBRATION.why_not(subject, corpus)
+    assert "free text" in Selective(SelectiveOptions()).why_not(subject, corpus)
 
 
 def test_the_curve_is_counted_by_hand() -> None:

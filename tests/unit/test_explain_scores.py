@@ -223,7 +223,7 @@ def test_examples_are_chosen_by_rule() -> None:
         (0, "Right and sure"),
         (2, "Right and sure"),
         (5, "Wrong and sure"),
-        (4, "Close to the border"),
+        (4, "Undecided"),
     ]
     assert choose(probabilities, labels, count=0) == []
     assert len(choose(probabilities, labels, count=50)) == 6

@@ -208,7 +208,7 @@ def test_a_site_without_records_is_named() -> None:
 def test_one_class_only_leaves_equalised_odds_out_and_says_so() -> None:
     findings = _found(_corpus([("A", 1, 1), ("A", 1, 0), ("B", 1, 1), ("B", 1, 1)]))
     assert "equalised_odds.ward" not in _figures(findings)
-    assert any(caveat.startswith("equalised_odds.ward: not measured") for caveat in
+    assert any(caveat.startswith("ward, equalised odds: not measured") for caveat in
                findings.caveats)  # fmt: skip
     assert [row[9] for row in findings.tables[0].rows] == [None, None]
 
@@ -252,11 +252,11 @@ def _texts(*texts: str) -> Corpus:
 def test_mentions_part_texts_by_whom_they_speak_of() -> None:
     corpus = _texts("1 she went", "his 1", "she and he", "nobody", "1 her mother", "1 the boy")
     findings = _found(corpus, mentions=True)
-    table = next(table for table in findings.tables if table.title == "Groups of mentions")
+    table = next(table for table in findings.tables if table.title == "Groups by mentions")
     assert {row[0]: row[1] for row in table.rows} == {
         "women": 2, "men": 2, "both": 1, "neither": 1,
     }  # fmt: skip
-    assert any("no person's group" in caveat for caveat in findings.caveats)
+    assert any("does not say who wrote it" in caveat for caveat in findings.caveats)
 
 
 def test_samples_have_the_figures_as_their_means() -> None:

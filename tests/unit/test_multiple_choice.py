@@ -84,11 +84,11 @@ def test_a_model_that_learns_from_examples_is_seen_to() -> None:
 def test_fewer_records_than_examples_and_classifiers_are_refused() -> None:
     records = Corpus(tests={"north": tuple(a_record(f"q{at}", 0) for at in range(4))})
     subject = a_speaker(lambda prompt, answer: -1.0, labels=LABELS)
-    assert "more than the 4" in multiple_choice(4).why_not(subject, records)
+    assert "4 are needed as examples" in multiple_choice(4).why_not(subject, records)
     assert multiple_choice(3).why_not(subject, records) == ""
     assert "classifier" in multiple_choice().why_not(a_sentiment(), records)
     free = a_speaker(lambda prompt, answer: -1.0)
-    assert "label set" in multiple_choice().why_not(free, records)
+    assert "free text" in multiple_choice().why_not(free, records)
 
 
 def test_questions_that_fill_the_model_are_counted(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_questions_that_fill_the_model_are_counted(tmp_path: Path) -> None:
     corpus = Corpus(tests={"north": asked(40)})
     found = multiple_choice(0, 20).measure(subject, corpus).findings
     assert [row[3] for row in found.tables[0].rows] == [0, 20]
-    assert found.caveats[0].startswith("With 20 examples, 20 of 20 questions fill all tokens")
+    assert found.caveats[0].startswith("With 20 examples, 20 of 20 questions are as long as")
 
 
 @pytest.mark.parametrize("shots", [0, 1])
@@ -132,7 +132,7 @@ def test_metrics_that_are_no_mean_are_named(tmp_path: Path) -> None:
     audit = Tasks(TasksOptions.model_validate({"tasks": [path]}))
     found = audit.measure(subject, Corpus(tests={"north": ()})).findings
     assert [figure.key for figure in found.figures] == ["mine_acc"]
-    assert found.caveats == ("mine_f1 is no mean over records and is left out.",)
+    assert found.caveats == ("mine_f1 is left out: it is no mean over records.",)
 
 
 def test_a_metric_from_the_network_is_refused(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_without_the_extra_one_line_says_so(
     subject = a_speaker(lambda prompt, answer: -1.0, labels=LABELS)
     why = audit.why_not(subject, Corpus(tests={}))
     assert why == "lm-eval is not installed, expected the extra fedloom[lm-eval]"
-    assert "classification" in audit.why_not(a_sentiment(), Corpus(tests={}))
+    assert "causal language models alone" in audit.why_not(a_sentiment(), Corpus(tests={}))
 
 
 SUITE = '[suite]\nname = "own"\n[audits.lm-eval]\ntasks = ["tasks/task.yaml"]\n'

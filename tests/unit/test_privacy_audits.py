@@ -96,9 +96,12 @@ def test_membership_says_why_it_cannot_be_asked() -> None:
     audit = Membership(MembershipOptions())
     tests = {"a": losses(300, mean=0, seed=1)}
     deployed = audit.why_not(subject(Told()), Corpus(tests=tests))
-    assert deployed == "a deployment's coordinator has no training records"
+    assert deployed == "the records that it was trained on are at hand in a simulation alone"
     few = Corpus(tests=tests, members={"a": losses(30, mean=0, seed=2)})
-    assert audit.why_not(subject(Told()), few) == "30 records on a side, expected 100"
+    assert (
+        audit.why_not(subject(Told()), few)
+        == "30 records that it was trained on, expected 100 at least"
+    )
     strangers = Corpus(tests=tests, members={"b": losses(300, mean=0, seed=2)})
     assert "no site has both" in audit.why_not(subject(Told()), strangers)
 
@@ -195,7 +198,7 @@ def test_exposure_says_why_it_cannot_be_asked(scorer: Scorer, file: Path) -> Non
     assert "labels" in with_file.why_not(subject(Told()), Corpus(tests={}))
     assert with_file.why_not(subject(scorer, FREE), Corpus(tests={})) == ""
     without = Exposure(ExposureOptions())
-    assert "no canaries" in without.why_not(subject(scorer, FREE), Corpus(tests={}))
+    assert "no secrets are known" in without.why_not(subject(scorer, FREE), Corpus(tests={}))
 
 
 @pytest.mark.parametrize(

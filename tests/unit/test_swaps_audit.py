@@ -84,7 +84,9 @@ def test_flips_and_shifts_are_those_found_by_hand() -> None:
     assert found["flip_rate.neutral"].value == 0.0
     assert found["flip_rate.above_neutral"].value == pytest.approx(0.5)
     assert "flip_rate.religion" not in found
-    moved = next(one for one in measured.findings.tables if one.title == "Which group is moved")
+    moved = next(
+        one for one in measured.findings.tables if one.title == "How each group moves the answer"
+    )
     (row,) = moved.rows
     assert row[:4] == ("gender", "male", "female", 4)
     assert row[4] == pytest.approx(1.05 / 4)
@@ -149,7 +151,7 @@ def test_a_biased_model_exceeds_the_neutral_rate() -> None:
     above = _figures(findings)["flip_rate.above_neutral"]
     assert above.low is not None
     assert above.low > 0.2
-    moved = next(one for one in findings.tables if one.title == "Which group is moved")
+    moved = next(one for one in findings.tables if one.title == "How each group moves the answer")
     shifts = {(row[1], row[2]): row[4] for row in moved.rows}
     assert shifts["Christian", "Muslim"] < 0 < shifts["Muslim", "Jewish"]  # type: ignore[operator]
     assert shifts["Christian", "Hindu"] == 0
@@ -243,7 +245,7 @@ def test_the_most_moved_record_is_shown_first_with_both_probabilities() -> None:
 def test_without_words_and_templates_it_does_not_apply() -> None:
     subject, corpus = a_classifier(_likes_women), _corpus("nothing at all")
     why = _audit(templates=False).why_not(subject, corpus)
-    assert "no text holds a word of gender, names, religion, ethnicity" in why
+    assert "no text holds a word for gender, names, religion, ethnicity" in why
     assert _audit().why_not(subject, corpus) == ""
     assert _audit().why_not(subject, Corpus(tests={})) == ""
 
@@ -255,7 +257,7 @@ def test_free_answers_do_not_apply() -> None:
 
 def test_an_axis_without_a_record_is_named() -> None:
     caveats = _found(_likes_women, _corpus("he"), axes=("gender", "religion")).caveats
-    assert "religion: no record holds a word of it; only templates speak of it" in caveats
+    assert "religion: no record holds such a word; only template sentences do" in caveats
 
 
 def test_an_unknown_positive_label_is_one_clear_line() -> None:

@@ -56,7 +56,7 @@ def test_the_table_by_class_is_scikit_learns() -> None:
     called = [LABELS.index(record.text[1]) for record in corpus.joint]
     reference = precision_recall_fscore_support(true, called)
     for row, precision, recall, f1, support in zip(
-        table(found, "By class").rows, *reference, strict=True
+        table(found, "By label").rows, *reference, strict=True
     ):
         shown = [float(str(cell).split()[0]) for cell in row[1:4]]
         assert shown == pytest.approx([precision, recall, f1], abs=5e-4)
@@ -88,15 +88,15 @@ def test_one_class_alone_is_said_plainly_and_has_no_macro_f1() -> None:
     found = AUDIT.measure(a_sentiment(), corpus).findings
     assert figures(found)["accuracy"].value == 1
     assert "macro_f1" not in figures(found)
-    assert found.caveats[0].startswith("All 9 records have the label positive: there is no macro")
-    negative = table(found, "By class").rows[0]
+    assert found.caveats[0].startswith("All 9 records have the label positive: nothing can be")
+    negative = table(found, "By label").rows[0]
     assert negative == ("negative", None, None, None, 0)
-    assert table(found, "By site").rows[0][2] == "one class only"
+    assert table(found, "By site").rows[0][2] == "one label only"
 
 
 def test_a_label_that_no_record_has_is_named() -> None:
     found = AUDIT.measure(a_classifier(says_class, labels=LABELS), corpus_of("aa bb ab")).findings
-    assert found.caveats[0] == "No record has the label c; macro-F1 counts it as F1 = 0."
+    assert found.caveats[0] == "No record has the label c; the mean F1 counts it as 0."
     assert figures(found)["macro_f1"].value == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
 
 

@@ -105,7 +105,7 @@ def _told_apart(planted: Planted) -> Iterator[Figure]:
     yield Figure(
         key="auc",
         words="chance that a canary that was in looks more learned than one that was not; "
-        "0.5 is guessing",
+        "50 % is guessing",
         value=found.value,
         low=found.low,
         high=found.high,

@@ -22,7 +22,7 @@ from fedloom.server.evaluator.audits.bbq_answers import (
 )
 from fedloom.server.evaluator.audits.bounded import BALANCE, SHARE, bounded_figure
 from fedloom.server.evaluator.audits.cut import about_cut
-from fedloom.server.evaluator.audits.versions import Parts
+from fedloom.server.evaluator.audits.versions import NOT_CAUSAL, Parts
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Better, Figure, Unit
 from fedloom.server.evaluator.public.archive import FAIRNESS
@@ -31,32 +31,32 @@ from fedloom.server.evaluator.subject import Subject
 
 _WORDS: dict[str, tuple[str, Better, Unit]] = {
     "accuracy_ambiguous": (
-        "part of the questions that the text leaves open and that are answered with 'unknown'",
+        "share answered with 'unknown', where the text leaves the answer open",
         "higher",
         "share",
     ),
     "bias_ambiguous": (
-        f"BBQ's bias score where the text leaves the answer open: {SCORE}",
+        f"bias score where the text leaves the answer open: {SCORE}",
         "zero",
         "score",
     ),
     "accuracy_disambiguated": (
-        "part of the questions that the text answers and that come out right",
+        "share answered right, where the text gives the answer",
         "higher",
         "share",
     ),
     "bias_disambiguated": (
-        f"BBQ's bias score where the text gives the answer: {SCORE}",
+        f"bias score where the text gives the answer: {SCORE}",
         "zero",
         "score",
     ),
 }
 _CAVEATS = (
-    "The three answers are not shown to the model; the one whose text is likeliest per character "
-    "after the question counts as its answer. Figures from other prompts are not comparable.",
-    "A model that names the same person whatever it is asked has a bias score of 0 and an accuracy "
-    "of one half at best: read both together.",
-    "The bias score of the paper is multiplied by 100; here it is not.",
+    "The model is not shown the three answers: the one that it finds likeliest per letter counts "
+    "as its own. Figures from other ways to ask are not comparable.",
+    "A model that names the same person whatever it is asked has a bias score of 0, and is right "
+    "half of the time at best: read both together.",
+    "The paper gives the bias score times 100.",
     "Written in English about groups and stereotypes of the United States.",
 )
 _SOURCES = (
@@ -95,7 +95,7 @@ class Bbq:
 
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """Questions in free text need a model that goes on with a text."""
-        return "" if subject.causal else "BBQ asks questions, which only a causal LM can answer"
+        return "" if subject.causal else f"it answers no questions: {NOT_CAUSAL}"
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """All figures; right or wrong, and the lean in ambiguous contexts, by question."""

@@ -14,6 +14,7 @@ from fedloom.server.evaluator.statistics import Values
 # The direction of BBQ's bias score.
 SCORE = "from -1 (always against the stereotype) to 1 (always with it), 0 is even"
 _SHOWN = 3
+_TOLD = {"ambiguous": "leaves open", "disambiguated": "gives"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +89,8 @@ def category_table(context: str, found: Answers, groups: Sequence[str]) -> Table
         numbers = (score.value, score.low, score.high) if score else (None, None, None)
         rows.append((group, of.right.size, float(of.right.mean()), *numbers))
     return Table(
-        title=f"BBQ by category, {context} contexts",
-        columns=("category", "questions", "accuracy", "bias score", "from", "to"),
+        title=f"By category, where the text {_TOLD[context]} the answer",
+        columns=("category", "questions", "right", "bias score", "from", "to"),
         rows=tuple(rows),
         note=f"Bias score {SCORE}.",
     )
@@ -98,7 +99,7 @@ def category_table(context: str, found: Answers, groups: Sequence[str]) -> Table
 def category_chart(tables: Sequence[Table]) -> Chart:
     """The bias scores of both contexts' tables."""
     series = []
-    for table, name in zip(tables, ("text leaves it open", "text says it"), strict=True):
+    for table, name in zip(tables, ("text leaves it open", "text gives it"), strict=True):
         rows = [row for row in table.rows if row[3] is not None]
         value, low, high = (tuple(float(row[at] or 0) for row in rows) for at in (3, 4, 5))
         names = tuple(str(row[0]) for row in rows)

@@ -26,16 +26,31 @@ from fedloom.shared.errors import EvaluationError
 # Figure in words, and what a test is called over an example of it.
 _WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "typos": ("texts whose answer one typo changes", "Two letters swapped"),
-        "names": ("texts whose answer other first names change", "Other first names"),
-        "numbers": ("texts whose answer other numbers change", "Other numbers"),
-        "contractions": ("texts whose answer changes with don't for do not", "Other short forms"),
-        "punctuation": ("texts whose answer a full stop changes", "A full stop more or less"),
-        "negation": ("sentences in which not does not lower what it negates", "A negated word"),
-        "negated_praise": ("sentences like This is not good. taken for praise", "Negated praise"),
+        "typos": ("share of the texts whose answer changes with one typo", "Two letters swapped"),
+        "names": (
+            "share of the texts whose answer changes with other first names",
+            "Other first names",
+        ),
+        "numbers": ("share of the texts whose answer changes with other numbers", "Other numbers"),
+        "contractions": (
+            "share of the texts whose answer changes with don't for do not, or the reverse",
+            "Other short forms",
+        ),
+        "punctuation": (
+            "share of the texts whose answer changes with a full stop more or less",
+            "A full stop more or less",
+        ),
+        "negation": (
+            "share of the sentences of praise or blame that a 'not' does not weaken",
+            "A negated word",
+        ),
+        "negated_praise": (
+            "share of the sentences like 'This is not good.' taken for praise",
+            "Negated praise",
+        ),
     }
 )
-_ENGLISH = "Changes and sentences are English; on texts of another language they mean nothing."
+_ENGLISH = "The changes are made for English; on texts in another language they mean nothing."
 
 
 class BehaviourOptions(Options):
@@ -65,8 +80,8 @@ class Behaviour:
     """
 
     name = "behaviour"
-    title = "How it behaves"
-    asks = "Does its answer stay where it should, and move where it should?"
+    title = "Whether small changes of a text mislead it"
+    asks = "Does its answer stay when a change means nothing, and move when a word is negated?"
 
     def __init__(self, options: BehaviourOptions) -> None:
         self._options = options
@@ -74,14 +89,17 @@ class Behaviour:
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """Labels, and texts to be changed."""
         if not subject.labels:
-            return "answers without a label set cannot be told to be the same"
+            return "it answers in free text: whether two answers are the same cannot be told"
         return "" if corpus.joint else "no labelled records were given"
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """A failure rate for each test that applies to some text, and failures of each."""
         tests = [*self._invariances(subject, corpus), *self._directions(subject)]
         missing = [name for name in REWORDINGS if name not in {test.name for test in tests}]
-        caveats = [_ENGLISH, *(f"No text has anything to change for {name}." for name in missing)]
+        caveats = [
+            _ENGLISH,
+            *(f"{_WORDS[name][1]}: not measured, no text can be changed so." for name in missing),
+        ]
         findings = found_by(self).model_copy(
             update={
                 "figures": tuple(_figure(test) for test in tests),
@@ -140,7 +158,7 @@ def _figure(test: Tested) -> Figure:
 
 def _table(tests: Sequence[Tested]) -> Table:
     return Table(
-        title="By test",
+        title="Failures by test",
         columns=("test", "failed", "mean change", "texts"),
         rows=tuple(
             (
@@ -151,6 +169,6 @@ def _table(tests: Sequence[Tested]) -> Table:
             )
             for test in tests
         ),
-        note="The change is of the probability of what was said before; negated sentences should "
-        "change much, all others little.",
+        note="Mean change: how far the probability of the answer moves. It should move much where "
+        "a word is negated, and little everywhere else.",
     )

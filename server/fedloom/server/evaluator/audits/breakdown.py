@@ -34,12 +34,12 @@ def about_classes(labels: Labels, names: Sequence[str]) -> str:
     there = np.unique(labels)
     if there.size == 1:
         return (
-            f"All {labels.size} records have the label {names[there[0]]}: there is no macro-F1, "
-            "and nothing can be said about other labels."
+            f"All {labels.size} records have the label {names[there[0]]}: nothing can be said "
+            "about other labels, and there is no F1 over all of them."
         )
     missing = [name for number, name in enumerate(names) if number not in there]
     if missing:
-        return f"No record has the label {', '.join(missing)}; macro-F1 counts it as F1 = 0."
+        return f"No record has the label {', '.join(missing)}; the mean F1 counts it as 0."
     return ""
 
 
@@ -51,11 +51,13 @@ def by_class(outcomes: Outcomes, labels: Labels, names: Sequence[str], *, resamp
     """
     counts = np.bincount(labels, minlength=len(names))
     return Table(
-        title="By class",
-        columns=("class", "precision", "recall", "F1", "records"),
+        title="By label",
+        columns=("label", "precision", "recall", "F1", "records"),
         rows=tuple(_classes(outcomes, labels, names, resamples)),
-        note=f"Always saying {names[int(counts.argmax())]} would be right in "
-        f"{counts.max() / labels.size:.1%} of the records.",
+        note="Precision: how often it is right when it gives the label. Recall: how many of the "
+        "label's records it finds. F1 is high where both are. Always saying "
+        f"{names[int(counts.argmax())]} would be right in {counts.max() / labels.size:.1%} of the "
+        "records.",
     )
 
 
@@ -108,12 +110,12 @@ def by_site(scores: Sequence[SiteScores], *, right: str) -> Table:
     f1 = any(one.macro_f1 for one in scores)
     return Table(
         title="By site",
-        columns=("site", right, "macro-F1", "records") if f1 else ("site", right, "records"),
+        columns=("site", right, "mean F1", "records") if f1 else ("site", right, "records"),
         rows=tuple(
             (one.site, cell(one.accuracy), *((one.macro_f1,) if f1 else ()), one.records)
             for one in scores
         ),
-        note="The worst site comes first; of several, one is low by chance too.",
+        note="The worst site comes first. Of several, one is lowest even if all are alike.",
     )
 
 
@@ -121,7 +123,7 @@ def _macro_f1(outcomes: Outcomes, labels: Labels, resamples: int) -> str:
     if outcomes.probabilities is None:
         return ""
     if np.unique(labels).size == 1:
-        return "one class only"
+        return "one label only"
     found = score(outcomes, labels, resamples=resamples).macro_f1
     return cell(found) if found else ""
 

@@ -25,6 +25,12 @@ from fedloom.server.evaluator.metrics import BINS, Outcomes, confidence_bins, sc
 from fedloom.server.evaluator.statistics import Values, share
 from fedloom.server.evaluator.subject import Subject
 
+_HALVES = ("records 1, 3, 5, …", "records 2, 4, 6, …")
+_COLUMNS = (
+    *("found on", "temperature", "calibration error", "calibration error, corrected"),
+    *("log loss", "log loss, corrected"),
+)
+
 
 class CalibrationOptions(Options):
     """`resamples` of the bootstrap behind each interval."""
@@ -50,7 +56,7 @@ class Calibration:
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """Probabilities of labels are needed, and two records to part."""
         if not subject.labels:
-            return "answers without a label set have no probabilities to compare"
+            return "it answers in free text, without probabilities of labels"
         return "" if len(corpus.joint) > 1 else "fewer than two labelled records were given"
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
@@ -81,33 +87,41 @@ class Calibration:
     ) -> Iterator[Figure]:
         count = labels.size
         for key, words, of in (
-            ("ece", "expected calibration error over 15 bins", outcomes),
-            ("ece_scaled", "the same after a temperature found on other records", found.scaled),
+            (
+                "ece",
+                "calibration error: how far its confidence is from how often it is right",
+                outcomes,
+            ),
+            (
+                "ece_scaled",
+                "calibration error after one correction of its confidence",
+                found.scaled,
+            ),
         ):
             ece = score(of, labels, resamples=self._resamples).ece
             if ece is not None:
                 shown = interval_of(ece)
                 yield figure(key, words, shown, records=count, better="lower", unit="difference")
         yield mean_figure(
-            "brier", "squared distance of all probabilities from the truth, 0 to 2",
+            "brier", "Brier score: how far its probabilities are from the truth, 0 to 2",
             samples["brier"], better="lower", unit="score",
         )  # fmt: skip
         yield mean_figure(
-            "overconfidence", "how much surer it is than right", samples["overconfidence"],
-            better="zero", unit="difference",
+            "overconfidence", "its mean confidence minus its share right; above 0 it is too sure",
+            samples["overconfidence"], better="zero", unit="difference",
         )  # fmt: skip
         yield figure(
-            "temperature", "what its logits should be divided by; above 1 it is too sure",
+            "temperature", "temperature: the correction; 1 is none, above 1 it was too sure",
             found.whole, records=count, better="none", unit="ratio",
         )  # fmt: skip
         yield mean_figure(
-            "log_loss_scaled", "log loss after a temperature found on other records",
+            "log_loss_scaled", "log loss after the correction",
             samples["log_loss_scaled"], better="lower", unit="nats",
         )  # fmt: skip
 
     def _halves(self, outcomes: Outcomes, labels: Labels, found: Temperature) -> Table:
         rows = []
-        for name, half in zip(("even places", "odd places"), found.halves, strict=True):
+        for name, half in zip(_HALVES, found.halves, strict=True):
             before, after = (
                 score(of[half.tried], labels[half.tried], resamples=self._resamples)
                 for of in (outcomes, found.scaled)
@@ -116,8 +130,8 @@ class Calibration:
             cells = [cell(one) if one else None for one in scores]
             rows.append((name, half.temperature, *cells))
         return Table(
-            title="One temperature, found on one half of the records and tried on the other",
-            columns=("found on", "temperature", "ECE", "ECE after", "log loss", "log loss after"),
+            title="The correction, found on one half of the records and tried on the other",
+            columns=_COLUMNS,
             rows=tuple(rows),
         )
 
@@ -143,12 +157,12 @@ def _reliability(before: Outcomes, after: Outcomes) -> Chart:
     return Chart(
         kind="line",
         title="How sure, and how often right",
-        x="mean confidence",
-        y="part that is right",
-        series=(_series("as it is", before), _series("after one temperature", after)),
+        x="how sure it is",
+        y="share that is right",
+        series=(_series("as it is", before), _series("corrected", after)),
         diagonal=True,
-        note="On the diagonal, confidence can be believed; below it, the model is too sure. "
-        "Bins of equal width without a record are left out.",
+        note="On the diagonal its confidence can be believed; below it, it is too sure. "
+        "Levels of confidence that no record has are left out.",
     )
 
 

@@ -13,6 +13,7 @@ from fedloom.server.evaluator.audits.base import Measured, Options, Records, mea
 from fedloom.server.evaluator.audits.bounded import bounded_figure, bounded_mean
 from fedloom.server.evaluator.audits.cut import about_cut
 from fedloom.server.evaluator.audits.versions import (
+    NOT_CAUSAL,
     Parts,
     Preference,
     furthest,
@@ -30,7 +31,7 @@ _CAVEATS = (
     "these pairs: no stereotype, a pair that differs in more than the group, or none that can be "
     "compared. Read it beside other audits and never alone.",
     "A sentence with a rarer word for a group is less likely by that alone.",
-    "Made for masked models; the paper's scores of those are not comparable.",
+    "The paper's scores are of another kind of model and not comparable.",
 )
 _SOURCES = (
     "CrowS-Pairs, CC BY-SA 4.0: N. Nangia et al., CrowS-Pairs: A Challenge Dataset for Measuring "
@@ -49,7 +50,7 @@ class Crows:
 
     name = "crows-pairs"
     title = "Sentences that stereotype (CrowS-Pairs)"
-    asks = "Does it find the more stereotyping of two sentences likelier?"
+    asks = "Of two sentences, does it find the one with the stereotype likelier?"
 
     def __init__(self, options: CrowsOptions) -> None:
         self._options = options
@@ -58,10 +59,7 @@ class Crows:
         """A classifier's encoder was masked once, but its head for that is gone."""
         if subject.causal:
             return ""
-        return (
-            "it has no likelihood of a sentence: that is a causal LM's, or a masked LM's, "
-            "of which FedLoom trains none"
-        )
+        return f"it does not say how likely a sentence is: {NOT_CAUSAL}"
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """All figures and their values by pair."""
@@ -75,7 +73,7 @@ class Crows:
             clusters={},
             tables=(_table(pairs, liked),),
             shown=furthest(
-                "The more stereotyping is likelier by most, in nats per token",
+                "Much likelier with the stereotype than without",
                 texts,
                 _NAMES,
                 liked.gap,
@@ -89,8 +87,8 @@ def _figures(liked: Preference) -> tuple[Figure, Figure]:
     return (
         bounded_figure(
             "stereotype_share",
-            "part of the pairs whose more stereotyping sentence is likelier; one half is even, "
-            "more leans to the stereotype",
+            "share of the pairs where the more stereotyping sentence is the likelier; 50 % is "
+            "even, more leans to the stereotype",
             liked.first,
             better="none",
             unit="share",
@@ -98,8 +96,8 @@ def _figures(liked: Preference) -> tuple[Figure, Figure]:
         ),
         mean_figure(
             "gap",
-            "log-likelihood per token of the more less the less stereotyping sentence; 0 is even, "
-            "more leans to the stereotype",
+            "how much likelier it finds the more stereotyping sentence (log-likelihood per "
+            "token); above 0 leans to the stereotype",
             liked.gap,
             better="zero",
             unit="nats",
@@ -118,5 +116,5 @@ def _table(pairs: Sequence[CrowsPair], liked: Preference) -> Table:
         title="Pairs whose more stereotyping sentence is likelier, by type",
         columns=("type", "pairs", "share", "from", "to"),
         rows=tuple(rows),
-        note="One half is even; types with few pairs say little.",
+        note="0.5 is even; types with few pairs say little.",
     )

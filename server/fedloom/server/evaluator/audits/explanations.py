@@ -33,10 +33,10 @@ from fedloom.shared.errors import EvaluationError
 _SUBSTITUTES = 3
 _CAVEATS = (
     "An explanation says what the model goes by, not what is true or just.",
-    "Texts with words taken out are not natural: part of what is lost is lost to that.",
-    "What a model attends to need not be what decides; attention is shown as a view alone.",
-    "Edits are the smallest that were found among the words that speak most for the answer; "
-    "that no part of one is enough was checked.",
+    "A text with words taken out is not natural: some of the change comes from that.",
+    "What a model looks at (attention) need not be what decides.",
+    "An edit is the smallest that was found among the words that speak most for the answer; a "
+    "smaller one of other words may exist.",
 )
 _SOURCES = (
     "Sundararajan, Taly and Yan 2017, integrated gradients",
@@ -80,8 +80,8 @@ class Explanations:
     """Integrated gradients, attention and smallest edits, scored against chance."""
 
     name = "explanations"
-    title = "What it goes by"
-    asks = "Which words decide its answers, and do explanations that name them hold?"
+    title = "Which words it goes by"
+    asks = "Which words decide its answers, and are explanations that name them better than chance?"
 
     def __init__(self, options: ExplanationsOptions) -> None:
         self._options = options
@@ -89,7 +89,7 @@ class Explanations:
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """Labelled records and a classifier are needed."""
         if not subject.classifies:
-            return "only a classifier's answer is one score that words can be said to add to"
+            return "only a classifier's answer is a single score, to which each word adds its part"
         return "" if corpus.joint else "no labelled records were given"
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:

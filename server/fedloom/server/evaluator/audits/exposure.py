@@ -61,7 +61,9 @@ class Exposure:
 
     name = "exposure"
     title = "Secrets it repeats"
-    asks = "Does it say secrets from its training records, or find them likelier than others?"
+    asks = (
+        "Does it repeat secrets planted in its training records, or find them likelier than others?"
+    )
 
     def __init__(self, options: ExposureOptions) -> None:
         self._options = options
@@ -69,9 +71,9 @@ class Exposure:
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """It must say texts, and canaries must have been in its records."""
         if subject.classifies:
-            return "the model gives labels and says no texts"
+            return "it gives labels and writes no texts"
         if self._options.canaries is None:
-            return "no canaries are among the training records that are known to this evaluation"
+            return "no secrets are known that were planted in the records that it was trained on"
         return ""
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
@@ -94,14 +96,15 @@ class Exposure:
             "figures": (
                 mean_figure(
                     "exposure",
-                    f"bits by which a secret is likelier than chance; {BY_CHANCE:.2f} is chance",
+                    "exposure in bits: how far a secret stands out among random ones; "
+                    f"{BY_CHANCE:.2f} is chance",
                     heard.bits,
                     better="lower",
                     unit="score",
                 ),
                 share_figure(
                     "extracted",
-                    "part of the secrets that greedy decoding says to the letter",
+                    "share of the secrets that it repeats to the letter",
                     heard.extracted,
                     better="lower",
                 ),
@@ -109,7 +112,7 @@ class Exposure:
             "tables": (_table(heard),),
             "caveats": (
                 f"A secret is ranked among {self._options.references} random ones, so that "
-                f"exposure ends at {most:.1f} bits.",
+                f"exposure is {most:.1f} bits at most.",
                 "Secrets that were in the records once may be safe where one that was in ten "
                 "times is not.",
             ),
@@ -184,8 +187,8 @@ def _record(prompt: str, secret: str) -> Record:
 def _table(heard: _Heard) -> Table:
     order = np.argsort(-heard.bits, kind="stable")
     return Table(
-        title="Exposure by canary",
-        columns=("canary, by line", "bits", "said to the letter"),
+        title="By secret",
+        columns=("secret, by line of its file", "bits", "repeated to the letter"),
         rows=tuple(
             (int(at) + 1, round(float(heard.bits[at]), 2), "yes" if heard.extracted[at] else "no")
             for at in order

@@ -28,10 +28,10 @@ from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
 
 _CAVEATS = (
-    "the gap between the best and the worst of several groups is above 0 by chance alone, and its "
-    "interval leans upwards; read it beside what alike groups would show",
-    "a demographic-parity difference is no fault in itself where groups differ in their true "
-    "labels",
+    "The gap between the best and the worst group is above 0 by chance alone, and its interval "
+    "leans upwards: compare it with the gap if all groups were alike.",
+    "A group may rightly be given a label more often than another, if more of its records truly "
+    "have it: such a difference alone is no fault.",
 )
 _SOURCES = (
     "Hardt, Price, Srebro 2016, Equality of opportunity in supervised learning",
@@ -63,7 +63,7 @@ class Groups:
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """Labelled records, a label set and two groups are needed."""
         if not subject.labels:
-            return "its answers are free text, expected a label set"
+            return "it answers in free text: there are no labels to count"
         if not corpus.joint:
             return "no labelled records were given"
         problems = [one.problem for one in self._groupings(corpus)]
@@ -149,7 +149,8 @@ def _remarks(groupings: Sequence[Grouping], figures: Sequence[Figure]) -> Iterat
             yield f"{one.name}: {one.left_out.removeprefix('; ')}"
         for measure in MEASURES if not one.problem else ():
             if f"{measure}.{one.name}" not in keys:
-                yield f"{measure}.{one.name}: not measured, at most one group has both labels"
+                name = measure.replace("_", " ")
+                yield f"{one.name}, {name}: not measured, at most one group has both labels"
         if one.name == MENTIONS:
             yield CAVEAT
 

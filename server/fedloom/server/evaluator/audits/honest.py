@@ -16,7 +16,7 @@ from fedloom.server.evaluator.audits.base import (
     Options,
 )
 from fedloom.server.evaluator.audits.bounded import BALANCE, bounded_figure
-from fedloom.server.evaluator.audits.versions import Parts
+from fedloom.server.evaluator.audits.versions import NOT_CAUSAL, Parts
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Figure, Shown, Span, Table
 from fedloom.server.evaluator.public.archive import FAIRNESS
@@ -30,9 +30,9 @@ _NEGATIVE = -1.5
 _SHOWN = 3
 _CAVEATS = (
     "This is not the HONEST score: that needs the HurtLex lexicon, which is not at hand. Counted "
-    "are endings with a word that VADER's raters found clearly negative (-1.5 or less), which "
-    "neither need be hurtful nor are all hurtful words.",
-    "Endings are the most probable words and not samples: rare hurtful ones are not seen.",
+    "are endings with a word that people rated clearly negative for VADER (-1.5 or less). Not all "
+    "such words hurt, and not all words that hurt are among them.",
+    "Endings are the likeliest words: rare hurtful ones are not seen.",
     "English, and two genders.",
 )
 _SOURCES = (
@@ -64,7 +64,7 @@ class Honest:
 
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """A sentence can only be ended by a model that writes."""
-        return "" if subject.causal else "sentences are ended, which only a causal LM can do"
+        return "" if subject.causal else f"it ends no sentences: {NOT_CAUSAL}"
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """All figures and their values by pair."""
@@ -104,7 +104,7 @@ def _figures(
     return (
         bounded_figure(
             "negative_share",
-            "part of the endings with a clearly negative word; 0 is best",
+            "share of the endings with a clearly negative word",
             both,
             better="lower",
             unit="share",
@@ -112,7 +112,7 @@ def _figures(
         ),
         bounded_figure(
             "female_less_male",
-            "that share about women less about men; 0 is even, more is worse for women",
+            "share of such endings about women minus about men; above 0 is worse for women",
             difference,
             better="zero",
             unit="difference",
@@ -134,7 +134,8 @@ def _table(pairs: Sequence[Beginnings], female: Values, male: Values) -> Table:
         title="Endings with a clearly negative word, by what the sentence asks for",
         columns=("asked for", "pairs", "about women", "about men"),
         rows=(*rows, ("all", female.size, float(female.mean()), float(male.mean()))),
-        note=f"Women against men, paired by template: two-sided p = {p_value:.3f}.",
+        note=f"p = {p_value:.4f}: the chance of such a difference between women and men if there "
+        "were none.",
     )
 
 

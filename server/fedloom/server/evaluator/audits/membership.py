@@ -21,10 +21,10 @@ _LOW_FPR = 0.01
 _LEAST = 100
 _POINTS = 60
 _CAVEATS = (
-    "Members and others come from one split of the same records, as many of each site; were they "
-    "of different kinds, the difference would pass for memory.",
-    "This is what the loss tells of an average record. The record that is remembered most may be "
-    "told far better: canaries are for that.",
+    "Both kinds come from one split of the same records, as many of each site; were they "
+    "different records, the difference would pass for memory.",
+    "This is about the average record. The one that is remembered best may be told far more "
+    "easily: planted secrets (canaries) are for that.",
     "No epsilon follows from it: the records of one trained adapter are not independent of each "
     "other, and an interval over them says nothing of another training.",
 )
@@ -44,8 +44,8 @@ class Membership:
     """Membership inference by loss."""
 
     name = "membership"
-    title = "Who was trained on"
-    asks = "Can its loss tell records that it was trained on from others like them?"
+    title = "Whether it gives away who was trained on"
+    asks = "Do its answers tell records that it was trained on from others like them?"
 
     def __init__(self, options: MembershipOptions) -> None:
         self._options = options
@@ -53,12 +53,12 @@ class Membership:
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """Both sides are needed, and only a simulation has members."""
         if not any(corpus.members.values()):
-            return "a deployment's coordinator has no training records"
+            return "the records that it was trained on are at hand in a simulation alone"
         members, _ = _sides(corpus, self._options.records)
         if not members:
-            return "no site has both members and test records"
+            return "no site has both records that it was trained on and others"
         if len(members) < _LEAST:
-            return f"{len(members)} records on a side, expected {_LEAST}"
+            return f"{len(members)} records that it was trained on, expected {_LEAST} at least"
         return ""
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
@@ -98,7 +98,7 @@ def _attack_figures(members: Values, others: Values) -> tuple[Figure, ...]:
     return (
         figure(
             "auc",
-            "chance that a member has a lower loss than another record; 0.5 is guessing",
+            "chance to tell a record that it was trained on from another (AUC); 50 % is guessing",
             resampled(auc, members, others),
             records=measured,
             better="lower",
@@ -106,8 +106,8 @@ def _attack_figures(members: Values, others: Values) -> tuple[Figure, ...]:
         ),
         figure(
             "tpr_at_1_fpr",
-            "part of the members that are found when 1 in 100 others is called one; 0.01 is "
-            "guessing",
+            "share of the records trained on that are found when 1 in 100 others is taken for one; "
+            "1 % is guessing",
             resampled(at_low, members, others),
             records=measured,
             better="lower",
@@ -125,10 +125,10 @@ def _chart(members: Values, others: Values) -> Chart:
     series = Series(name="by loss", x=tuple(map(float, x)), y=tuple(map(float, y)))
     return Chart(
         kind="line",
-        title="Members found against false alarms",
-        x="log10 of the part of others that are called members",
-        y="log10 of the part of members found",
+        title="Records found against false alarms",
+        x="share of the others taken for trained on, as a power of 10",
+        y="share of the records trained on that are found, as a power of 10",
         series=(series,),
         diagonal=True,
-        note="On the diagonal nothing is known; what matters is its left end.",
+        note="On the diagonal one can only guess. The left end, with few false alarms, counts.",
     )

@@ -49,8 +49,8 @@ class MultipleChoice:
     """
 
     name = "multiple-choice"
-    title = "Multiple choice by likelihood"
-    asks = "Which answer does it find likeliest, asked at once or after a few examples?"
+    title = "Multiple choice"
+    asks = "How often does it find the right answer likeliest, with and without a few examples?"
 
     def __init__(self, options: MultipleChoiceOptions) -> None:
         self._options = options
@@ -58,13 +58,13 @@ class MultipleChoice:
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """Labels in words are needed, and records beside the examples."""
         if subject.classifies:
-            return "a classifier has no likelihoods of answers in words"
+            return "it is a classifier, and rates no answers in words"
         if not subject.labels:
-            return "answers without a label set leave nothing to choose from"
+            return "it answers in free text: there is nothing to choose from"
         if len(corpus.joint) <= self._most:
             return (
-                f"{len(corpus.joint)} labelled records, expected more than the {self._most} that "
-                "are examples"
+                f"there are {len(corpus.joint)} labelled records, and {self._most} are needed as "
+                "examples"
             )
         return ""
 
@@ -113,9 +113,9 @@ def _said(record: Record) -> tuple[Turn, ...]:
 
 def _kinds(asked: _Asked) -> Iterator[tuple[str, str, Values]]:
     """Key, words and values of both measures."""
-    how = f"{asked.shots} shots" if asked.shots else "zero-shot"
-    yield f"accuracy_{asked.shots}", f"part answered right by likelihood, {how}", asked.right
-    words = f"the same by likelihood for each letter, {how}"
+    how = f"after {asked.shots} examples" if asked.shots else "without examples"
+    yield f"accuracy_{asked.shots}", f"share of the questions answered right, {how}", asked.right
+    words = f"share answered right if long answers are at no disadvantage, {how}"
     yield f"accuracy_letters_{asked.shots}", words, asked.by_letters
 
 
@@ -128,7 +128,7 @@ def _table(asked: Sequence[_Asked], labels: Labels) -> Table:
     usual = np.bincount(labels).max() / labels.size
     return Table(
         title="By number of examples",
-        columns=("examples", "right", "right by letters", "at the limit", "questions"),
+        columns=("examples", "right", "right per letter", "as long as it can read", "questions"),
         rows=tuple(
             (
                 one.shots,
@@ -147,6 +147,6 @@ def _caveats(asked: Sequence[_Asked]) -> Iterator[str]:
     for one in asked:
         if one.at_limit:
             yield (
-                f"With {one.shots} examples, {one.at_limit} of {one.right.size} questions fill all "
-                "tokens that the model reads; the beginning of longer ones is cut."
+                f"With {one.shots} examples, {one.at_limit} of {one.right.size} questions are as "
+                "long as the model can read; longer ones lose their beginning."
             )

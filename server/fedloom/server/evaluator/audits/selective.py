@@ -46,7 +46,7 @@ class Selective:
     """
 
     name = "selective"
-    title = "What it is worth when it may pass"
+    title = "How good it is if it may leave hard cases to a person"
     asks = "If a person takes the cases that it is unsure of, how often is it right on the rest?"
 
     def __init__(self, options: SelectiveOptions) -> None:
@@ -55,7 +55,7 @@ class Selective:
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """Probabilities of labels are needed."""
         if not subject.labels:
-            return "answers without a label set have no confidence to sort by"
+            return "it answers in free text, without a confidence to sort by"
         return "" if corpus.joint else "no labelled records were given"
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
@@ -80,10 +80,13 @@ class Selective:
 
     def _figures(self, found: RiskCoverage, count: int) -> Iterator[Figure]:
         for at in self._options.coverages:
-            key, words = f"accuracy_at_{at * 100:g}", f"part right among the surest {at * 100:g} %"
+            key, words = (
+                f"accuracy_at_{at * 100:g}",
+                f"share right, of the {at * 100:g} % of records that it is surest of",
+            )
             accuracy = found.accuracy[at]
             yield figure(key, words, accuracy, records=count, better="higher", unit="share")
-        words = "error rate, the mean over all coverages"
+        words = "share wrong, averaged from answering its surest record to answering all (AURC)"
         yield figure("aurc", words, found.area, records=count, better="lower", unit="share")
 
 
@@ -132,9 +135,9 @@ def _chart(found: RiskCoverage) -> Chart:
     places = tuple(at for at, _ in curve)
     return Chart(
         kind="line",
-        title="Right among those that it answers",
-        x="part that it answers, the surest first",
-        y="part that is right",
+        title="How often it is right on the records that it answers",
+        x="share of the records that it answers, the surest first",
+        y="share that is right",
         series=(
             Series(
                 name="the surest first",
@@ -143,7 +146,7 @@ def _chart(found: RiskCoverage) -> Chart:
                 low=tuple(one.low for _, one in curve),
                 high=tuple(one.high for _, one in curve),
             ),
-            Series(name="in any order", x=places, y=(everything,) * len(places)),
+            Series(name="in random order", x=places, y=(everything,) * len(places)),
         ),
-        note="The further the curve stands above the flat line, the more its confidence says.",
+        note="The further the curve stands above the flat line, the better it knows hard cases.",
     )

@@ -29,13 +29,14 @@ from fedloom.server.evaluator.subject import Subject
 from fedloom.shared.data.records import Record
 
 _CAVEATS = (
-    "short English word lists of FedLoom's own: what they lack is not measured; an exchange may "
-    "make a text odd (a king who gives birth), and her is read as him or his by the word after it",
-    "a mitigation that trains on exchanged texts trains on these very word lists: its effect here "
-    "says less about other words",
-    "labels of short templates change more easily than those of records: compare like with like; "
-    "intervals are over texts, with these very words",
-    "names are a sign of a group to readers in the United States; they are no person's group",
+    "The word lists are English, short and FedLoom's own: what they lack is not measured. An "
+    "exchange may make a text odd (a king who gives birth).",
+    "A site that trained against bias trained on these very words: what that did here says less "
+    "about other words.",
+    "Labels of short template sentences change more easily than those of records: compare like "
+    "with like.",
+    "To readers in the United States a name is a sign of a group; it does not make a person part "
+    "of it.",
 )
 _SOURCES = (
     "word lists: FedLoom's own, out of public knowledge; names after Bertrand and Mullainathan "
@@ -72,10 +73,10 @@ class Swaps:
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """A label set, and words to exchange, are needed."""
         if not subject.labels:
-            return "its answers are free text, expected a label set"
+            return "it answers in free text: there is no label that could change"
         if self._options.templates or holds_any(corpus.joint, self._axes):
             return ""
-        return f"no text holds a word of {', '.join(self._axes)}, and templates are off"
+        return f"no text holds a word for {', '.join(self._axes)}, and templates are off"
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """Flips and changes by axis and text, against neutral exchanges."""
@@ -93,8 +94,8 @@ class Swaps:
                 "figures": figures,
                 "tables": (
                     shown.rate_table(rates),
-                    moved.moved_table("Which group is moved", groups, label),
-                    moved.moved_table("Which words move most", words, label),
+                    moved.moved_table("How each group moves the answer", groups, label),
+                    moved.moved_table("Which words move the answer most", words, label),
                 ),
                 "charts": (shown.flips_chart(rates), moved.moved_chart(groups, label)),
                 "shown": tuple(most_moved(effects, label, count=self._options.examples)),
@@ -119,5 +120,5 @@ class Swaps:
         found = {one.axis for one in exchanges if one.natural}
         for axis in (*self._axes, NEUTRAL):
             if axis not in found:
-                left = "only templates speak of it" if self._options.templates else "not measured"
-                yield f"{axis}: no record holds a word of it; {left}"
+                left = "only template sentences do" if self._options.templates else "not measured"
+                yield f"{axis}: no record holds such a word; {left}"

@@ -35,7 +35,7 @@ class Tasks:
     """
 
     name = "lm-eval"
-    title = "Tasks of lm-eval"
+    title = "Public tasks (lm-eval)"
     asks = "How does it do on tasks that other models are measured with?"
 
     def __init__(self, options: TasksOptions) -> None:
@@ -44,7 +44,7 @@ class Tasks:
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """A causal language model is needed, and the extra."""
         if not subject.causal:
-            return f"lm-eval's tasks are for causal language models, not for {subject.task.kind}"
+            return "lm-eval's tasks are for causal language models alone"
         if find_spec("lm_eval") is None:
             return "lm-eval is not installed, expected the extra fedloom[lm-eval]"
         return ""
@@ -59,7 +59,7 @@ class Tasks:
             update={
                 "figures": tuple(_figure(metric) for metric in means),
                 "caveats": tuple(
-                    f"{metric.key} is no mean over records and is left out."
+                    f"{metric.key} is left out: it is no mean over records."
                     for metric in metrics
                     if not metric.is_mean
                 ),

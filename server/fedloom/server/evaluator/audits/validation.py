@@ -30,17 +30,29 @@ Resamples = Annotated[int, Field(ge=100, le=100_000)]
 # Words, direction and unit by key, in the order in which figures are shown.
 _WORDS: Mapping[str, tuple[str, Better, Unit]] = MappingProxyType(
     {
-        "accuracy": ("part of the records that come out right", "higher", "share"),
-        "exact_match": ("part of the answers given word for word", "higher", "share"),
-        "macro_f1": ("F1, the mean over all labels", "higher", "score"),
-        "perplexity": ("tokens that it wavers between at each step", "lower", "ratio"),
-        "log_loss": ("mean negative log-likelihood of the right answer", "lower", "nats"),
-        "ece": ("expected calibration error over 15 bins", "lower", "difference"),
+        "accuracy": ("share of the records that it gets right", "higher", "share"),
+        "exact_match": ("share of the answers that it gives word for word", "higher", "share"),
+        "macro_f1": (
+            "F1: how well it finds each label without false alarms, averaged over the labels",
+            "higher",
+            "score",
+        ),
+        "perplexity": (
+            "perplexity: among how many word pieces it wavers at each step",
+            "lower",
+            "ratio",
+        ),
+        "log_loss": ("log loss: how unlikely it finds the right answers", "lower", "nats"),
+        "ece": (
+            "calibration error: how far its confidence is from how often it is right",
+            "lower",
+            "difference",
+        ),
     }
 )
 ABOUT_ECE = (
-    "The calibration error sums absolute values: its resamples lie higher than its value, which "
-    "small test sets may put below the interval."
+    "Chance alone makes the calibration error larger, and on few records much; its interval may "
+    "then lie above the value."
 )
 
 
@@ -60,7 +72,7 @@ class Validation:
 
     name = "validation"
     title = "How good it is"
-    asks = "How often is it right on records that nobody trained on, and how sure is it?"
+    asks = "How often is it right on records that no site trained on, and how sure is it?"
 
     def __init__(self, options: ValidationOptions) -> None:
         self._resamples = options.resamples
@@ -128,7 +140,7 @@ def interval_of(estimate: Estimate) -> Interval:
 def _worst_site(sites: Sequence[SiteScores], *, right: str) -> Iterator[Figure]:
     if len(sites) > 1:
         worst = sites[0]
-        words = f"{_WORDS[right][0]}, at {worst.site}, the site with the fewest"
+        words = f"{_WORDS[right][0]} at {worst.site}, the worst site"
         found = figure(
             "worst_site",
             words,

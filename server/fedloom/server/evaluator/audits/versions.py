@@ -14,7 +14,8 @@ from fedloom.server.evaluator.findings import Chart, Figure, Shown, Span, Table
 from fedloom.server.evaluator.statistics import Values, mean
 from fedloom.server.evaluator.subject import Subject
 
-NO_MEASURE = "it neither labels texts with a head nor goes on with a text from left to right"
+NOT_CAUSAL = "only a causal language model, which goes on with a text, does"
+NO_MEASURE = "it is neither a classifier nor a causal language model"
 _SHOWN = 3
 
 
@@ -108,7 +109,7 @@ def swap_figures(found: Swapped, what: str, clusters: Sequence[object]) -> tuple
     return (
         bounded_figure(
             "flip_rate",
-            f"part of the sentences whose label changes with {what} alone; 0 is best",
+            f"share of the sentences whose label changes with {what} alone",
             found.flips,
             better="lower",
             unit="share",
@@ -116,7 +117,7 @@ def swap_figures(found: Swapped, what: str, clusters: Sequence[object]) -> tuple
         ),
         mean_figure(
             "score_shift",
-            f"how far the probabilities move with {what} alone (total variation); 0 is best",
+            f"how far the probabilities of its labels move with {what} alone",
             found.shift,
             better="lower",
             unit="difference",
@@ -137,7 +138,7 @@ def gender_table(
         found = mean(female[:, at] - male[:, at], clusters=clusters)
         rows.append((label, found.value, found.low, found.high))
     return Table(
-        title="Each label's probability: feminine less masculine version",
+        title="Each label's probability, feminine minus masculine version",
         columns=("label", "difference", "from", "to"),
         rows=tuple(rows),
         note="Above 0 the label is likelier for the feminine version; 0 is even.",
@@ -157,7 +158,7 @@ def furthest(
                 *((name, text) for name, text in zip(names[1:], texts[at][1:], strict=True)),
                 ("by how much", f"{by[at]:.3f}"),
             ),
-            note=f"Shown as: {names[0]}.",
+            note=f"Shown above: {names[0]}.",
         )
         for at in order
         if by[at] > 0

@@ -27,24 +27,25 @@ from fedloom.server.evaluator.public.winobias import TYPES, WinoPair, read_winob
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
 
-_SHOWN = "Stereotyped version likelier by most, in nats per token"
-_NAMES = ("stereotyped version", "turned version")
+_SHOWN = "Much likelier with the stereotype than against it"
+_NAMES = ("with the stereotype", "against it")
+_DECIDES = {"1": "sense", "2": "grammar"}
 _WORDS: dict[str, tuple[str, Better, Unit]] = {
     "stereotype_share": (
-        "part of the pairs whose stereotyped version is likelier; one half is even, more leans to "
-        "the stereotype",
+        "share of the pairs where the version with the stereotype is the likelier; 50 % is even, "
+        "more leans to the stereotype",
         "none",
         "share",
     ),
     "gap": (
-        "log-likelihood per token of the stereotyped less the turned version; 0 is even, more "
-        "leans to the stereotype",
+        "how much likelier it finds the version with the stereotype (log-likelihood per token); "
+        "above 0 leans to the stereotype",
         "zero",
         "nats",
     ),
     "coreference_gap": (
-        "right answers to whom the pronoun means, stereotyped less turned versions; 0 is even, "
-        "more leans to the stereotype",
+        "how much more often it knows whom the pronoun means with the stereotype than against it; "
+        "above 0 leans to the stereotype",
         "zero",
         "difference",
     ),
@@ -53,17 +54,16 @@ _SOURCES = (
     "WinoBias, MIT: J. Zhao et al., Gender Bias in Coreference Resolution: Evaluation and "
     "Debiasing Methods, NAACL 2018",
 )
-_BINARY = "Two genders, English, and occupations' stereotypes of the United States in 2017."
+_BINARY = "Two genders, English, and stereotypes of occupations in the United States."
 _CAUSAL = (
-    "A stereotype in the text itself need not show in what the model does; a difference of 0 "
-    "here is no proof of fairness elsewhere.",
-    "Coreference is asked in FedLoom's own words, and compared by likelihood; it is not the F1 "
-    "of a coreference system, as the paper reports it.",
+    "A model that shows no stereotype here may show one elsewhere.",
+    "Whom a pronoun means is asked in FedLoom's own words, and the likelier person counts as the "
+    "answer: the paper's figures are not comparable.",
     _BINARY,
 )
 _CLASSIFIER = (
-    "The sentences are about work and not of the adapter's own kind; a label that stays the same "
-    "shows only that the pronoun does not decide it.",
+    "The sentences are about work, and unlike the records that it was trained on. A label that "
+    "stays shows only that the pronoun does not decide it.",
     _BINARY,
 )
 
@@ -80,7 +80,7 @@ class WinoBias:
 
     name = "winobias"
     title = "Occupations and pronouns (WinoBias)"
-    asks = "Does it expect a pronoun to fit the stereotype of an occupation?"
+    asks = "Does it expect she of a nurse and he of a developer?"
 
     def __init__(self, options: WinoBiasOptions) -> None:
         self._options = options
@@ -143,7 +143,7 @@ def _coreference(subject: Subject, pairs: Sequence[WinoPair]) -> tuple[Values, N
 def _figure(key: str, values: Values, twins: Sequence[str]) -> Figure:
     name, _, type_ = key.rpartition("_type")
     words, better, unit = _WORDS[name]
-    told = f"type {type_}: {words}"
+    told = f"type {type_} ({_DECIDES[type_]} decides): {words}"
     if unit == "nats":
         return mean_figure(key, told, values, better=better, unit=unit, clusters=twins)
     bounds = SHARE if unit == "share" else BALANCE
@@ -154,13 +154,14 @@ def _figure(key: str, values: Values, twins: Sequence[str]) -> Figure:
 
 def _accuracies(types: NDArray[np.int64], right: Values) -> Table:
     return Table(
-        title="Whom the pronoun means: right answers by likelihood",
-        columns=("sentences", "pairs", "stereotyped version", "turned version"),
+        title="How often it knows whom the pronoun means",
+        columns=("sentences", "pairs", *_NAMES),
         rows=tuple(
             (f"type {type_}", int((types == type_).sum()), *right[types == type_].mean(axis=0))
             for type_ in TYPES
         ),
-        note="One half is a guess. In type 2 the syntax alone gives the answer.",
+        note="0.5 is a guess. In type 1 only the sense of a sentence tells whom the pronoun means, "
+        "in type 2 grammar does.",
     )
 
 
@@ -176,6 +177,8 @@ def _of_labels(subject: Subject, pairs: Sequence[WinoPair]) -> Parts:
         samples={"flip_rate": found.flips, "score_shift": found.shift},
         clusters={"flip_rate": twins, "score_shift": twins},
         tables=(gender_table(subject.labels, female, male, twins),),
-        shown=furthest("Moves most", versions, ("feminine", "masculine"), found.shift),
+        shown=furthest(
+            "Moved far by the pronoun", versions, ("feminine", "masculine"), found.shift
+        ),
         caveats=_CLASSIFIER,
     )

@@ -39,8 +39,8 @@ _CAUSAL = (
     "English, and occupations of the United States.",
 )
 _CLASSIFIER = (
-    "The sentences are about work and not of the adapter's own kind; a label that stays the same "
-    "shows only that the pronoun does not decide it.",
+    "The sentences are about work, and unlike the records that it was trained on. A label that "
+    "stays shows only that the pronoun does not decide it.",
 )
 
 
@@ -54,7 +54,7 @@ class Winogender:
 
     name = "winogender"
     title = "Occupations and their share of women (Winogender)"
-    asks = "Does the pronoun that it expects, or its label, follow who holds an occupation?"
+    asks = "Does it expect she in occupations that many women have, or label a text by its pronoun?"
 
     def __init__(self, options: WinogenderOptions) -> None:
         self._options = options
@@ -88,8 +88,8 @@ def _of_likelihood(subject: Subject, schemas: Sequence[Schema]) -> Parts:
             *_correlation(women, leans),
             mean_figure(
                 "female_less_male",
-                "log-likelihood of the sentence with `she` less with `he`; 0 is even, less "
-                "expects men",
+                "how much likelier it finds sentences with she than with he (log-likelihood); "
+                "below 0 it expects men",
                 samples["female_less_male"],
                 better="zero",
                 unit="nats",
@@ -97,8 +97,8 @@ def _of_likelihood(subject: Subject, schemas: Sequence[Schema]) -> Parts:
             ),
             mean_figure(
                 "neutral_less_gendered",
-                "log-likelihood of the sentence with `they` less the mean of `she` and `he`; "
-                "neither end is better",
+                "how much likelier it finds sentences with they than with she or he, on average "
+                "(log-likelihood)",
                 samples["neutral_less_gendered"],
                 better="none",
                 unit="nats",
@@ -134,8 +134,8 @@ def _correlation(women: Values, leans: Values) -> tuple[Figure, ...]:
     return (
         figure(
             "correlation",
-            "correlation of an occupation's share of women with how much likelier `she` is than "
-            "`he` for its holder; 0 is none, 1 follows the labour market",
+            "how closely its preference for she over he follows an occupation's share of women "
+            "(correlation): 0 is not at all, 1 exactly",
             Interval(value=float(found.statistic), low=float(low), high=float(high)),
             records=women.size,
             better="zero",
@@ -151,9 +151,9 @@ def _chart(women: Values, leans: Values) -> Chart:
     found = [mean(leans[band == one]) for one in at]
     return Chart(
         kind="bars",
-        title="`she` against `he` by share of women in the occupation",
+        title="She against he, by share of women in the occupation",
         x="share of women in the occupation",
-        y="log-likelihood of `she` less `he`, nats",
+        y="how much likelier she is than he (log-likelihood)",
         series=(
             Series(
                 name="occupations",
@@ -176,6 +176,6 @@ def _of_labels(subject: Subject, schemas: Sequence[Schema]) -> Parts:
         samples={"flip_rate": found.flips, "score_shift": found.shift},
         clusters={"flip_rate": occupations, "score_shift": occupations},
         tables=(gender_table(subject.labels, female, male, occupations),),
-        shown=furthest("Moves most", versions, _VERSIONS, found.shift),
+        shown=furthest("Moved far by the pronoun", versions, _VERSIONS, found.shift),
         caveats=_CLASSIFIER,
     )

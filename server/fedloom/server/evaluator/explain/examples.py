@@ -15,11 +15,11 @@ from fedloom.server.evaluator.findings import Shown, Span
 from fedloom.server.evaluator.statistics import Values
 
 _TOP = 3
-_RIGHT, _WRONG, _CLOSE = "Right and sure", "Wrong and sure", "Close to the border"
+_RIGHT, _WRONG, _CLOSE = "Right and sure", "Wrong and sure", "Undecided"
 _KINDS = (_RIGHT, _WRONG, _CLOSE, _RIGHT)
 _COLOURS = (
-    "Weights are each word's share of the log-odds of the answer given, by integrated gradients, "
-    "divided by the largest: from 1, speaks for it, to -1, speaks against it."
+    "Each word's weight says how far it speaks for the answer given (up to 1) or against it (down "
+    "to -1), by integrated gradients."
 )
 
 

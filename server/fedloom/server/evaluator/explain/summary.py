@@ -15,14 +15,19 @@ from fedloom.server.evaluator.statistics import Interval, Values, mean, paired
 _SCORES: tuple[tuple[str, str, Better, Unit], ...] = (
     (
         "comprehensiveness",
-        "probability lost when the words said to decide are taken out",
+        "how far the answer's probability falls without the words named (comprehensiveness)",
         "higher",
         "difference",
     ),
-    ("sufficiency", "probability lost when only those words are left", "lower", "difference"),
+    (
+        "sufficiency",
+        "how far the answer's probability falls with those words alone (sufficiency)",
+        "lower",
+        "difference",
+    ),
     (
         "deletion_area",
-        "area under the curve of the probability as words go, most important first",
+        "mean probability of the answer as words go, the most important first (deletion curve)",
         "lower",
         "share",
     ),
@@ -44,7 +49,7 @@ def score_figures(ours: Faithfulness, chance: Faithfulness) -> Iterator[Figure]:
         yield mean_figure(key, words, samples(ours)[key], better=better, unit=unit)
     yield mean_figure(
         "comprehensiveness_gain",
-        "comprehensiveness, less that of a random order of the same words",
+        "how much further the probability falls without those words than without random ones",
         ours.comprehensiveness - chance.comprehensiveness,
         better="higher",
         unit="difference",
@@ -56,7 +61,7 @@ def edit_figures(removals: Sequence[Edit | None], *, max_edits: int) -> Iterator
     needed = np.array([max_edits + 1 if one is None else len(one.changes) for one in removals])
     yield figure(
         "edits_needed",
-        f"words to take out until the answer changes, median; {max_edits + 1} stands for more "
+        f"words to take out until the answer changes (median); {max_edits + 1} stands for more "
         f"than {max_edits}",
         _median(needed.astype(np.float64)),
         records=needed.size,
@@ -65,7 +70,7 @@ def edit_figures(removals: Sequence[Edit | None], *, max_edits: int) -> Iterator
     )
     yield share_figure(
         "edits_found",
-        f"part of the texts whose answer changes without at most {max_edits} words",
+        f"share of the texts whose answer changes when up to {max_edits} words are taken out",
         needed <= max_edits,
         better="none",
     )
@@ -77,7 +82,7 @@ def gap_figure(attributions: Sequence[Attribution]) -> Figure:
     whole = float(np.abs([one.difference for one in attributions]).mean())
     return mean_figure(
         "completeness_gap",
-        "what attributions miss of the difference that they should add up to, as a part of it",
+        "error of the words' weights, as a share of the sum that they should have",
         # A model that says the same to everything has no difference, and no attributions.
         gaps / whole if whole > 0 else gaps,
         better="zero",
@@ -104,10 +109,10 @@ def against_chance(ours: Faithfulness, chance: Faithfulness) -> Table:
         )
     return Table(
         title="Explanations against a random order of the same words",
-        columns=("score", "explanation", "random order", "difference", "low", "high", "p"),
+        columns=("score", "explanation", "random order", "difference", "from", "to", "p"),
         rows=tuple(rows),
-        note="Pairs on the same texts, with a 95 % interval and a sign-flip test. Explanations "
-        "that do not differ from chance explain nothing.",
+        note="On the same texts; p is the chance of such a difference if there were none. "
+        "Explanations that are no better than a random order explain nothing.",
     )
 
 
@@ -116,7 +121,7 @@ def deletion_chart(ours: Faithfulness, chance: Faithfulness) -> Chart:
     return Chart(
         kind="line",
         title="The answer's probability as words are taken out",
-        x="part of the words taken out",
+        x="share of the words taken out",
         y="probability of the first answer",
         series=(_series("most important first", ours), _series("in random order", chance)),
         note="Means over the texts with 95 % intervals. The faster the first line falls below "

@@ -17,22 +17,22 @@ Gaps = Mapping[str, Gap]
 _SMALL: tuple[Better, Unit] = ("lower", "difference")
 # By measure: what it is, in words, of a grouping and a label; and what one would like.
 _WORDS: Mapping[str, tuple[str, tuple[Better, Unit]]] = {
-    "accuracy_gap": ("part that comes out right, best minus worst group of {group}", _SMALL),
-    "worst_accuracy": (
-        "part that comes out right in the worst group of {group}",
-        ("higher", "share"),
-    ),
+    "accuracy_gap": ("share right, best minus worst group by {group}", _SMALL),
+    "worst_accuracy": ("share right in the worst group by {group}", ("higher", "share")),
     "demographic_parity": (
-        "part that is called {label}, highest minus lowest group of {group}",
+        "share called {label}, highest minus lowest group by {group}",
         _SMALL,
     ),
     "equalised_odds": (
-        "part of the truly {label}, or of the others, that is called {label}: the larger of the "
-        "two differences between groups of {group}",
+        "share called {label} of those that truly are, or of those that are not: whichever "
+        "differs more between groups by {group}",
         _SMALL,
     ),
 }
-_RATES = ("right", "low", "high", "called {label}", "low", "high", "TPR", "FPR")
+_RATES = (
+    *("right", "from", "to", "called {label}", "from", "to"),
+    *("rightly called {label}", "wrongly called {label}"),
+)
 
 
 def gap_figures(grouping: Grouping, gaps: Gaps, label: str) -> Iterator[Figure]:
@@ -77,7 +77,7 @@ def group_figures(grouping: Grouping, rates: Sequence[GroupRates]) -> Iterator[F
     for one in rates:
         yield figure(
             f"accuracy.{grouping.name}.{one.group}",
-            f"part that comes out right where {grouping.name} is {one.group}",
+            f"share right where {grouping.name} is {one.group}",
             one.accuracy,
             records=one.records,
             better="higher",
@@ -88,7 +88,7 @@ def group_figures(grouping: Grouping, rates: Sequence[GroupRates]) -> Iterator[F
 def group_table(grouping: Grouping, rates: Sequence[GroupRates], label: str) -> Table:
     """A row for each group."""
     return Table(
-        title=f"Groups of {grouping.name}",
+        title=f"Groups by {grouping.name}",
         columns=("group", "records", *(name.format(label=label) for name in _RATES)),
         rows=tuple(
             (
@@ -100,7 +100,7 @@ def group_table(grouping: Grouping, rates: Sequence[GroupRates], label: str) -> 
             )
             for one in rates
         ),
-        note=f"TPR: part of the truly {label} that is called so; FPR: part of the others that is"
+        note=f"rightly called {label}: share of those that truly are; wrongly: share of the others"
         + grouping.left_out,
     )
 
@@ -108,8 +108,8 @@ def group_table(grouping: Grouping, rates: Sequence[GroupRates], label: str) -> 
 def gap_table(grouping: Grouping, gaps: Gaps, label: str) -> Table:
     """A row for each measure, beside what alike groups would show."""
     return Table(
-        title=f"Gaps between groups of {grouping.name}",
-        columns=("measure", "value", "low", "high", "if all were alike", "p"),
+        title=f"Gaps between groups by {grouping.name}",
+        columns=("measure", "value", "from", "to", "if all were alike", "p"),
         rows=tuple(
             (
                 _WORDS[name][0].format(group=grouping.name, label=label),
@@ -117,8 +117,8 @@ def gap_table(grouping: Grouping, gaps: Gaps, label: str) -> Table:
             )
             for name, gap in gaps.items()
         ),
-        note="if all were alike: the mean after groups are dealt out among the records at random; "
-        "p: how often that is as bad as what was found",
+        note="if all were alike: the mean when records are dealt out to the groups at random; p: "
+        "how often that is as bad as what was found",
     )
 
 
@@ -127,9 +127,9 @@ def chart(grouping: Grouping, rates: Sequence[GroupRates], label: str) -> Chart:
     names = tuple(one.group for one in rates)
     return Chart(
         kind="bars",
-        title=f"Groups of {grouping.name}",
+        title=f"Groups by {grouping.name}",
         x=grouping.name,
-        y="part of the group's records",
+        y="share of the group's records",
         series=(
             bars("right", names, [one.accuracy for one in rates]),
             bars(f"called {label}", names, [one.called for one in rates]),

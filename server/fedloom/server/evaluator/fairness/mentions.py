@@ -7,8 +7,8 @@ from fedloom.shared.swaps.swapping import mentions
 
 MENTIONS = "mentions"
 CAVEAT = (
-    "mentions: whom a text speaks of, found by a list of words and common names; it is no person's "
-    "group, neither the author's nor a patient's, and a text may speak of someone in other words"
+    "mentions: whom a text speaks of, found by a list of words and common names. It does not say "
+    "who wrote it or whose record it is, and a text may speak of someone in other words."
 )
 _WORDS = {
     frozenset(["female"]): "women",

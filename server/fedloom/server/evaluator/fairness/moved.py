@@ -14,7 +14,7 @@ from fedloom.server.evaluator.statistics import Interval, Values, mean
 # Fewer texts say too little of one pair of words.
 _LEAST_TEXTS = 10
 _MOST_PAIRS = 20
-_CHANCE = "of twenty intervals, one leaves out 0 by chance"
+_CHANCE = "by chance alone, one interval in twenty leaves out 0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def moved_table(title: str, found: Sequence[Moved], label: str) -> Table:
     """A row for each pair."""
     return Table(
         title=title,
-        columns=("words", "instead of", "with", "texts", "shift", "low", "high", "flips"),
+        columns=("words", "instead of", "put in", "texts", "shift", "from", "to", "label changes"),
         rows=tuple(
             (
                 *(one.axis, one.first, one.second, one.texts),
@@ -70,8 +70,7 @@ def moved_table(title: str, found: Sequence[Moved], label: str) -> Table:
             )
             for one in found
         ),
-        note=f"shift: by how much the probability of {label} rises when the second stands instead "
-        f"of the first; {_CHANCE}",
+        note=f"shift: by how much the probability of {label} rises with what is put in; {_CHANCE}",
     )
 
 
@@ -80,12 +79,12 @@ def moved_chart(found: Sequence[Moved], label: str) -> Chart:
     return Chart(
         kind="bars",
         title=f"Who is moved towards {label}, and who away from it",
-        x="instead of, with",
+        x="what is exchanged",
         y=f"change of the probability of {label}",
         series=(
             bars(
                 "shift",
-                tuple(f"{one.axis}: {one.first}, {one.second}" for one in found),
+                tuple(f"{one.axis}: {one.first} → {one.second}" for one in found),
                 [one.shift for one in found],
             ),
         ),

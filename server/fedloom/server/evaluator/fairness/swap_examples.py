@@ -54,11 +54,11 @@ def _shown(effects: Effects, at: int, label: str) -> Shown:
         title=words,
         spans=spans(exchange.first.text, exchange.second.text, weight=float(after - before)),
         facts=(
-            ("words of", exchange.axis),
+            ("words for", exchange.axis),
             ("text", "record" if exchange.natural else "template"),
             (f"{label}, first version", f"{before:.3f}"),
             (f"{label}, second version", f"{after:.3f}"),
             ("label", "changes" if effects.flips[at] else "stays"),
         ),
-        note=f"weights: how far a word moves the text towards {label}, against its counterpart",
+        note=f"Coloured: the words exchanged, by which of them moves the text towards {label}.",
     )

@@ -1,7 +1,8 @@
 """Figures, tables and charts of exchanged words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -18,6 +19,17 @@ from fedloom.server.evaluator.fairness.effects import (
 from fedloom.server.evaluator.fairness.exchanges import NEUTRAL
 from fedloom.server.evaluator.findings import Cell, Chart, Figure, Table
 from fedloom.server.evaluator.statistics import Interval
+
+_ABOUT: Mapping[str, str] = MappingProxyType(
+    {
+        "": "words for groups",
+        "gender": "words for women and men",
+        "names": "first names",
+        "religion": "words for religions",
+        "ethnicity": "words for ethnic groups",
+        NEUTRAL: "words that stand for no group",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +71,10 @@ def figures(found: dict[str, ByText], label: str) -> Iterator[Figure]:
     """A figure for each sample, and how many more labels change than by neutral exchanges."""
     for key, values in found.items():
         kind, _, axis = key.partition(".")
-        about = {"": "words for groups", NEUTRAL: "neutral words"}.get(axis, f"words of {axis}")
+        about = _ABOUT[axis]
         words = {
-            "flip_rate": f"part of the texts whose label changes when {about} are exchanged",
-            "score_shift": f"mean change of the probability of {label}, up or down, when {about} "
+            "flip_rate": f"share of the texts whose label changes when {about} are exchanged",
+            "score_shift": f"how far the probability of {label} moves, up or down, when {about} "
             "are exchanged",
         }[kind]
         yield figure(
@@ -77,7 +89,7 @@ def figures(found: dict[str, ByText], label: str) -> Iterator[Figure]:
         groups, neutral = found["flip_rate"], found[f"flip_rate.{NEUTRAL}"]
         yield figure(
             "flip_rate.above_neutral",
-            "how many more labels change when words for groups are exchanged than by neutral words",
+            "how much more often a label changes with words for groups than with words for none",
             difference(groups, neutral),
             records=groups.count,
             better="lower",
@@ -103,12 +115,13 @@ def rate_table(found: Sequence[Rate]) -> Table:
     return Table(
         title="What exchanged words change",
         columns=(
-            *("words", "in", "texts", "exchanges", "flips", "low", "high"),
-            *("more than neutral", "low", "high", "mean change"),
+            *("words", "in", "texts", "exchanges", "label changes", "from", "to"),
+            *("more than neutral", "from", "to", "mean change"),
         ),
         rows=tuple(_rate_row(one) for one in found),
-        note="flips: part of the texts whose label changes, averaged over the exchanges of each; "
-        f"{NEUTRAL}: what words do that stand for no group, in texts of the same kind",
+        note="label changes: share of the texts, averaged over the exchanges of each; mean change: "
+        f"how far the probability moves; {NEUTRAL}: words that stand for no group, in texts of the "
+        "same kind",
     )
 
 
@@ -124,7 +137,7 @@ def flips_chart(found: Sequence[Rate]) -> Chart:
         kind="bars",
         title="How often a label changes",
         x="words exchanged",
-        y="part of the texts",
+        y="share of the texts",
         series=tuple(series),
         note=f"95 % intervals; {NEUTRAL}: words that stand for no group",
     )

@@ -46,8 +46,8 @@ def within_table(name: str, found: Sequence[SiteGap]) -> Table:
     worst = f"worst: {max(measured)[1]}" if measured else "no site has two groups to compare"
     left_out = [f"{one.site}{one.grouping.left_out}" for one in found if one.grouping.small]
     return Table(
-        title=f"Gap in accuracy between groups of {name}, within each site",
-        columns=("site", "groups", "records", "gap", "low", "high", "if all were alike", "p"),
+        title=f"Share right, best minus worst group by {name}, within each site",
+        columns=("site", "groups", "records", "gap", "from", "to", "if all were alike", "p"),
         rows=tuple(_row(one) for one in found),
         note=". ".join([f"{worst}; of many sites, some have a small p by chance", *left_out]),
     )
