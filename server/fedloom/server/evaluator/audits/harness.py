@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedloom.server.evaluator.audits.local_task import LocalTask, rows_of
+from fedloom.server.evaluator.audits.plain_config import columns_of
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
-from fedloom.shared.errors import EvaluationError
+from fedloom.shared.errors import DataError, EvaluationError
 
 Config = Mapping[str, object]
 # What lm-eval says of one record through one filter.
@@ -43,12 +44,15 @@ def offline(task: LocalTask) -> Config:
     """The task's config with its records in place of where they lie.
 
     Raises:
-        DataError: the records cannot be read.
+        DataError: the records cannot be read, or lack a column that a template names.
     """
     from datasets import Dataset
 
     config = task.config()
     splits = {split: Dataset.from_list(rows_of(file)) for split, file in task.files(config).items()}
+    for split, rows in splits.items():
+        for name in sorted(columns_of(config) - set(rows.column_names)):
+            raise DataError(f"{task.path}: no column {name} in the records of {split}")
     return {
         "num_fewshot": 0,
         **config,
