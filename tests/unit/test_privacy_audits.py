@@ -1,6 +1,7 @@
 """Membership and exposure as audits: leaky models are caught, others are not, bad input is said."""
 
 import json
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -204,7 +205,13 @@ def test_exposure_says_why_it_cannot_be_asked(scorer: Scorer, file: Path) -> Non
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{}", "line 1: prompt"),
+        ("{}", "line 1: key prompt"),
+        ('{"prompt": "pin", "secret": ["q7-hidden"]}', "line 1: key secret"),
+        ('{"prompt": "pin", "secret": {"q7-hidden": 1}}', "line 1: key secret"),
+        ('{"prompt": "pin", "secret": "a1b2c3d4", "q7-hidden": "q7-hidden"}', "1: other keys"),
+        ('{"secret": "q7-hidden", "prompt": }', "line 1: no JSON"),
+        ('{"secret": "q7-hidden"}', "line 1: key prompt"),
+        ('"q7-hidden"', "line 1: no JSON"),
         ('{"prompt": "pin", "secret": "7"}', "line 1: a secret of 10 forms"),
         ("", "empty"),
         ("no json", "line 1"),
@@ -219,6 +226,7 @@ def test_a_damaged_file_of_canaries_is_one_line_without_the_secret(
     with pytest.raises(EvaluationError, match=said) as caught:
         audit.measure(subject(scorer, FREE), Corpus(tests={}))
     assert "\n" not in str(caught.value)
+    assert "q7-hidden" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_missing_file_of_canaries_is_named(scorer: Scorer, tmp_path: Path) -> None:
