@@ -17,7 +17,7 @@ from fedloom.server.evaluator.running import Base, evaluate
 from fedloom.server.evaluator.statistics import number_of
 from fedloom.server.evaluator.subject import Subject
 from fedloom.server.evaluator.suite import Suite
-from fedloom.shared.errors import EvaluationError
+from fedloom.shared.errors import BrokenModelError
 from tests.support.audit_cases import (
     ASKED,
     EMPTY,
@@ -163,7 +163,7 @@ def test_its_samples_are_those_of_its_figures(name: str, folder: Path) -> None:
 @every_audit
 def test_nan_is_an_error_and_no_figure(name: str, folder: Path) -> None:
     case = CASES[name]
-    with pytest.raises(EvaluationError, match="finite"):
+    with pytest.raises(BrokenModelError, match="finite"):
         made(name, folder).measure(broken(case.subject(folder)), case.corpus(folder))
 
 

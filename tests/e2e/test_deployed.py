@@ -7,6 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fedloom.server.deploy.home import ServerHome
+from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.release.verify import verify_release
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.federation import read_federation
@@ -61,6 +64,23 @@ def test_a_deployed_run_gives_the_simulations_adapter_byte_for_byte(
     for file in ("adapter_model.safetensors", "adapter_config.json"):
         assert (folder.adapter / file).read_bytes() == (simulated.adapter / file).read_bytes()
     assert AdapterCard.read(folder.adapter) == AdapterCard.read(simulated.adapter)
+
+
+def test_the_adapter_is_evaluated_on_the_coordinators_own_records_and_decided_on(
+    done: tuple[Deployment, str],
+) -> None:
+    """Seeded noise protects nobody, so that no figure may release it."""
+    deployed, name = done
+    run = deployed.folder(name)
+    found = Evaluation.read(run / "evaluation.json")
+    assert found.subject.audits[0].figures[0].records == 40
+    assert "held by private-noise" in deployed.fedloom("release", run, ok=False)
+    (record,) = run.glob("held-*")
+    key = ServerHome(deployed.server).coordinator().public
+    verdict = verify_release(record, coordinator=key)
+    assert verdict.problems == ()
+    assert verdict.decision is not None
+    assert [rule.name for rule in verdict.decision.held_by] == ["private-noise"]
 
 
 def test_no_secret_is_ever_on_a_command_line(done: tuple[Deployment, str]) -> None:

@@ -17,7 +17,7 @@ import psutil
 import tomli_w
 
 from tests.support.served import short_folder
-from tests.support.tiny import write_federation
+from tests.support.tiny import sentences, write_csv, write_federation
 
 SITES = ("site0", "site1", "site2")
 UNITS = 90
@@ -220,6 +220,7 @@ def deployment(
     with short_folder() as home:
         federation = write_federation(home, rounds=rounds, privacy=privacy, rounds_more=rounds_more)
         declare_units(federation)
+        audit(federation)
         deployed = Deployment(home=home, federation=federation, port=free_ports(17))
         deployed.prepare()
         try:
@@ -234,6 +235,14 @@ def declare_units(federation: Path) -> None:
     for site in tree["data"]["sites"]:
         site["declared_units"] = UNITS
     federation.write_text(tomli_w.dumps(tree))
+
+
+def audit(federation: Path) -> None:
+    """A suite on records that the coordinator has of its own."""
+    write_csv(federation.parent / "own.csv", sentences(40, seed=9))
+    suite = '[suite]\nname = "own"\n[records]\npath = "own.csv"\n[audits.validation]\n'
+    (federation.parent / "suite.toml").write_text(suite, encoding="utf-8")
+    change(federation, evaluation={"suite": "suite.toml"})
 
 
 def another_plan(federation: Path, *, seed: int, name: str) -> None:

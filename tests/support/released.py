@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from peft import LoraConfig, TaskType
 from safetensors.numpy import save_file
 
 from fedloom.server.evaluator.findings import (
@@ -145,6 +146,19 @@ class Story:
         return {site.name: budget for site in self.plan.sites}
 
 
+def peft_config(plan: Plan) -> LoraConfig:
+    """What PEFT writes beside `an_adapter`, whose one module is called `l`."""
+    return LoraConfig(
+        base_model_name_or_path=plan.model.name,
+        r=plan.lora.rank,
+        lora_alpha=plan.lora.alpha,
+        lora_dropout=plan.lora.dropout,
+        target_modules=["l"],
+        modules_to_save=["classifier", "score"],
+        task_type=TaskType.SEQ_CLS,
+    )
+
+
 def a_finished_run(
     path: Path,
     *,
@@ -157,7 +171,7 @@ def a_finished_run(
     run.create(story.plan, terms)
     run.adapter.mkdir()
     save_file(story.adapter.state(), run.adapter / "adapter_model.safetensors")
-    (run.adapter / "adapter_config.json").write_text('{"peft_type": "LORA"}', encoding="utf-8")
+    peft_config(story.plan).save_pretrained(run.adapter)
     AdapterCard.of(story.plan).write(run.adapter)
     book = HeadBook(run.heads)
     for name, head in story.heads.items():

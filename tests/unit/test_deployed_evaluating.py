@@ -1,15 +1,17 @@
 """The suite in a deployment: on the coordinator's own records, and never the end of a run."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fedloom.server.deploy.evaluate_process import main
 from fedloom.server.deploy.evaluating import DeployedEvaluation
 from fedloom.server.deploy.events import EventLog
-from fedloom.server.deploy.wanted import WantedRun
+from fedloom.server.deploy.wanted import WantedRun, write_wanted
 from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.initial import initial_adapter
-from fedloom.server.run.checkpoint import write_checkpoint
+from fedloom.server.run.checkpoint import read_checkpoint, write_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import RoundEntry
 from tests.support.tiny import sentences, write_csv
@@ -32,6 +34,7 @@ def wanted(tmp_path: Path, tiny_model: Path) -> tuple[RunFolder, WantedRun]:
     run = WantedRun(
         name="run", plan_sha256=plan.sha256, model=tiny_model, suite=suite, every=2, created=1.0
     )
+    write_wanted(folder, run)
     return folder, run
 
 
@@ -45,39 +48,69 @@ def test_the_coordinators_own_records_are_what_it_is_measured_on(
     wanted: tuple[RunFolder, WantedRun],
 ) -> None:
     folder, run = wanted
-    found = DeployedEvaluation(folder=folder, wanted=run).at_end()
-    assert found is not None
-    assert found == Evaluation.read(folder.evaluation)
-    assert found.subject.audits[0].figures[0].records == 20
+    assert DeployedEvaluation(folder=folder, wanted=run).at_end()
+    assert Evaluation.read(folder.evaluation).subject.audits[0].figures[0].records == 20
+    assert not EventLog.of(folder).path.exists()
 
 
-def test_it_is_measured_after_every_k_rounds(
-    wanted: tuple[RunFolder, WantedRun], tiny_model: Path
-) -> None:
+def test_it_is_measured_after_every_k_rounds(wanted: tuple[RunFolder, WantedRun]) -> None:
     folder, run = wanted
-    audits = DeployedEvaluation(folder=folder, wanted=run)
-    start = initial_adapter(folder.read_plan(), tiny_model)
+    asked: list[int | None] = []
+
+    class Noting(DeployedEvaluation):
+        def _run(self, number: int | None) -> bool:
+            asked.append(number)
+            return True
+
+    audits = Noting(folder=folder, wanted=run)
+    start = read_checkpoint(folder.checkpoints, 0, run.plan_sha256)
     for number in (1, 2, 3):
         audits.observe(number, start, an_entry(number))
     audits.observe(4, start, None)
-    assert [path.name for path in folder.evaluations.glob("round-*")] == ["round-0002.json"]
+    assert asked == [2]
 
 
+def test_a_rounds_evaluation_has_a_file_of_its_own(wanted: tuple[RunFolder, WantedRun]) -> None:
+    folder, _ = wanted
+    assert main(str(folder.path), str(folder.read_plan().rounds.total)) == 0
+    assert len(list(folder.evaluations.glob("round-*.json"))) == 1
+
+
+def _missing(folder: RunFolder, suite: Path) -> None:
+    (folder.path.parent / "own.csv").unlink()
+
+
+def _unreadable(folder: RunFolder, suite: Path) -> None:
+    suite.unlink()
+    suite.mkdir()
+
+
+def _too_long(folder: RunFolder, suite: Path) -> None:
+    """Nothing is changed: the time is up before it begins."""
+
+
+def _dead(folder: RunFolder, suite: Path) -> None:
+    """No FedLoomError: the run's folder of findings cannot be made."""
+    folder.evaluations.write_text("in the way")
+
+
+@pytest.mark.parametrize("harm", [_missing, _unreadable, _too_long, _dead])
 def test_a_suite_that_cannot_be_run_is_an_event_and_ends_nothing(
-    wanted: tuple[RunFolder, WantedRun], tiny_model: Path
+    wanted: tuple[RunFolder, WantedRun], harm: Callable[[RunFolder, Path], None]
 ) -> None:
     folder, run = wanted
-    (folder.path.parent / "own.csv").unlink()
-    audits = DeployedEvaluation(folder=folder, wanted=run)
-    audits.observe(2, initial_adapter(folder.read_plan(), tiny_model), an_entry(2))
-    assert audits.at_end() is None
-    events = EventLog.of(folder).events()
-    assert [event.kind for event in events] == ["not-evaluated", "not-evaluated"]
-    assert "no such file" in events[0].detail
+    assert run.suite is not None
+    harm(folder, run.suite)
+    seconds = 0.01 if harm is _too_long else 120.0
+    audits = DeployedEvaluation(folder=folder, wanted=run, longest_seconds=seconds)
+    assert not audits.at_end()
+    (event,) = EventLog.of(folder).events()
+    assert event.kind == "not-evaluated"
+    assert event.detail
 
 
 def test_without_a_suite_nothing_is_measured(wanted: tuple[RunFolder, WantedRun]) -> None:
     folder, run = wanted
     plain = DeployedEvaluation(folder=folder, wanted=run.model_copy(update={"suite": None}))
-    assert plain.at_end() is None
+    assert not plain.at_end()
     assert not EventLog.of(folder).path.exists()

@@ -51,7 +51,10 @@ def test_a_suite_is_run_on_an_adapter_beside_another(home: Path) -> None:
     assert [one.name for one in found.subjects] == ["ours/adapter", "theirs/adapter"]
     accuracy = next(one for one in found.comparisons if one.key == "accuracy")
     assert (accuracy.difference, accuracy.p_value) == (0.0, 1.0)
-    assert "What was measured" in (home / "found" / "evaluation.html").read_text()
+    page = (home / "found" / "evaluation.html").read_text()
+    assert "What was measured" in page
+    # Dozens of p-values stand there.
+    assert "one has p &lt; 0.05 by chance" in page
 
 
 def test_data_takes_the_place_of_the_suites_records(home: Path) -> None:

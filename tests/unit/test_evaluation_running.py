@@ -18,7 +18,7 @@ from fedloom.server.evaluator.suite import Suite
 from fedloom.server.initial import initial_adapter
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import Record
-from fedloom.shared.errors import AssetError, EvaluationError
+from fedloom.shared.errors import AssetError, BrokenModelError, EvaluationError, FedLoomError
 from fedloom.shared.plan import Plan
 from tests.support.tiny import sentences
 from tests.support.training import make_plan
@@ -215,21 +215,44 @@ def test_an_audit_that_does_not_apply_says_why_and_gives_no_number(
     assert audit.asked == []
 
 
-def test_a_benchmark_that_is_missing_costs_its_own_audit_alone(run: Run, start: Adapter) -> None:
-    class Missing(Counting):
+def beside_one_that_raises(error: FedLoomError) -> Suite:
+    class Raising(Counting):
         def measure(self, subject: Subject, corpus: Corpus) -> Measured:
-            raise AssetError("assets x: not in the cache, and --offline refuses the network")
+            raise error
 
-    there, missing = Counting(), Missing(name="missing")
-    suite = replace(
-        suite_of(there),
-        audits={"missing": missing, "counting": there},
-        options={"missing": Sized(), "counting": Sized()},
+    return replace(
+        suite_of(Counting()),
+        audits={"raising": Raising(name="raising"), "counting": Counting()},
+        options={"raising": Sized(), "counting": Sized()},
     )
-    first, second = run(suite, named("ours", start)).subject.audits
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AssetError("assets x: not in the cache, and --offline refuses the network"),
+        EvaluationError("explanations: no record has a word, expected at least one"),
+    ],
+)
+def test_what_one_audit_lacks_costs_it_alone(run: Run, start: Adapter, error: FedLoomError) -> None:
+    first, second = run(beside_one_that_raises(error), named("ours", start)).subject.audits
     assert not first.applies
-    assert first.why_not.startswith("not measured: assets x: not in the cache")
+    assert first.why_not == f"not measured: {error}"
     assert second.applies
+
+
+def test_a_broken_model_ends_the_evaluation(run: Run, start: Adapter) -> None:
+    """Answers that are no numbers, of a real model too, are no matter of one audit."""
+    with pytest.raises(BrokenModelError, match="finite"):
+        run(beside_one_that_raises(BrokenModelError("not finite")), named("ours", start))
+    flat = np.full_like(start.flat, np.nan)
+    with pytest.raises(BrokenModelError, match="not finite") as caught:
+        run(suite_of(Counting()), named("ours", Adapter(layout=start.layout, flat=flat)))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_evaluation_names_its_records(run: Run, start: Adapter, corpus: Corpus) -> None:
+    assert run(suite_of(Counting()), named("ours", start)).corpus_sha256 == corpus.sha256
 
 
 def test_what_is_not_compared_is_asked_of_the_first_adapter_alone(run: Run, start: Adapter) -> None:

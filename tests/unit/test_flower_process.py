@@ -29,8 +29,12 @@ def in_a_process(body: str) -> str:
 
 def test_a_tasks_token_is_in_a_file_and_not_on_the_command_line(tmp_path: Path) -> None:
     """A command line can be read by every user of the machine."""
+    folder = tmp_path / "flower" / "tasks"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "of one that was killed").write_text("old")
     said = in_a_process(f"""
-flower_process.hide_task_tokens()
+import pathlib
+flower_process.hide_task_tokens(pathlib.Path({str(folder)!r}))
 module = importlib.import_module("flwr.supercore.superexec.executor.subprocess_executor")
 show = "import os,sys; p=sys.argv[sys.argv.index('--token-file')+1]; " \\
        "print(sys.argv[1:], oct(os.stat(p).st_mode & 0o777), open(p).read())"
@@ -42,6 +46,7 @@ child.wait()
     shown = (tmp_path / "out").read_text()
     assert "'--token'" not in shown and "--parent-pid" in shown
     assert shown.rstrip().endswith("0o600 s3cret")
+    assert [path.read_text() for path in folder.iterdir()] == ["s3cret"]
 
 
 def test_flower_still_starts_its_tasks_by_what_is_changed() -> None:

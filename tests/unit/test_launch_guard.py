@@ -153,9 +153,7 @@ def test_a_tasks_token_is_not_on_its_command_line(
 
     ran: list[list[str]] = []
     monkeypatch.setattr(module, "subprocess", module.subprocess)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    hide_task_tokens()
+    hide_task_tokens(tmp_path / "tasks")
     monkeypatch.setattr(subprocess, "Popen", lambda command, **_: ran.append(command))
     fields = ExecutionSpec.__dataclass_fields__
     values = {name: None for name in fields} | {

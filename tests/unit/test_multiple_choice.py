@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedloom.server.evaluator.audits.harness import offline
+from fedloom.server.evaluator.audits.local_task import LocalTask
 from fedloom.server.evaluator.audits.multiple_choice import MultipleChoice, MultipleChoiceOptions
 from fedloom.server.evaluator.audits.tasks import Tasks, TasksOptions
 from fedloom.server.evaluator.corpus import Corpus, pick
 from fedloom.server.evaluator.suite import read_suite
 from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import Record
-from fedloom.shared.errors import ConfigError, EvaluationError
+from fedloom.shared.errors import ConfigError, DataError, EvaluationError
 from tests.support.language import questions, write_tiny_gpt2
 from tests.support.subjects import a_sentiment, a_speaker, a_tiny_model, write_task
 
@@ -177,6 +179,15 @@ def test_a_task_is_found_beside_the_suite_and_known_by_its_content(tmp_path: Pat
         ("dataset_path: json", "dataset_path: openai/gsm8k", "records from elsewhere"),
         ("doc_to_target: gold", "doc_to_target: !function x.y", "without functions of Python"),
         ("doc_to_target: gold", "include: other.yaml", "key include"),
+        ("num_fewshot: 0", "process_results: x", "key process_results"),
+        ("num_fewshot: 0", "generation_kwargs: {custom_generate: x}", "custom_generate, expected"),
+        ("num_fewshot: 0", "fewshot_config: {samples: []}", "key fewshot_config.samples"),
+        ("{{question}}", "{{question|upper}}", "key doc_to_text: a template, expected {{column}}"),
+        ("{{question}}", "{% set a = 1 %}", "key doc_to_text: a template"),
+        ("{{question}}", "{{{question}}}", "key doc_to_text: a template"),
+        ("doc_to_target: gold", "description: '{{1}}'", "key description: a template"),
+        ("test: test.jsonl", "test: ../test.jsonl", "below the YAML's folder"),
+        ("test: test.jsonl", "test: /etc/hostname", "below the YAML's folder"),
         ("task: mine", "group: mine", "expected a YAML of lm-eval with its name"),
         ("test.jsonl", "gone.jsonl", "No such file"),
     ],
@@ -191,3 +202,49 @@ def test_a_task_that_is_not_local_and_plain_is_a_problem_of_the_suite(
         read_suite(tmp_path / "suite.toml")
     assert told in str(raised.value)
     assert "audits.lm-eval.tasks[1]: " in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"{{question}}"', "{attack}"),
+        ("doc_to_target: gold", "doc_to_target: {attack}"),
+        ('doc_to_choice: ["good", "assistant"]', "doc_to_choice: {attack}"),
+        ("num_fewshot: 0", "description: {attack}"),
+        ("num_fewshot: 0", "gen_prefix: {attack}"),
+        ("num_fewshot: 0", "fewshot_config: {{doc_to_text: {attack}}}"),
+    ],
+)
+def test_a_task_runs_no_code_of_its_own(tmp_path: Path, old: str, new: str) -> None:
+    """lm-eval's templates reach every module of Python; the file is what the code would leave."""
+    path, made = write_task(tmp_path / "tasks", asked(4), LABELS), tmp_path / "made"
+    attack = f"""'{{{{ cycler.__init__.__globals__.os.system("touch {made}") }}}}'"""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new.format(attack=attack)))
+    (tmp_path / "suite.toml").write_text(SUITE)
+    task = TaskSection(kind="causal-lm", labels=LABELS)
+    subject = a_tiny_model(write_tiny_gpt2(tmp_path / "model"), task)
+    with pytest.raises(ConfigError) as raised:
+        audit = read_suite(tmp_path / "suite.toml").audits["lm-eval"]
+        # Not reached; where it is, the code runs.
+        audit.measure(subject, Corpus(tests={}))
+    (line,) = str(raised.value).splitlines()
+    assert "a template, expected {{column}} and no other" in line
+    assert not made.exists()
+
+
+def test_records_are_not_read_through_a_link_that_leads_out(tmp_path: Path) -> None:
+    path = write_task(tmp_path / "tasks", asked(4), LABELS)
+    (path.parent / "test.jsonl").rename(tmp_path / "elsewhere.jsonl")
+    (path.parent / "test.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+    (tmp_path / "suite.toml").write_text(SUITE)
+    with pytest.raises(ConfigError, match="expected one below the YAML's folder"):
+        read_suite(tmp_path / "suite.toml")
+
+
+def test_a_template_names_columns_that_are_there(tmp_path: Path) -> None:
+    path = write_task(tmp_path / "tasks", asked(4), LABELS)
+    path.write_text(path.read_text().replace("{{question}}", "{{ cycler }}"))
+    with pytest.raises(DataError, match="no column cycler in the records of test"):
+        offline(LocalTask.model_validate(path))

@@ -136,6 +136,7 @@ def test_a_task_within_every_limit_passes() -> None:
         ("allowed-tasks", a_plan(), a_config(tasks=("causal-lm",))),
         ("allowed-targets", a_plan(), a_config(targets=("query",))),
         ("mitigation", a_plan(mitigation=SWAPPING), a_config(mitigation=False)),
+        ("max-copies", a_plan(mitigation=SWAPPING), a_config(max_copies=3)),
         # The columns are the site's, and this one has named none.
         ("group-column", a_plan(mitigation=WEIGHTED), None),
         ("allowed-targets", targeting("query", "key"), a_config(targets=("query", "value"))),

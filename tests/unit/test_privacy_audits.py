@@ -1,6 +1,7 @@
 """Membership and exposure as audits: leaky models are caught, others are not, bad input is said."""
 
 import json
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -65,22 +66,20 @@ def test_a_model_that_remembers_its_members_is_caught() -> None:
     # Two Gaussians three deviations apart: Phi(3 / sqrt 2), and Phi(3 - 2.33) at one in a hundred.
     assert found["auc"] == pytest.approx(0.983, abs=0.01)
     assert found["tpr_at_1_fpr"] == pytest.approx(0.75, abs=0.1)
-    assert found["epsilon_lower_bound"] > 2.5
 
 
 def test_a_model_that_treats_all_alike_is_not() -> None:
-    """20 seeds; each interval misses 0.5 in 5 %, each bound is above 0 in at most 5 %: more than
-    4 of either would be a false alarm in one of 400."""
-    missed = bounded = 0
+    """20 seeds; each interval misses 0.5 in 5 %: more than 4 would be a false alarm in one of
+    400."""
+    missed = 0
     for seed in range(20):
         corpus = Corpus(
             tests={"a": losses(300, mean=1, seed=2 * seed)},
             members={"a": losses(300, mean=1, seed=2 * seed + 1)},
         )
-        auc, _, bound = membership_of(corpus).figures
+        auc, _ = membership_of(corpus).figures
         missed += not (auc.low or 0) <= 0.5 <= (auc.high or 1)
-        bounded += bound.value > 0
-    assert missed <= 4 and bounded <= 4
+    assert missed <= 4
 
 
 def test_a_difference_between_sites_is_not_taken_for_memory() -> None:
@@ -206,7 +205,13 @@ def test_exposure_says_why_it_cannot_be_asked(scorer: Scorer, file: Path) -> Non
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{}", "line 1: prompt"),
+        ("{}", "line 1: key prompt"),
+        ('{"prompt": "pin", "secret": ["q7-hidden"]}', "line 1: key secret"),
+        ('{"prompt": "pin", "secret": {"q7-hidden": 1}}', "line 1: key secret"),
+        ('{"prompt": "pin", "secret": "a1b2c3d4", "q7-hidden": "q7-hidden"}', "1: other keys"),
+        ('{"secret": "q7-hidden", "prompt": }', "line 1: no JSON"),
+        ('{"secret": "q7-hidden"}', "line 1: key prompt"),
+        ('"q7-hidden"', "line 1: no JSON"),
         ('{"prompt": "pin", "secret": "7"}', "line 1: a secret of 10 forms"),
         ("", "empty"),
         ("no json", "line 1"),
@@ -221,6 +226,7 @@ def test_a_damaged_file_of_canaries_is_one_line_without_the_secret(
     with pytest.raises(EvaluationError, match=said) as caught:
         audit.measure(subject(scorer, FREE), Corpus(tests={}))
     assert "\n" not in str(caught.value)
+    assert "q7-hidden" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_missing_file_of_canaries_is_named(scorer: Scorer, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from fedloom.server.evaluator.privacy import bounds, exposure, membership, one_run
+from fedloom.server.evaluator.privacy import exposure, membership, one_run
 from fedloom.server.evaluator.privacy.decoding import decoded
 
 TRIALS = 400
@@ -103,36 +103,6 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
         one_run.audit({"short": np.zeros(2)}, inside, delta=1e-5)
     with pytest.raises(ValueError, match="5 of 4 guesses"):
         one_run.lower_bound(canaries=9, guesses=4, correct=5, delta=0.0)
-
-
-def test_rate_bound_is_clopper_and_pearsons() -> None:
-    """Against scipy's own interval of a share."""
-    found = bounds.rate_bound(hits=80, of=100, false=3, others=120, delta=1e-5)
-    true = stats.binomtest(80, 100).proportion_ci(0.95, method="exact").low
-    false = stats.binomtest(3, 120).proportion_ci(0.95, method="exact").high
-    assert found == pytest.approx(math.log((true - 1e-5) / false))
-    assert bounds.rate_bound(hits=0, of=50, false=0, others=50, delta=1e-5) == 0.0
-    assert bounds.rate_bound(hits=50, of=50, false=50, others=50, delta=0.0) == 0.0
-
-
-def test_threshold_bound_of_a_private_mechanism_stays_below_its_epsilon() -> None:
-    """As above: at most 5 % of trials and three standard deviations."""
-    generator = np.random.default_rng(4)
-    above, found = 0, []
-    for at in range(TRIALS):
-        scores, inside = randomised_response(1.0, generator, m=800)
-        bound = bounds.threshold_bound(scores[inside], scores[~inside], delta=0.0, seed=at)
-        found.append(bound.epsilon)
-        above += bound.epsilon > 1.0
-    assert above <= 0.05 * TRIALS + 3 * math.sqrt(0.05 * 0.95 * TRIALS)
-    assert np.mean(found) > 0.5
-
-
-def test_threshold_bound_sees_those_who_are_surely_out() -> None:
-    """Members all lie high, others anywhere: only a low score says something for sure."""
-    generator = np.random.default_rng(5)
-    members, others = generator.uniform(0.6, 1, 400), generator.uniform(0, 1, 400)
-    assert bounds.threshold_bound(members, others, delta=1e-5).epsilon > 2.5
 
 
 def test_auc_is_scikit_learns_with_ties() -> None:

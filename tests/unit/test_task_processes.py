@@ -21,9 +21,9 @@ from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
 from fedloom.client.deploy.dead_relays import answer_for_dead_relays
 
 _PARENT = """
-import importlib, sys
+import importlib, pathlib, sys
 from fedloom.shared.flower_process import hide_task_tokens
-hide_task_tokens({"flwr-task": [sys.executable, "-c"]})
+hide_task_tokens(pathlib.Path(sys.argv[1]), {"flwr-task": [sys.executable, "-c"]})
 executor = importlib.import_module("flwr.supercore.superexec.executor.subprocess_executor")
 code = (
     "import os, sys, time;"
@@ -37,7 +37,10 @@ executor.subprocess.Popen(["flwr-task", code, "--token", "a token"]).wait()
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_task_ends_with_who_started_it(tmp_path: Path, how: signal.Signals) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", _PARENT, str(tmp_path / "tasks")],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert parent.stdout is not None
     pid, handed = parent.stdout.readline().strip().split(maxsplit=1)

@@ -128,9 +128,21 @@ def test_tokens_of_one_record_are_not_resampled_alone() -> None:
     generator = np.random.default_rng(0)
     loss, tokens = generator.normal(3, 1, size=20), np.full(20, 10_000)
     found = perplexity(loss, tokens, resamples=1000)
+    assert found is not None
     width = np.log(found.high) - np.log(found.low)
     # Twice 1.96 standard errors of a mean of 20; of 200,000 tokens it would be a hundredth.
     assert width == pytest.approx(2 * 1.96 * loss.std() / np.sqrt(20), rel=0.15)
+
+
+def test_a_perplexity_beyond_all_numbers_is_said_and_no_figure() -> None:
+    """exp of 1000 nats is no number, and a figure takes none that is not finite."""
+    records = tuple(a_record(text, -1, text) for text in ("a", "b", "c"))
+    for nats in (1000.0, 709.5):
+        subject = a_speaker(lambda prompt, answer, nats=nats: -nats - (prompt == "b"))
+        findings = AUDIT.measure(subject, Corpus(tests={"north": records})).findings
+        assert figures(findings)["log_loss"].value == pytest.approx(nats + 1 / 3)
+        assert "perplexity" not in figures(findings)
+        assert "is larger than any number" in findings.caveats[0]
 
 
 def test_exact_match_is_what_decoding_gives() -> None:

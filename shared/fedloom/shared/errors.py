@@ -15,6 +15,7 @@
     ├── DeployError        a process or service of a deployment cannot be had
     ├── RunFolderError     a run folder exists already, or is not one
     ├── EvaluationError    a suite cannot be run, or an evaluation cannot be read
+    │   └── BrokenModelError    a model's answers are no numbers; no audit can measure it
     ├── ReleaseError       a release cannot be made, or is not what its signature covers
     ├── CheckpointError    a checkpoint is truncated or belongs to another plan
     └── QuorumError        too few sites answered
@@ -102,6 +103,10 @@ class RunFolderError(FedLoomError):
 
 class EvaluationError(FedLoomError):
     """A suite cannot be run on an adapter, or an evaluation cannot be read."""
+
+
+class BrokenModelError(EvaluationError):
+    """A model's answers are NaN or infinite: nothing that any audit says of it would hold."""
 
 
 class ReleaseError(FedLoomError):

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 
+from fedloom.shared.files import make_folder
 from fedloom.shared.supervising import ends_with_us
 
 # A task's token is read as its process starts.
@@ -21,18 +22,27 @@ _TOKEN_SECONDS = 60.0
 RETRY_SECONDS = 3.0
 
 
-def hide_task_tokens(starts: Mapping[str, Sequence[str]] = MappingProxyType({})) -> None:
-    """Hand the token of each task over in a file of the owner's alone.
+def flower_home() -> Path:
+    """The folder of this process of Flower's, as `Process.environment` names it."""
+    return Path(os.environ["FLWR_HOME"])
+
+
+def hide_task_tokens(
+    folder: Path, starts: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> None:
+    """Hand the token of each task over in a file of the owner's alone, in `folder`.
 
     Flower puts it on the command line, where every user of the machine can read it, and take
     the task. A task's process ends with the one that started it: nobody else knows of it.
-    `starts` has what is run in place of a command of Flower's.
+    What one before it left in the folder is removed. `starts` has what is run in place of a
+    command of Flower's.
     """
     module = importlib.import_module("flwr.supercore.superexec.executor.subprocess_executor")
-    folder = tempfile.mkdtemp(prefix="fedloom-tasks-")
+    make_folder(folder)
+    _drop(folder, older_than=0.0)
 
     def popen(command: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
-        _drop_read(folder)
+        _drop(folder, older_than=_TOKEN_SECONDS)
         at = command.index("--token")
         handle, path = tempfile.mkstemp(dir=folder)
         with os.fdopen(handle, "w") as file:
@@ -46,10 +56,10 @@ def hide_task_tokens(starts: Mapping[str, Sequence[str]] = MappingProxyType({}))
     module.subprocess = shim  # type: ignore[attr-defined]
 
 
-def _drop_read(folder: str) -> None:
-    for entry in os.scandir(folder):
-        if time.time() - entry.stat().st_mtime > _TOKEN_SECONDS:
-            Path(entry.path).unlink()
+def _drop(folder: Path, *, older_than: float) -> None:
+    for path in folder.iterdir():
+        if time.time() - path.stat().st_mtime >= older_than:
+            path.unlink()
 
 
 def try_again_within(seconds: float) -> None:

@@ -190,6 +190,7 @@ def _policy(prepared: Prepared, site: str) -> Policy:
             max_rounds_in_all=max(plan.rounds.total, 5000),
             max_steps=planned.steps,
             max_rank=plan.lora.rank,
+            max_copies=max(plan.mitigation.rows - 1 if plan.mitigation else 0, 4),
         ),
         allow=AllowSection(
             models=(plan.model.sha256,),

@@ -41,5 +41,5 @@ def _decide(folder: Path) -> None:
     from fedloom.cli.releasing import Terms, release
 
     if not (folder / "release").exists():
-        click.echo("decision, by the rules that were written down before training")
+        click.echo("decision, by the rules that were written down when the run began")
         release(folder, Terms())

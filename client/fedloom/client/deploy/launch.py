@@ -6,6 +6,7 @@ from types import MappingProxyType, ModuleType
 
 from fedloom.shared.flower_process import (
     RETRY_SECONDS,
+    flower_home,
     hide_task_tokens,
     shorten_pauses,
     try_again_within,
@@ -45,7 +46,8 @@ def superexec() -> None:
     """What starts a relay for each message."""
     from flwr.supercore.cli import flower_superexec
 
-    hide_task_tokens({_RELAY: [*own_module("fedloom.client.deploy.launch"), _RELAY]})
+    relays = {_RELAY: [*own_module("fedloom.client.deploy.launch"), _RELAY]}
+    hide_task_tokens(flower_home() / "tasks", relays)
     try_again_within(RETRY_SECONDS)
     flower_superexec()
 

@@ -129,6 +129,10 @@ POLICY_NOTES: Mapping[str, Note] = MappingProxyType(
             "time, which no epsilon covers."
         ),
         "limits.max_steps": Note(text="Training steps of a run, over all its rounds."),
+        "limits.max_copies": Note(
+            text="Copies of a record, with words for groups exchanged, that a plan may train on "
+            "([mitigation]): each takes as long as a record."
+        ),
         "limits.max_rank": Note(text="Rank of the adapter (LoRA): how many numbers it may hold."),
         "allow": Note(text="What may be trained."),
         "allow.models": Note(

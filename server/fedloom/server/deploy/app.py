@@ -25,6 +25,7 @@ from fedloom.server.deploy.processes import HOME
 from fedloom.server.deploy.wanted import WantedRun, read_wanted
 from fedloom.server.intake import BY_THE_SITE
 from fedloom.server.parties import SignedParties
+from fedloom.server.report.writing import write_page
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import RoundEntry
 from fedloom.server.strategy import RoundObserver
@@ -57,7 +58,9 @@ def main(grid: Grid, context: Context) -> None:
         with folder.locked(by=str(context.run_id)):
             audits = DeployedEvaluation(folder=folder, wanted=read_wanted(folder))
             run_held_plan(grid, run, _before_each_round(folder), audits.observe)
-            finish(run, audits.at_end(), seconds=time.monotonic() - began)
+            finish(run, seconds=time.monotonic() - began)
+            if audits.at_end():
+                write_page(folder)
     except QuorumError as error:
         events.note("failed", _tried_again(error, folder.path.name))
         raise

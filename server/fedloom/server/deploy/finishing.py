@@ -1,7 +1,6 @@
 """What is left of a run: its adapter as a PEFT folder, and its report."""
 
 from fedloom.server.app import OpenedRun
-from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.initial import save_adapter
 from fedloom.server.report.build import Findings, build_report
 from fedloom.server.report.schema import Timings
@@ -17,10 +16,8 @@ _NO_RECORDS = (
 )
 
 
-def finish(run: OpenedRun, evaluation: Evaluation | None, *, seconds: float) -> None:
-    """Write the adapter and the report, with what a suite measured.
-
-    `seconds` is how long the last Flower run of it took.
+def finish(run: OpenedRun, *, seconds: float) -> None:
+    """Write the adapter and the report; `seconds` is how long the last Flower run of it took.
 
     Raises:
         CheckpointError: the last round is damaged.
@@ -42,4 +39,4 @@ def finish(run: OpenedRun, evaluation: Evaluation | None, *, seconds: float) -> 
         setting="deployment",
         timings=Timings(train=seconds, compare=0.0, evaluate=0.0, total=seconds),
     )
-    write_report(build_report(plan, findings), folder, evaluation)
+    write_report(build_report(plan, findings), folder)

@@ -18,7 +18,12 @@ from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.proxy import nginx_config
 from fedloom.shared.errors import CredentialError
 from fedloom.shared.files import check_owner_only, write_durably
-from fedloom.shared.flower_process import RETRY_SECONDS, hide_task_tokens, try_again_within
+from fedloom.shared.flower_process import (
+    RETRY_SECONDS,
+    flower_home,
+    hide_task_tokens,
+    try_again_within,
+)
 
 CONTROL_TOKEN = "FEDLOOM_CONTROL_TOKEN_FILE"  # noqa: S105
 # These have an authentication of their own: a node's signature, a secret and a task's token.
@@ -84,7 +89,7 @@ def superexec() -> None:
     """What starts a process for each run."""
     from flwr.supercore.cli import flower_superexec
 
-    hide_task_tokens()
+    hide_task_tokens(flower_home() / "tasks")
     try_again_within(RETRY_SECONDS)
     flower_superexec()
 

@@ -1,6 +1,7 @@
 """`evaluation.json`, typed and versioned: what was measured of each adapter, in one shape for all
 audits, so that gate, report and model card read every audit alike."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -140,6 +141,7 @@ class Evaluation(_Part):
     fedloom: str
     suite: str
     suite_sha256: str
+    corpus_sha256: str = ""
     model_name: str
     model_sha256: str
     about: str
@@ -160,6 +162,15 @@ class Evaluation(_Part):
                 if figure.key == key:
                     return figure
         return None
+
+    def with_audits(self, added: Sequence[AuditFindings]) -> "Evaluation":
+        """With more findings on the released adapter, in place of older ones of the same audits."""
+        names = {one.audit for one in added}
+        ours = self.subject
+        kept = tuple(one for one in ours.audits if one.audit not in names)
+        subject = ours.model_copy(update={"audits": (*kept, *added)})
+        subjects = tuple(subject if one.name == ours.name else one for one in self.subjects)
+        return self.model_copy(update={"subjects": subjects})
 
     @classmethod
     def read(cls, path: Path) -> "Evaluation":

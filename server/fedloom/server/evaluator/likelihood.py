@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from fedloom.server.evaluator.scorer import Scorer
 from fedloom.shared.data.records import Record
-from fedloom.shared.errors import EvaluationError
+from fedloom.shared.errors import BrokenModelError, EvaluationError
 from fedloom.shared.tasks.base import Example, device_of
 from fedloom.shared.tasks.causal import CausalForm
 from fedloom.shared.tasks.generation import NO_TOKEN, Generation
@@ -36,7 +36,8 @@ def likelihoods(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> Likelihoods
     """Of each (prompt, continuation); an empty prompt is the model's own beginning.
 
     Raises:
-        EvaluationError: an answer is no number, or a continuation has no token.
+        EvaluationError: a continuation has no token.
+        BrokenModelError: an answer is no number.
     """
     asked = _rendered(scorer, pairs)
     examples = _examples(scorer, asked)
@@ -44,7 +45,7 @@ def likelihoods(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> Likelihoods
     for rows in _by_length(examples, scorer.batch_size):
         totals[rows] = _totals(scorer, [examples[at] for at in rows])
     if not np.isfinite(totals).all():
-        raise EvaluationError("likelihoods: not finite (NaN or infinite logits)")
+        raise BrokenModelError("likelihoods: not finite (NaN or infinite logits)")
     return Likelihoods(
         total=totals,
         tokens=np.array([len(example.answer) for example in examples]),
@@ -57,7 +58,8 @@ def label_likelihoods(scorer: Scorer, records: Sequence[Record]) -> NDArray[np.f
     """Of each label as the answer to each record, shape (n, labels), in nats.
 
     Raises:
-        EvaluationError: the task has no labels in words, or an answer is no number.
+        EvaluationError: the task has no labels in words.
+        BrokenModelError: an answer is no number.
     """
     task = scorer.task
     if not isinstance(task, Generation) or not task.labels:
@@ -71,7 +73,7 @@ def label_likelihoods(scorer: Scorer, records: Sequence[Record]) -> NDArray[np.f
             )
         found[rows] = logs.double().numpy()
     if not np.isfinite(found).all():
-        raise EvaluationError("likelihoods: not finite (NaN or infinite logits)")
+        raise BrokenModelError("likelihoods: not finite (NaN or infinite logits)")
     return found
 
 
@@ -79,7 +81,7 @@ def say(scorer: Scorer, prompts: Sequence[str], *, tokens: int) -> list[str]:
     """Greedy continuations, without special tokens, in the order of `prompts`.
 
     Raises:
-        EvaluationError: an answer is no number.
+        BrokenModelError: an answer is no number.
     """
     examples = _examples(scorer, _rendered(scorer, [(prompt, ".") for prompt in prompts]))
     asked = [
@@ -161,5 +163,5 @@ def _continued(scorer: Scorer, rows: list[list[int]], tokens: int) -> list[str]:
 def _finite(ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """The same logits. The largest of NaNs is a token as any other, and would be said."""
     if bool((logits.isnan() | logits.isposinf()).any()):
-        raise EvaluationError("continuations: not finite (NaN or infinite logits)")
+        raise BrokenModelError("continuations: not finite (NaN or infinite logits)")
     return logits

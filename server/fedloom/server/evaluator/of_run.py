@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
+from fedloom.server.evaluator.audits.registry import AUDITS
 from fedloom.server.evaluator.bench import Bench
 from fedloom.server.evaluator.cache import FindingsCache
 from fedloom.server.evaluator.corpus import Corpus
@@ -45,14 +46,36 @@ class RunEvaluator:
             CheckpointError: the run has not ended, or a checkpoint is damaged.
         """
         candidates = [self.federation(self._checkpoint(self.plan.rounds.total)), self._start()]
-        found = self._evaluated([*candidates, *others], told)
+        found = self._with_canaries(self._evaluated([*candidates, *others], told))
         write_durably(self.folder.evaluation, found.model_dump_json(indent=1).encode())
         return found
 
+    def _with_canaries(self, found: Evaluation) -> Evaluation:
+        """What `fedloom audit --for` added to an evaluation of the same adapter stays."""
+        if not self.folder.evaluation.is_file():
+            return found
+        before = Evaluation.read(self.folder.evaluation).subject
+        if before.adapter_sha256 != found.subject.adapter_sha256:
+            return found
+        asked = {one.audit for one in found.subject.audits}
+        added = [one for one in before.audits if one.audit not in asked | set(AUDITS)]
+        return found.with_audits(added)
+
     def observe(self, number: int, adapter: Adapter, entry: RoundEntry | None) -> None:
         """After every k-th round: a file of its own, once, whatever resumes."""
-        if entry is None or not self.every or number % self.every:
-            return
+        if entry is not None and self.every and number % self.every == 0:
+            self._after(number, adapter)
+
+    def after_round(self, number: int) -> None:
+        """The same of the adapter that a round left.
+
+        Raises:
+            CheckpointError: there is no such round, or it is damaged.
+            EvaluationError: answers that are no numbers.
+        """
+        self._after(number, self._checkpoint(number))
+
+    def _after(self, number: int, adapter: Adapter) -> None:
         target = self.folder.evaluations / f"round-{number:04d}.json"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from fedloom.server.evaluator.findings import (
 from fedloom.server.evaluator.statistics import number_of, paired
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.server.evaluator.suite import Suite
-from fedloom.shared.errors import AssetError
+from fedloom.shared.errors import AssetError, BrokenModelError, EvaluationError
 
 _BESIDE = "asked of the adapter that may be released alone"
 # Told of each audit as it ends: adapter, audit, and one line of what it found.
@@ -48,7 +48,8 @@ def evaluate(
     Others are what it is compared with, in pairs on the same records.
 
     Raises:
-        EvaluationError: an adapter of another model, or answers that are no numbers.
+        EvaluationError: an adapter of another model.
+        BrokenModelError: answers that are no numbers.
     """
     began = time.monotonic()
     runner = _Runner(suite=suite, corpus=corpus, cache=cache)
@@ -64,6 +65,7 @@ def evaluate(
         fedloom=version("fedloom"),
         suite=suite.name,
         suite_sha256=suite.sha256,
+        corpus_sha256=corpus.sha256,
         model_name=base.name,
         model_sha256=base.sha256,
         about=candidates[0].name,
@@ -80,7 +82,8 @@ class _Runner:
     cache: FindingsCache | None
 
     def ask(self, name: str, subject: Subject, *, first: bool) -> Measured:
-        """What an audit says; a public benchmark that is missing costs its own audit alone."""
+        """What an audit says; a benchmark that is missing, or records that it cannot measure,
+        cost that audit alone. A broken model ends all of them."""
         audit = self.suite.audits[name]
         if not first and name in self.suite.not_compared:
             return _unasked(audit, _BESIDE)
@@ -89,7 +92,9 @@ class _Runner:
             return _unasked(audit, why_not)
         try:
             return self._kept(name, audit, subject)
-        except AssetError as error:
+        except BrokenModelError:
+            raise
+        except (AssetError, EvaluationError) as error:
             return _unasked(audit, f"not measured: {error}")
 
     def _kept(self, name: str, audit: Audit, subject: Subject) -> Measured:

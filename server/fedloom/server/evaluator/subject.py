@@ -21,7 +21,7 @@ from fedloom.server.evaluator.scorer import Scorer
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import Record
-from fedloom.shared.errors import EvaluationError
+from fedloom.shared.errors import BrokenModelError, EvaluationError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Subject:
         records.
 
         Raises:
-            EvaluationError: it says something that is no number.
+            BrokenModelError: it says something that is no number.
         """
         key = tuple(records)
         if key not in self.memory:
@@ -79,7 +79,7 @@ class Subject:
     def _outcomes(self, records: Sequence[Record]) -> Outcomes:
         found = self.scorer.outcomes(self.scorer.encode(records))
         if not np.isfinite(found.loss).all():
-            raise EvaluationError(
+            raise BrokenModelError(
                 f"{self.candidate.name}: the model's answers are not finite (NaN or infinite "
                 "logits), expected numbers; nothing can be measured"
             )
@@ -89,7 +89,8 @@ class Subject:
         """Class probabilities of texts, shape (n, labels).
 
         Raises:
-            EvaluationError: there is no label set, or an answer is no number.
+            EvaluationError: there is no label set.
+            BrokenModelError: an answer is no number.
         """
         answer = self.labels[0] if self.labels else ""
         records = [Record(text=text, label=0, unit="", answer=answer) for text in texts]
@@ -97,7 +98,7 @@ class Subject:
         if found is None:
             raise EvaluationError(f"{self.candidate.name}: no label set, expected task.labels")
         if not np.isfinite(found).all():
-            raise EvaluationError(f"{self.candidate.name}: probabilities that are not finite")
+            raise BrokenModelError(f"{self.candidate.name}: probabilities that are not finite")
         return found
 
     def answer_tokens(self, records: Sequence[Record]) -> NDArray[np.int64]:
@@ -115,7 +116,8 @@ class Subject:
         chat template if it has one, shape (n, labels).
 
         Raises:
-            EvaluationError: the model does not answer with labels in words, or says no numbers.
+            EvaluationError: the model does not answer with labels in words.
+            BrokenModelError: it says no numbers.
         """
         return label_likelihoods(self.scorer, records)
 
@@ -123,7 +125,8 @@ class Subject:
         """Log-likelihood of each continuation after its prompt, both as plain text.
 
         Raises:
-            EvaluationError: the model is no causal language model, or says no numbers.
+            EvaluationError: the model is no causal language model.
+            BrokenModelError: it says no numbers.
         """
         self._must_be_causal()
         return likelihoods(self.scorer, pairs)
@@ -132,7 +135,8 @@ class Subject:
         """What greedy decoding says after each prompt, at most `tokens` tokens.
 
         Raises:
-            EvaluationError: the model is no causal language model, or says no numbers.
+            EvaluationError: the model is no causal language model.
+            BrokenModelError: it says no numbers.
         """
         self._must_be_causal()
         return say(self.scorer, prompts, tokens=tokens)

@@ -1,4 +1,4 @@
-"""An adapter's digest from its safetensors file, without torch: a reader needs only the bytes."""
+"""An adapter from its safetensors file, without torch: a reader needs only the bytes."""
 
 import numpy as np
 from safetensors import SafetensorError
@@ -8,8 +8,8 @@ from fedloom.shared.adapter import Adapter
 from fedloom.shared.errors import ReleaseError
 
 
-def adapter_digest(content: bytes, *, source: object) -> str:
-    """Digest of layout and values, as the run's journal and checkpoints have it.
+def parse_adapter(content: bytes, *, source: object) -> Adapter:
+    """Layout and values, whose digest the run's journal and checkpoints have.
 
     Raises:
         ReleaseError: no safetensors file, or other numbers than fp32.
@@ -21,4 +21,4 @@ def adapter_digest(content: bytes, *, source: object) -> str:
         raise ReleaseError(f"{source}: damaged, expected a safetensors file of fp32") from error
     if not state or any(values.dtype != np.float32 for values in state.values()):
         raise ReleaseError(f"{source}: expected tensors of fp32 alone")
-    return Adapter.from_state(state).sha256
+    return Adapter.from_state(state)

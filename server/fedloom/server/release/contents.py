@@ -1,6 +1,7 @@
 """What a release's files say, parsed alike where it is made and where it is verified."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -8,8 +9,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from fedloom.server.evaluator.findings import Evaluation
-from fedloom.server.release.adapter_file import adapter_digest
+from fedloom.server.release.adapter_file import parse_adapter
 from fedloom.server.release.decision import Evidence
+from fedloom.server.release.peft_config import PeftConfig, config_problems
 from fedloom.server.report.schema import Report
 from fedloom.server.run.heads import parse_heads
 from fedloom.shared.config.problems import explain
@@ -34,8 +36,8 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """A run's own words. `adapter_sha256` and `card` are None where the adapter is not there, as
-    in the record of a release that was held."""
+    """A run's own words. `adapter_sha256`, `peft_config` and `card` are None, and `tensors` none,
+    where the adapter is not there, as in the record of a release that was held."""
 
     plan: Plan
     terms: ReleaseSection
@@ -43,6 +45,8 @@ class Contents:
     evaluation: Evaluation | None
     heads: Mapping[str, LedgerHead]
     adapter_sha256: str | None
+    tensors: frozenset[str]
+    peft_config: PeftConfig | None
     card: AdapterCard | None
     evidence: Evidence
 
@@ -59,15 +63,16 @@ def parse_contents(files: Mapping[str, bytes]) -> Contents:
             raise ReleaseError(f"{name}: missing, expected it in every release")
     plan = Plan.from_toml(files[PLAN].decode("utf-8", "replace"), source=PLAN)
     report = parse_json(files[REPORT], Report, source=REPORT)
+    adapter = parse_adapter(files[WEIGHTS], source=WEIGHTS) if WEIGHTS in files else None
     return Contents(
         plan=plan,
         terms=parse_toml(files[TERMS], ReleaseSection, source=TERMS),
         report=report,
         evaluation=_if_there(files, EVALUATION, Evaluation),
         heads=parse_heads(files[HEADS], source=HEADS),
-        adapter_sha256=(
-            adapter_digest(files[WEIGHTS], source=WEIGHTS) if WEIGHTS in files else None
-        ),
+        adapter_sha256=None if adapter is None else adapter.sha256,
+        tensors=frozenset() if adapter is None else adapter.layout.names,
+        peft_config=_peft_config(files[PEFT_CONFIG]) if PEFT_CONFIG in files else None,
         card=_if_there(files, ADAPTER_CARD, AdapterCard),
         evidence=_evidence(files, plan, report),
     )
@@ -92,6 +97,9 @@ def disagreements(contents: Contents) -> Iterator[str]:
         yield f"{REPORT}: of another plan than {PLAN}"
     if contents.adapter_sha256 not in (None, report.adapter_sha256):
         yield f"{WEIGHTS}: another adapter than the one that {REPORT} is about"
+    if contents.peft_config is not None:
+        for problem in config_problems(contents.peft_config, plan, contents.tensors):
+            yield f"{PEFT_CONFIG}: {problem}"
     # The card's other words are an older FedLoom's own.
     if contents.card is not None and _named(contents.card) != _named(AdapterCard.of(plan)):
         yield f"{ADAPTER_CARD}: says other than {PLAN}"
@@ -130,6 +138,17 @@ def _unlike_heads(contents: Contents) -> Iterator[str]:
 
 def _named(card: AdapterCard) -> tuple[object, ...]:
     return card.plan_sha256, card.model_sha256, card.max_length, card.quantization, card.task
+
+
+def _peft_config(content: bytes) -> PeftConfig:
+    try:
+        config: object = json.loads(content)
+    # A ValueError is of bytes that are no UTF-8, too.
+    except (ValueError, RecursionError) as error:
+        raise ReleaseError(f"{PEFT_CONFIG}: damaged, expected what PEFT wrote") from error
+    if not isinstance(config, dict):
+        raise ReleaseError(f"{PEFT_CONFIG}: no table, expected what PEFT wrote")
+    return config
 
 
 def _if_there(files: Mapping[str, bytes], name: str, model: type[_Model]) -> _Model | None:

@@ -66,7 +66,7 @@ def compliance_of(report: Report, evaluation: Evaluation | None) -> Compliance:
 
 def _promised(report: Report) -> Iterator[Fact]:
     privacy = report.privacy
-    if privacy.epsilon is None or privacy.seeded:
+    if privacy.epsilon is None or not _promises(report):
         why = "noise was repeatable" if privacy.seeded else "trained without differential privacy"
         yield Fact(about="differential privacy", known=f"none; {why}")
         return
@@ -107,9 +107,13 @@ def _approved(report: Report) -> Iterator[Fact]:
             for of in entry.sites
             if of.site == site.name and of.fault is None
         )
-        yield Fact(
-            about=f"site {site.name}", known=f"{_BY[report.setting]} in {count(took, 'round')}"
-        )
+        known = f"{_BY[report.setting]} in {count(took, 'round')}"
+        yield Fact(about=f"site {site.name}", known=known)
+    yield Fact(
+        about="by a person",
+        known="whether a steward approved the plan, or the site's policy alone, is in the site's "
+        "own log and not told to the coordinator",
+    )
     for stop in report.stops:
         yield Fact(
             about=f"site {stop.site}", known=f"refused from round {stop.round} on, rule {stop.rule}"
@@ -118,7 +122,7 @@ def _approved(report: Report) -> Iterator[Fact]:
 
 _BY = {
     "simulation": "its policy, written by whoever ran the simulation, allowed the plan",
-    "deployment": "its policy allowed the plan, and its key signed for the plan's digest,",
+    "deployment": "its policy allowed the plan, and its key signed its answers to it,",
 }
 
 
@@ -151,21 +155,17 @@ def _assessment(report: Report) -> Iterator[Fact]:
     )
     yield Fact(
         about="what leaves a site",
-        known="adapter updates"
-        + (", clipped and noised" if report.privacy.mode != "none" else "")
-        + "; its declared size; the name of a rule when it refuses; its ledger's head"
+        known=f"adapter updates, {_updates(report)}; its declared size; the name of a rule when it "
+        "refuses; its ledger's head"
         + ("; noised counts of held-out units" if report.held_out else ""),
     )
-    yield Fact(
-        about="safeguards at the site",
-        known="its own policy and signed ledger, charged before any record is read; the trainer "
-        "is a process of the site's own; no download at run time",
-    )
+    yield Fact(about="safeguards at the site", known=_SAFEGUARDS[report.setting])
+    bounded = "its trace is bounded by epsilon" if _promises(report) else "nothing bounds its trace"
     yield Fact(
         about="storage and erasure",
         known="a site keeps its records, its ledger and its sealed updates; the coordinator keeps "
         "checkpoints. A record that is deleted at its site is not trained on again; what an "
-        "adapter has learned is not taken out, its trace is bounded by epsilon",
+        f"adapter has learned is not taken out, {bounded}",
     )
     yield Fact(
         about="lawful basis, necessity, consultation",
@@ -173,6 +173,24 @@ def _assessment(report: Report) -> Iterator[Fact]:
     )
 
 
+def _promises(report: Report) -> bool:
+    return report.privacy.epsilon is not None and not report.privacy.seeded
+
+
+def _updates(report: Report) -> str:
+    if report.privacy.mode == "none":
+        return "neither clipped nor noised"
+    if report.privacy.seeded:
+        return "clipped, with noise that can be repeated and protects nobody"
+    return "clipped and noised"
+
+
+_SAFEGUARDS = {
+    "simulation": "a simulation has none that count: one person held the records, the policies "
+    "and the keys",
+    "deployment": "its own policy and signed ledger, charged before any record is read; the "
+    "trainer is a process of the site's own; no download at run time",
+}
 _HOLDERS = {
     "simulation": "whoever ran this simulation held the records of all sites",
     "deployment": "each site its own, on its own machines; the coordinator has seen none",
@@ -186,7 +204,11 @@ def _not_covered(report: Report, evaluation: Evaluation | None) -> Iterator[str]
     )
     yield (
         "Proof by measurement: an attack that finds little does not show that none would. Only "
-        "epsilon bounds all attacks, and the audits only say that it is not contradicted."
+        "epsilon bounds all attacks; an audit can contradict it and never confirm it."
+    )
+    yield (
+        "What was measured on records, held out or trained on, here and in an evaluation: no "
+        "epsilon covers these figures."
     )
     yield "The base model: what it had learned before, and from whom, is not examined."
     if evaluation is None:

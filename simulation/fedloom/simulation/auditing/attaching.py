@@ -34,12 +34,7 @@ def attach(findings: AuditFindings, run: RunFolder) -> None:
     Raises:
         EvaluationError: the run's evaluation is missing or damaged.
     """
-    evaluation = Evaluation.read(run.evaluation)
     told = findings.model_copy(update={"caveats": (_TWIN, *findings.caveats)})
-    ours = evaluation.subject
-    others = tuple(one for one in ours.audits if one.audit != findings.audit)
-    subject = ours.model_copy(update={"audits": (*others, told)})
-    subjects = tuple(subject if one.name == ours.name else one for one in evaluation.subjects)
-    changed = evaluation.model_copy(update={"subjects": subjects})
+    changed = Evaluation.read(run.evaluation).with_audits([told])
     write_durably(run.evaluation, changed.model_dump_json(indent=1).encode())
     write_page(run)

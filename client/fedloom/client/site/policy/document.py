@@ -38,13 +38,15 @@ class BudgetSection(Section):
 
 
 class LimitsSection(Section):
-    """`[limits]`: how long one run may be, and how large its adapter; how many rounds all runs may
+    """`[limits]`: how long one run may be, how large its adapter, and how many copies with words
+    exchanged a record may have; how many rounds all runs may
     have together, since an attempt tells a little that no epsilon covers."""
 
     max_rounds: Count = 1000
     max_rounds_in_all: Count = 5000
     max_steps: Count = 10_000
     max_rank: Count = 64
+    max_copies: Count = 4
 
 
 class AllowSection(Section):

@@ -103,6 +103,7 @@ def _is_within_limits(asked: Asked) -> None:
         ("max-rounds-in-all", asked.facts.spent.rounds + 1, limits.max_rounds_in_all),
         ("max-steps", asked.run_steps, limits.max_steps),
         ("max-rank", plan.lora.rank, limits.max_rank),
+        ("max-copies", plan.mitigation.rows - 1 if plan.mitigation else 0, limits.max_copies),
     ):
         if wanted > most:
             raise SiteRefusal(rule, asked=wanted, allowed=most)

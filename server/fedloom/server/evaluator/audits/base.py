@@ -52,7 +52,8 @@ class Audit(Protocol):
         """The answer.
 
         Raises:
-            EvaluationError: records or the model's answers are not fit to be measured.
+            EvaluationError: records are not fit to be measured.
+            BrokenModelError: the model's answers are no numbers.
             AssetError: a public benchmark is not at hand.
         """
 

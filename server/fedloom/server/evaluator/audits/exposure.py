@@ -21,7 +21,6 @@ from fedloom.server.evaluator.metrics import Outcomes
 from fedloom.server.evaluator.privacy.exposure import BY_CHANCE, exposure, forms, like
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
-from fedloom.shared.config.problems import explain
 from fedloom.shared.data.records import Record
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.tasks.registry import make_task
@@ -140,15 +139,22 @@ def _parsed(path: Path) -> Iterator[Canary]:
         try:
             canary = Canary.model_validate_json(line)
         except ValidationError as error:
-            raise EvaluationError(
-                f"exposure: {path}, line {number}: {explain(error, Canary)[0]}"
-            ) from error
+            # Neither in the message nor as its cause: what pydantic says holds the secret.
+            raise EvaluationError(f"exposure: {path}, line {number}: {_problem(error)}") from None
         if forms(canary.secret) < _LEAST_FORMS:
             raise EvaluationError(
                 f"exposure: {path}, line {number}: a secret of {forms(canary.secret)} forms, "
                 f"expected letters and digits enough for {_LEAST_FORMS}"
             )
         yield canary
+
+
+def _problem(error: ValidationError) -> str:
+    """The key that is wrong, and never a value; what stands in an unknown key's place may be one."""
+    found = [one["loc"][0] for one in error.errors(include_input=False) if one["loc"]]
+    known = [key for key in Canary.model_fields if key in found]
+    where = f"key {known[0]}" if known else "other keys" if found else "no JSON"
+    return f"{where}, expected texts prompt and secret, and no other key"
 
 
 def _without_labels(subject: Subject) -> Subject:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedloom.server.evaluator.audits.local_task import LocalTask, rows_of
+from fedloom.server.evaluator.audits.plain_config import columns_of
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
-from fedloom.shared.errors import EvaluationError
+from fedloom.shared.errors import BrokenModelError, DataError, EvaluationError
 
 Config = Mapping[str, object]
 # What lm-eval says of one record through one filter.
@@ -43,12 +44,15 @@ def offline(task: LocalTask) -> Config:
     """The task's config with its records in place of where they lie.
 
     Raises:
-        DataError: the records cannot be read.
+        DataError: the records cannot be read, or lack a column that a template names.
     """
     from datasets import Dataset
 
     config = task.config()
     splits = {split: Dataset.from_list(rows_of(file)) for split, file in task.files(config).items()}
+    for split, rows in splits.items():
+        for name in sorted(columns_of(config) - set(rows.column_names)):
+            raise DataError(f"{task.path}: no column {name} in the records of {split}")
     return {
         "num_fewshot": 0,
         **config,
@@ -61,7 +65,8 @@ def run(subject: Subject, config: Config) -> Iterator[Metric]:
     """Every metric of a task on the subject's model, through each of the task's filters.
 
     Raises:
-        EvaluationError: a metric that lm-eval would have to fetch, or answers that are no numbers.
+        EvaluationError: a metric that lm-eval would have to fetch.
+        BrokenModelError: answers that are no numbers.
     """
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
@@ -103,7 +108,7 @@ def _check_finite(answers: object) -> None:
         for answer in answers:
             _check_finite(answer)
     elif isinstance(answers, float) and not np.isfinite(answers):
-        raise EvaluationError("lm-eval: likelihoods are not finite (NaN or infinite logits)")
+        raise BrokenModelError("lm-eval: likelihoods are not finite (NaN or infinite logits)")
 
 
 def _refuse_unknown_metrics(config: Config) -> None:

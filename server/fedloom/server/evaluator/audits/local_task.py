@@ -15,16 +15,14 @@ from pydantic import (
     model_validator,
 )
 
+from fedloom.server.evaluator.audits.plain_config import check_plain
 from fedloom.shared.config.sections import Section
 from fedloom.shared.data.tables import read_table
 from fedloom.shared.errors import DataError
 
-# Keys that would fetch something, or run code that nobody has looked at.
-_REFUSED = ("include", "custom_dataset", "process_docs", "class", "use_prompt")
-
 
 class LocalTask(Section):
-    """A path to a YAML of lm-eval with `dataset_path: json` and local `data_files`."""
+    """A path to a YAML of lm-eval with `dataset_path: json` and `data_files` beside or below it."""
 
     path: Path
 
@@ -81,16 +79,17 @@ class LocalTask(Section):
             ) from error
         if not isinstance(config, dict) or not isinstance(config.get("task"), str):
             raise ValueError(f"{self.path}: no task, expected a YAML of lm-eval with its name")
-        for key in _REFUSED:
-            if key in config:
-                raise ValueError(f"{self.path}: key {key}, expected a task without it")
+        try:
+            check_plain(config)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
         return config
 
     def files(self, config: Mapping[str, object]) -> dict[str, Path]:
-        """The file of each split; a relative path is taken from the YAML's folder.
+        """The file of each split, in the YAML's folder or below it.
 
         Raises:
-            ValueError: records from elsewhere.
+            ValueError: records from elsewhere, also by a link.
         """
         given = config.get("dataset_kwargs")
         files = given.get("data_files") if isinstance(given, dict) else None
@@ -99,7 +98,15 @@ class LocalTask(Section):
                 f"{self.path}: records from elsewhere, expected dataset_path: json and "
                 "dataset_kwargs.data_files with a file for each split"
             )
-        return {str(split): self.path.parent / str(file) for split, file in files.items()}
+        return {str(split): self._below(file) for split, file in files.items()}
+
+    def _below(self, file: object) -> Path:
+        folder = self.path.parent.resolve()
+        found = (folder / str(file)).resolve()
+        absolute = Path(str(file)).is_absolute()
+        if not isinstance(file, str) or absolute or not found.is_relative_to(folder):
+            raise ValueError(f"{self.path}: data file {file}, expected one below the YAML's folder")
+        return found
 
 
 def rows_of(path: Path) -> list[dict[str, object]]:

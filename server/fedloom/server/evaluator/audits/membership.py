@@ -11,11 +11,9 @@ from fedloom.server.evaluator.audits.base import (
 )
 from fedloom.server.evaluator.corpus import Corpus, pick
 from fedloom.server.evaluator.findings import Chart, Figure, Series
-from fedloom.server.evaluator.privacy.bounds import ThresholdBound, threshold_bound
 from fedloom.server.evaluator.privacy.membership import auc, resampled, roc, tpr_at
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
-from fedloom.shared.config.sections import OpenFraction
 from fedloom.shared.data.records import Record
 
 _LOW_FPR = 0.01
@@ -27,20 +25,19 @@ _CAVEATS = (
     "different records, the difference would pass for memory.",
     "This is about the average record. The one that is remembered best may be told far more "
     "easily: planted secrets (canaries) are for that.",
+    "No epsilon follows from it: the records of one trained adapter are not independent of each "
+    "other, and an interval over them says nothing of another training.",
 )
 _SOURCES = (
     "S. Yeom et al., Privacy Risk in Machine Learning, CSF 2018",
     "N. Carlini et al., Membership Inference Attacks From First Principles, S&P 2022",
-    "M. Jagielski, J. Ullman and A. Oprea, Auditing Differentially Private Machine Learning, "
-    "NeurIPS 2020",
 )
 
 
 class MembershipOptions(Options):
-    """At most `records` on each side; `delta` of the epsilon that is bounded."""
+    """At most `records` on each side."""
 
     records: Records = 2000
-    delta: OpenFraction = 1e-5
 
 
 class Membership:
@@ -65,14 +62,13 @@ class Membership:
         return ""
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
-        """How well low losses tell members, and the epsilon that this alone rules out."""
+        """How well low losses tell members."""
         members, others = (
             -subject.outcomes(side).loss for side in _sides(corpus, self._options.records)
         )
-        bound = threshold_bound(members, others, delta=self._options.delta)
         findings = found_by(self).model_copy(
             update={
-                "figures": (*_attack_figures(members, others), _bound_figure(bound)),
+                "figures": _attack_figures(members, others),
                 "charts": (_chart(members, others),),
                 "caveats": _CAVEATS,
                 "sources": _SOURCES,
@@ -117,19 +113,6 @@ def _attack_figures(members: Values, others: Values) -> tuple[Figure, ...]:
             better="lower",
             unit="share",
         ),
-    )
-
-
-def _bound_figure(bound: ThresholdBound) -> Figure:
-    return Figure(
-        key="epsilon_lower_bound",
-        words="the true epsilon is at least this, with 95 % confidence: a threshold chosen on "
-        f"other records picks {bound.hits} of {bound.members} records trained on, and "
-        f"{bound.false} of {bound.others} others",
-        value=bound.epsilon,
-        records=bound.members + bound.others,
-        better="lower",
-        unit="epsilon",
     )
 
 

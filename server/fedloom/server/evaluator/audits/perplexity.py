@@ -7,17 +7,20 @@ from fedloom.server.evaluator.metrics import bootstrap
 from fedloom.server.evaluator.statistics import Interval, Values
 
 
-def perplexity(loss: Values, tokens: NDArray[np.int64], *, resamples: int) -> Interval:
+def perplexity(loss: Values, tokens: NDArray[np.int64], *, resamples: int) -> Interval | None:
     """exp of the mean negative log-likelihood over all tokens, resampled by record.
 
     `loss` is each record's mean over its `tokens`, both of shape (n,): tokens of one text are no
-    independent draws.
+    independent draws. None where it is larger than any number.
 
     Raises:
         ValueError: no records.
     """
     sums = np.stack([loss * tokens, tokens.astype(np.float64)], axis=1)
-    found = bootstrap(sums, _of_sums, resamples=resamples)[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = bootstrap(sums, _of_sums, resamples=resamples)[0]
+    if not np.isfinite([found.value, found.low, found.high]).all():
+        return None
     return Interval(value=found.value, low=found.low, high=found.high)
 
 

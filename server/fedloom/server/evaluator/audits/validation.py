@@ -55,6 +55,10 @@ ABOUT_ECE = (
     "then lie above the value."
 )
 
+_NO_PERPLEXITY = (
+    "Perplexity, exp of the mean loss over all tokens, is larger than any number; see the log loss."
+)
+
 
 class ValidationOptions(Options):
     """`resamples` of the bootstrap behind each interval."""
@@ -86,18 +90,19 @@ class Validation:
         outcomes, labels = subject.outcomes(corpus.joint), class_numbers(corpus.joint)
         right = "accuracy" if subject.labels else "exact_match"
         sites = site_scores(corpus.sites, outcomes, labels, resamples=self._resamples)
+        perplexities = tuple(self._perplexity(subject, corpus, outcomes))
         findings = found_by(self).model_copy(
             update={
                 "figures": (
                     *self._scores(outcomes, labels, right=right),
-                    *self._perplexity(subject, corpus, outcomes),
+                    *perplexities,
                     *_worst_site(sites, right=right),
                 ),
                 "tables": (
                     *self._by_class(subject, outcomes, labels),
                     by_site(sites, right=right.replace("_", " ")),
                 ),
-                "caveats": _caveats(subject, labels),
+                "caveats": _caveats(subject, labels, perplexities),
             }
         )
         samples = {right: outcomes.right.astype(np.float64), "log_loss": outcomes.loss}
@@ -120,7 +125,8 @@ class Validation:
         if not subject.labels:
             tokens = subject.answer_tokens(corpus.joint)
             found = perplexity(outcomes.loss, tokens, resamples=self._resamples)
-            yield _figure("perplexity", found, tokens.size)
+            if found is not None:
+                yield _figure("perplexity", found, tokens.size)
 
     def _by_class(self, subject: Subject, outcomes: Outcomes, labels: Labels) -> Iterator[Table]:
         if subject.labels:
@@ -152,9 +158,9 @@ def _worst_site(sites: Sequence[SiteScores], *, right: str) -> Iterator[Figure]:
         yield found
 
 
-def _caveats(subject: Subject, labels: Labels) -> tuple[str, ...]:
+def _caveats(subject: Subject, labels: Labels, perplexities: Sequence[Figure]) -> tuple[str, ...]:
     if not subject.labels:
-        return ()
+        return () if perplexities else (_NO_PERPLEXITY,)
     return (*filter(None, [about_classes(labels, subject.labels)]), ABOUT_ECE)
 
 
