@@ -140,6 +140,7 @@ class Evaluation(_Part):
     fedloom: str
     suite: str
     suite_sha256: str
+    corpus_sha256: str = ""
     model_name: str
     model_sha256: str
     about: str
