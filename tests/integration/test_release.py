@@ -126,20 +126,21 @@ def test_what_is_promised_later_does_not_count(run: RunFolder, home: Path) -> No
         fedloom("release", run.path)
     finally:
         config.write_text(text, encoding="utf-8")
-    assert "at_least = 0.7 }" in (run.path / "release" / "release.toml").read_text()
+    assert "at_least = 0.7," in (run.path / "release" / "release.toml").read_text()
 
 
 def test_what_is_held_exits_with_3_and_one_line_and_an_override_with_0(run: RunFolder) -> None:
     run.evaluation.unlink()
     held = fedloom("release", run.path, code=3)
     rule = "validation.macro_f1.at_least"
-    assert held.stderr == f"fedloom: held by {rule} (not-measured)\n"
+    both = f"evaluated (not-measured), {rule} (not-measured)"
+    assert held.stderr == f"fedloom: held by {both}\n"
     (record,) = run.path.glob("held-*")
     assert not (record / "adapter_model.safetensors").exists()
     again = fedloom("verify", record, code=3)
     assert again.stderr == held.stderr and "whole: held on" in again.stdout
     word = ("--by", "A. Person", "--reason", "to show")
-    fedloom("release", run.path, "--override", rule, *word)
+    fedloom("release", run.path, "--override", rule, "--override", "evaluated", *word)
     said = fedloom("verify", run.path / "release").stdout
     assert f"overridden: {rule} (not-measured), by A. Person on" in said
     assert "only this folder says that this is the coordinator" in said
@@ -166,4 +167,4 @@ def test_a_seeded_run_is_held_for_good(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("fedloom.simulation.federation.worker_pool", one_process)
     fedloom("simulate", write_federation(tmp_path, sites=1, rounds=1), "--out", tmp_path / "run")
     held = fedloom("release", tmp_path / "run", code=3)
-    assert held.stderr == "fedloom: held by private-noise (failed)\n"
+    assert held.stderr == "fedloom: held by private-noise (failed), evaluated (not-measured)\n"

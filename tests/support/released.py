@@ -29,14 +29,16 @@ from tests.support.plans import ROUNDS, STEPS, a_plan, an_adapter
 SPENT = 0.9
 
 
-def a_figure(name: str, value: float, low: float | None, high: float | None) -> Figure:
+def a_figure(
+    name: str, value: float, low: float | None, high: float | None, *, records: int = 400
+) -> Figure:
     return Figure(
         key=name,
         words=f"the {name}",
         value=value,
         low=low,
         high=high,
-        records=400,
+        records=records,
         better="higher",
         unit="share",
     )
@@ -53,9 +55,9 @@ def an_audit(name: str, *figures: Figure, why_not: str = "") -> AuditFindings:
     )
 
 
-def bounded(audit: str, value: float) -> AuditFindings:
+def bounded(audit: str, value: float, *, records: int = 400) -> AuditFindings:
     """A privacy audit that measured an epsilon."""
-    return an_audit(audit, a_figure("epsilon_lower_bound", value, None, None))
+    return an_audit(audit, a_figure("epsilon_lower_bound", value, None, None, records=records))
 
 
 def an_evaluation(
@@ -74,6 +76,7 @@ def an_evaluation(
         fedloom="0.1.0",
         suite="s",
         suite_sha256="cd" * 32,
+        corpus_sha256="ef" * 32,
         model_name=plan.model.name,
         model_sha256=plan.model.sha256,
         about="federation",

@@ -335,11 +335,49 @@ def test_the_card_is_one_that_the_hub_reads(tmp_path: Path) -> None:
 
 def test_a_card_says_plainly_what_is_missing(tmp_path: Path) -> None:
     plain = a_plan(privacy=PrivacyTerms(noise_multiplier=1.0))
-    run = a_finished_run(tmp_path / "run", story=Story(plan=plain))
+    story = Story(plan=plain)
+    evaluation = an_evaluation(VALIDATION, plan=plain, adapter=story.adapter)
+    run = a_finished_run(tmp_path / "run", evaluation=evaluation, story=story)
     text = (write_release(run, KEY).folder / "README.md").read_text(encoding="utf-8")
     for words in ("did not say what this adapter is for", "none was stated", "Not measured"):
         assert words in text
     assert "license" not in text.partition("\n---\n")[0]
+
+
+def test_what_thresholds_were_measured_by_and_on_is_in_decision_and_card(tmp_path: Path) -> None:
+    """Else figures of an easy suite, or of chosen records, look like those that were asked for."""
+    folder = released(tmp_path / "run")
+    decision = verify_release(folder, coordinator=KEY.public).decision
+    assert decision is not None
+    evidence = decision.evidence
+    assert (evidence.suite_sha256, evidence.corpus_sha256) == ("cd" * 32, "ef" * 32)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"suite `{'cd' * 32}` on records `{'ef' * 32}`" in card
+    # A decision that names other records does not follow from this evaluation.
+    other = evidence.model_copy(update={"corpus_sha256": "00" * 32})
+    lie = decision.model_copy(update={"evidence": other})
+    (folder / "decision.json").write_bytes(lie.to_json())
+    signature = SignatureFile.of(lie.digest, KEY)
+    (folder / "decision.json.sig").write_bytes(signature.to_json())
+    sealed_again(folder)
+    lines = verify_release(folder, coordinator=KEY.public).problems
+    assert "decision.json: decided on another corpus than this folder's" in lines
+
+
+@pytest.mark.parametrize(
+    ("digest", "words"), [("", "evaluation says no digest"), ("nonsense", "corpus_sha256")]
+)
+def test_records_without_a_digest_are_told_and_a_wrong_one_is_refused(
+    tmp_path: Path, digest: str, words: str
+) -> None:
+    changed = an_evaluation(VALIDATION).model_copy(update={"corpus_sha256": digest})
+    run = a_finished_run(tmp_path / "run", evaluation=changed)
+    if digest:
+        with pytest.raises(ReleaseError, match=words):
+            write_release(run, KEY)
+        return
+    folder = write_release(run, KEY).folder
+    assert words in (folder / "README.md").read_text(encoding="utf-8")
 
 
 # What cannot be released, in one line.

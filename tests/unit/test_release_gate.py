@@ -30,12 +30,14 @@ EVIDENCE = Evidence(
     report_sha256="dd" * 32,
     evaluation_sha256=None,
 )
+EVALUATED = an_evaluation(VALIDATION)
 PLAIN_SITES = tuple(a_site(name, noise_multiplier=0.0, epsilon=None) for name in ("north", "south"))
 
 
 def decided(
     section: ReleaseSection | None = None,
-    evaluation: Evaluation | None = None,
+    evaluation: Evaluation | None = EVALUATED,
+    *,
     report: Report | None = None,
     overrides: Sequence[Override] = (),
 ) -> Decision:
@@ -61,7 +63,51 @@ def test_without_rules_a_private_run_within_its_budget_is_released() -> None:
     decision = decided()
     assert decision.released
     assert ruling(decision, "measured-epsilon.canaries").outcome == "not-measured"
-    assert ruling(decision, "evaluated").outcome == "not-measured"
+    assert ruling(decision, "evaluated").outcome == "passed"
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "why"),
+    [
+        (None, "there is no evaluation"),
+        (an_evaluation(), "no audit measured a figure on 30 records or more (0 at most)"),
+        (an_evaluation(an_audit("swaps", why_not="no names")), "(0 at most)"),
+        (an_evaluation(an_audit("swaps")), "(0 at most)"),
+        (an_evaluation(an_audit("swaps", a_figure("f", 1, 1, 1, records=29))), "(29 at most)"),
+    ],
+)
+def test_what_nobody_evaluated_is_held_whatever_the_federation_asked_for(
+    evaluation: Evaluation | None, why: str
+) -> None:
+    """Catches a gate that takes a file for evidence, and silence for consent."""
+    decision = decided(evaluation=evaluation)
+    (held,) = decision.held_by
+    assert (held.name, held.outcome) == ("evaluated", "not-measured")
+    assert held.note.endswith(why)
+    assert decided(evaluation=evaluation, overrides=[an_override("evaluated")]).released
+
+
+def test_what_the_base_model_was_measured_on_evaluates_no_adapter() -> None:
+    ours = an_evaluation()
+    base = an_evaluation(VALIDATION).subjects[0].model_copy(update={"name": "b", "kind": "base"})
+    both = ours.model_copy(update={"subjects": (*ours.subjects, base)})
+    assert not decided(evaluation=both).released
+
+
+@pytest.mark.parametrize(
+    ("records", "least", "outcome"),
+    [(29, None, "not-measured"), (30, None, "passed"), (99, 100, "not-measured"), (5, 5, "passed")],
+)
+def test_a_figure_measured_on_too_few_records_is_not_measured(
+    records: int, least: int | None, outcome: str
+) -> None:
+    more = {} if least is None else {"min_records": least}
+    section = rules({"figure": "swaps.flips", "at_most": 0.2, **more})
+    few = an_audit("swaps", a_figure("flips", 0.1, 0.05, 0.15, records=records))
+    found = ruling(decided(section, an_evaluation(VALIDATION, few)), "swaps.flips.at_most")
+    assert (found.outcome, found.holds) == (outcome, outcome != "passed")
+    assert (found.records, found.value) == (records, 0.1)
+    assert f"measured on {records} records, expected at least" in found.note or not found.holds
 
 
 @pytest.mark.parametrize(
@@ -91,21 +137,27 @@ def test_a_threshold_is_held_against_its_bound_and_is_inclusive(
     assert (found.value, found.low, found.high) == (0.8, 0.75, 0.85)
 
 
-def test_a_figure_without_an_interval_decides_by_itself() -> None:
-    exact = an_audit("swaps", a_figure("flips", 0.1, None, None))
-    section = rules({"figure": "swaps.flips", "at_most": 0.1})
-    assert decided(section, an_evaluation(exact)).released
-    section = rules({"figure": "swaps.flips", "at_least": 0.1000001})
-    assert not decided(section, an_evaluation(exact)).released
+@pytest.mark.parametrize("bound", [None, "low", "high"])
+def test_a_figure_without_an_interval_reaches_no_bound_but_its_value(bound: str | None) -> None:
+    """Catches a gate that takes the figure itself where the cautious end is not known."""
+    exact = an_evaluation(an_audit("swaps", a_figure("flips", 0.1, None, None)))
+    more = {} if bound is None else {"bound": bound}
+    decision = decided(rules({"figure": "swaps.flips", "at_most": 0.2, **more}), exact)
+    (held,) = decision.held_by
+    assert (held.outcome, held.value) == ("not-measured", 0.1)
+    assert "no 95 % interval" in held.note
+    by_value = {"figure": "swaps.flips", "bound": "value"}
+    assert decided(rules({**by_value, "at_most": 0.1}), exact).released
+    assert not decided(rules({**by_value, "at_least": 0.1000001}), exact).released
 
 
 @pytest.mark.parametrize(
     ("evaluation", "why"),
     [
         (None, "there is no evaluation"),
-        (an_evaluation(), "the audit swaps was not run"),
-        (an_evaluation(an_audit("swaps")), "the audit swaps has no such figure"),
-        (an_evaluation(an_audit("swaps", why_not="no names in it")), "no names in it"),
+        (EVALUATED, "the audit swaps was not run"),
+        (an_evaluation(VALIDATION, an_audit("swaps")), "the audit swaps has no such figure"),
+        (an_evaluation(VALIDATION, an_audit("swaps", why_not="no names")), "no names"),
     ],
 )
 def test_what_was_not_measured_holds_as_what_failed(
@@ -114,12 +166,13 @@ def test_what_was_not_measured_holds_as_what_failed(
     decision = decided(rules({"figure": "swaps.flips", "at_most": 0.1}), evaluation)
     found = ruling(decision, "swaps.flips.at_most")
     assert (found.outcome, found.note) == ("not-measured", why)
-    assert [rule.name for rule in decision.held_by] == ["swaps.flips.at_most"]
+    missing = [] if evaluation else ["evaluated"]
+    assert [rule.name for rule in decision.held_by] == [*missing, "swaps.flips.at_most"]
 
 
 def test_a_figure_of_another_adapter_in_the_evaluation_does_not_count() -> None:
     """Catches a gate that looks through all subjects: base or non-private may well reach it."""
-    evaluation = an_evaluation()
+    evaluation = an_evaluation(an_audit("swaps", a_figure("flips", 0.1, 0.1, 0.1)))
     other = evaluation.subjects[0].model_copy(update={"name": "other", "audits": (VALIDATION,)})
     both = evaluation.model_copy(update={"subjects": (other, *evaluation.subjects)})
     assert not decided(rules({"figure": "validation.macro_f1", "at_least": 0.1}), both).released
@@ -136,10 +189,10 @@ def test_a_measured_epsilon_above_the_claim_holds(audit: str) -> None:
 
 
 def test_requirements_hold_until_they_are_met() -> None:
-    section = ReleaseSection(require_evaluation=True, require_privacy_audit=True)
-    assert [rule.name for rule in decided(section).held_by] == ["evaluated", "privacy-audited"]
-    evaluation = an_evaluation(VALIDATION)
-    assert [r.name for r in decided(section, evaluation).held_by] == ["privacy-audited"]
+    section = ReleaseSection(require_privacy_audit=True)
+    assert [rule.name for rule in decided(section).held_by] == ["privacy-audited"]
+    few = an_evaluation(VALIDATION, bounded("membership", 0.3, records=29))
+    assert [rule.name for rule in decided(section, few).held_by] == ["privacy-audited"]
     assert decided(section, an_evaluation(bounded("membership", 0.3))).released
 
 
@@ -187,7 +240,7 @@ def test_seeded_noise_holds_and_nobody_overrides_it() -> None:
 def test_a_run_without_privacy_is_told_and_its_measured_epsilon_is_noted() -> None:
     plain = a_plan(privacy=PrivacyTerms(mode="none"), sites=PLAIN_SITES)
     report = Story(plan=plain, spent=None).report()
-    decision = decided(None, an_evaluation(bounded("canaries", 9.0)), report)
+    decision = decided(None, an_evaluation(bounded("canaries", 9.0)), report=report)
     assert decision.released
     assert ruling(decision, "trained-with-privacy").outcome == "noted"
     measured = ruling(decision, "measured-epsilon.canaries")

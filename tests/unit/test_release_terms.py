@@ -20,7 +20,7 @@ from tests.support.tiny import write_federation
 TERMS = rules(
     {"figure": "validation.macro_f1", "at_least": 0.7},
     {"figure": "validation.macro_f1", "at_most": 1, "bound": "value"},
-    require_evaluation=True,
+    require_privacy_audit=True,
     intended_use='Two lines,\nand "quotes".',
 )
 
@@ -35,6 +35,8 @@ TERMS = rules(
         ('figure = "a.b"\nat_least = "x"', "release.rules[1].at_least: got 'x'"),
         ('figure = "a.b"\nat_least = nan', "release.rules[1].at_least: got nan"),
         ('figure = "a.b"\nat_least = true', "release.rules[1].at_least: got True"),
+        ('figure = "a.b"\nat_least = 1.0\nmin_records = 0', "release.rules[1].min_records: got 0"),
+        ("require_evaluation = false", "release.require_evaluation: unknown key"),
         ('figure = "a.b"\nat_least = 1.0\nbound = "mean"', "release.rules[1].bound: got 'mean'"),
         (
             'figure = "a.b"\nat_least = 1.0\n[[release.rules]]\nfigure = "a.b"\nat_least = 2.0',
@@ -44,7 +46,8 @@ TERMS = rules(
 )
 def test_a_wrong_rule_is_named(tmp_path: Path, written: str, problem: str) -> None:
     """Above all one that would else be no threshold at all."""
-    path = write_federation(tmp_path, more=f"[release]\n[[release.rules]]\n{written}\n")
+    rule = "" if written.startswith("require") else "[[release.rules]]\n"
+    path = write_federation(tmp_path, more=f"[release]\n{rule}{written}\n")
     with pytest.raises(ConfigError) as caught:
         read_federation(path)
     assert any(line.startswith(problem) for line in caught.value.problems), caught.value.problems

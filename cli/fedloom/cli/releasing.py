@@ -57,7 +57,8 @@ def show(decision: "Decision") -> None:
         value = "" if rule.value is None else f"{rule.value:.4g}"
         known = rule.low is not None and rule.high is not None
         interval = f" [{rule.low:.4g}, {rule.high:.4g}]" if known else ""
-        told = ", ".join(filter(None, (f"{value}{interval}", rule.threshold, rule.note)))
+        of = "" if rule.records is None else f"n = {rule.records}"
+        told = ", ".join(filter(None, (f"{value}{interval}", of, rule.threshold, rule.note)))
         said = f"  {rule.name:<{width}}  {rule.outcome:<12}  {printable(told)}"
         click.echo(said.rstrip())
     for rule, word in decision.overridden:

@@ -20,7 +20,7 @@ from fedloom.shared.errors import ReleaseError
 
 # How a rule is put into words may change with FedLoom; what came of it may not.
 _WORDS = {"words", "note"}
-_NAMES = ("adapter", "plan", "terms", "report", "evaluation")
+_NAMES = ("adapter", "plan", "terms", "report", "evaluation", "suite", "corpus")
 
 
 def content_problems(
@@ -59,7 +59,7 @@ def _decision_problems(
     for name in _NAMES:
         key = f"{name}_sha256"
         if getattr(decision.evidence, key) != getattr(contents.evidence, key):
-            yield f"{DECISION}: decided on another {name} than the one in this folder"
+            yield f"{DECISION}: decided on another {name} than this folder's"
     found = rulings(contents.terms, contents.evaluation, contents.report)
     if [_plainly(rule) for rule in found] != [_plainly(rule) for rule in decision.rules]:
         yield f"{DECISION}: its rulings do not follow from terms, evaluation and report"

@@ -60,6 +60,11 @@ def _first(contents: Contents, decision: Decision) -> Iterator[str]:
     yield f"- task: {plan.task.kind}, labels: {labels}"
     yield f"- adapter `{decision.evidence.adapter_sha256}`"
     yield f"- plan `{plan.sha256}`, base model `{plan.model.sha256}`"
+    if contents.evaluation is not None:
+        suite, corpus = decision.evidence.suite_sha256, decision.evidence.corpus_sha256
+        records = "records of which the evaluation says no digest"
+        records = f"records `{corpus}`" if corpus else records
+        yield f"- measured by suite `{suite}` on {records}"
     for ruling, word in decision.overridden:
         yield (
             f"- **OVERRIDDEN**: rule {plain(ruling.name)} came out {ruling.outcome}; "
@@ -110,10 +115,12 @@ def _spent(site: SiteFacts) -> str:
 
 
 def _ruled(decision: Decision) -> Iterator[str]:
-    yield "| rule | threshold | measured | outcome |"
-    yield "|---|---|---|---|"
+    yield "| rule | threshold | measured | on | outcome |"
+    yield "|---|---|---|---|---|"
     for ruling in decision.rules:
-        cells = (plain(ruling.name), ruling.threshold or "–", _measured(ruling), _outcome(ruling))
+        of = "–" if ruling.records is None else str(ruling.records)
+        threshold = ruling.threshold or "–"
+        cells = (plain(ruling.name), threshold, _measured(ruling), of, _outcome(ruling))
         yield f"| {' | '.join(cells)} |"
 
 

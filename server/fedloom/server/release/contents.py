@@ -64,17 +64,18 @@ def parse_contents(files: Mapping[str, bytes]) -> Contents:
     plan = Plan.from_toml(files[PLAN].decode("utf-8", "replace"), source=PLAN)
     report = parse_json(files[REPORT], Report, source=REPORT)
     adapter = parse_adapter(files[WEIGHTS], source=WEIGHTS) if WEIGHTS in files else None
+    evaluation = _if_there(files, EVALUATION, Evaluation)
     return Contents(
         plan=plan,
         terms=parse_toml(files[TERMS], ReleaseSection, source=TERMS),
         report=report,
-        evaluation=_if_there(files, EVALUATION, Evaluation),
+        evaluation=evaluation,
         heads=parse_heads(files[HEADS], source=HEADS),
         adapter_sha256=None if adapter is None else adapter.sha256,
         tensors=frozenset() if adapter is None else adapter.layout.names,
         peft_config=_peft_config(files[PEFT_CONFIG]) if PEFT_CONFIG in files else None,
         card=_if_there(files, ADAPTER_CARD, AdapterCard),
-        evidence=_evidence(files, plan, report),
+        evidence=_evidence(files, plan, report, evaluation),
     )
 
 
@@ -155,15 +156,27 @@ def _if_there(files: Mapping[str, bytes], name: str, model: type[_Model]) -> _Mo
     return parse_json(files[name], model, source=name) if name in files else None
 
 
-def _evidence(files: Mapping[str, bytes], plan: Plan, report: Report) -> Evidence:
-    evaluation = files.get(EVALUATION)
-    return Evidence(
-        adapter_sha256=report.adapter_sha256,
-        plan_sha256=plan.sha256,
-        terms_sha256=_sha256(files[TERMS]),
-        report_sha256=_sha256(files[REPORT]),
-        evaluation_sha256=None if evaluation is None else _sha256(evaluation),
-    )
+def _evidence(
+    files: Mapping[str, bytes], plan: Plan, report: Report, evaluation: Evaluation | None
+) -> Evidence:
+    measured: dict[str, str | None] = {"evaluation_sha256": None}
+    if evaluation is not None:
+        measured = {
+            "evaluation_sha256": _sha256(files[EVALUATION]),
+            "suite_sha256": evaluation.suite_sha256,
+            "corpus_sha256": evaluation.corpus_sha256 or None,
+        }
+    evidence = {
+        "adapter_sha256": report.adapter_sha256,
+        "plan_sha256": plan.sha256,
+        "terms_sha256": _sha256(files[TERMS]),
+        "report_sha256": _sha256(files[REPORT]),
+        **measured,
+    }
+    try:
+        return Evidence.model_validate(evidence)
+    except ValidationError as error:
+        raise ReleaseError(f"{REPORT} or {EVALUATION}: {explain(error, Evidence)[0]}") from error
 
 
 def _sha256(content: bytes) -> str:

@@ -33,8 +33,8 @@ class Ruling(_Part):
 
     A rule on a figure has its `figure`, the `bound` that was held against `at_least` or
     `at_most`, and the figure's `value` with its 95 % interval `low` to `high`, None where there
-    is none. `holds` says whether the outcome alone keeps the adapter back; `final`, whether
-    nobody may override that. `note` says why there is no figure, or what else to know.
+    is none, and how many `records` it was measured on. `holds` says whether the outcome alone
+    keeps the adapter back; `final`, whether nobody may override that. `note` says why there is no figure, or what else to know.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Ruling(_Part):
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    records: int | None = None
     note: str = ""
 
     @property
@@ -70,13 +71,17 @@ class Override(_Part):
 
 class Evidence(_Part):
     """What was decided on, by SHA-256: an adapter's layout and values, a plan's canonical bytes,
-    and the bytes of the files beside it. `evaluation_sha256` is None where nothing was measured."""
+    and the bytes of the files beside it; `suite_sha256` is of what was asked and `corpus_sha256` of
+    the records that it was asked on. The last three are None where nothing was measured, the very
+    last also where the evaluation does not say."""
 
     adapter_sha256: Digest
     plan_sha256: Digest
     terms_sha256: Digest
     report_sha256: Digest
     evaluation_sha256: Digest | None
+    suite_sha256: Digest | None = None
+    corpus_sha256: Digest | None = None
 
 
 class Decision(_Part):

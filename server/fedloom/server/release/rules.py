@@ -6,7 +6,8 @@ from fedloom.server.evaluator.findings import Evaluation, Figure
 from fedloom.server.release.budget_rules import budget_rulings
 from fedloom.server.release.decision import Ruling
 from fedloom.server.report.schema import Report
-from fedloom.shared.config.release import ReleaseRule, ReleaseSection
+from fedloom.shared.config.release import LEAST_RECORDS, ReleaseRule, ReleaseSection
+from fedloom.shared.words import count
 
 # Audits that bound epsilon from below, in words.
 _BOUND = "epsilon_lower_bound"
@@ -56,23 +57,35 @@ def _privacy_asked(
 def _evaluated(
     section: ReleaseSection, evaluation: Evaluation | None, report: Report
 ) -> Iterator[Ruling]:
-    missing = evaluation is None
+    missing = _no_evidence(evaluation)
     yield Ruling(
         name="evaluated",
-        words="a suite of audits was run on this adapter",
+        words=f"an audit measured this adapter on at least {LEAST_RECORDS} records",
         outcome="not-measured" if missing else "passed",
-        holds=missing and section.require_evaluation,
-        note="there is no evaluation" if missing else "",
+        holds=bool(missing),
+        note=missing,
     )
+
+
+def _no_evidence(evaluation: Evaluation | None) -> str:
+    """Why nothing was measured that could count; empty if something was."""
+    if evaluation is None:
+        return "there is no evaluation"
+    audits = [each for each in evaluation.subject.audits if each.applies]
+    most = max((figure.records for each in audits for figure in each.figures), default=0)
+    if most >= LEAST_RECORDS:
+        return ""
+    return f"no audit measured a figure on {LEAST_RECORDS} records or more ({most} at most)"
 
 
 def _privacy_audited(
     section: ReleaseSection, evaluation: Evaluation | None, report: Report
 ) -> Iterator[Ruling]:
-    measured = [name for name in _PRIVACY_AUDITS if _found(evaluation, f"{name}.{_BOUND}")]
+    figures = {name: _found(evaluation, f"{name}.{_BOUND}") for name in _PRIVACY_AUDITS}
+    measured = [name for name, at in figures.items() if at and at.records >= LEAST_RECORDS]
     yield Ruling(
         name="privacy-audited",
-        words="an audit bounded epsilon from below",
+        words=f"an audit bounded epsilon from below, on at least {LEAST_RECORDS} records",
         outcome="passed" if measured else "not-measured",
         holds=not measured and section.require_privacy_audit,
         note=f"by {', '.join(measured)}" if measured else "no audit did",
@@ -122,16 +135,20 @@ def _promised(
             at_most=rule.at_most,
             note=_why_not(evaluation, audit),
         )
-        yield found if figure is None else _judged(found, figure, reached=_reached(rule, figure))
+        yield found if figure is None else _held_against(rule, found, figure)
 
 
-def _reached(rule: ReleaseRule, figure: Figure) -> bool:
-    # A figure without an interval is exact, or a bound by itself.
+def _held_against(rule: ReleaseRule, found: Ruling, figure: Figure) -> Ruling:
     end = {"value": figure.value, "low": figure.low, "high": figure.high}[rule.decides]
-    decides = figure.value if end is None else end
+    if figure.records < rule.min_records:
+        told = f"measured on {count(figure.records, 'record')}"
+        return _with(found, figure, note=f"{told}, expected at least {rule.min_records}")
+    if end is None:
+        note = 'has no 95 % interval, and the rule does not say bound = "value"'
+        return _with(found, figure, note=note)
     if rule.at_least is not None:
-        return decides >= rule.at_least
-    return rule.at_most is not None and decides <= rule.at_most
+        return _judged(found, figure, reached=end >= rule.at_least)
+    return _judged(found, figure, reached=rule.at_most is not None and end <= rule.at_most)
 
 
 def _judged(found: Ruling, figure: Figure, *, reached: bool) -> Ruling:
@@ -140,8 +157,8 @@ def _judged(found: Ruling, figure: Figure, *, reached: bool) -> Ruling:
 
 
 def _with(found: Ruling, figure: Figure, **changes: object) -> Ruling:
-    interval = {"value": figure.value, "low": figure.low, "high": figure.high}
-    return found.model_copy(update=interval | changes)
+    measured = {"value": figure.value, "low": figure.low, "high": figure.high}
+    return found.model_copy(update={**measured, "records": figure.records, **changes})
 
 
 def _found(evaluation: Evaluation | None, name: str) -> Figure | None:

@@ -7,11 +7,13 @@ import tomli_w
 from pydantic import Field, model_validator
 
 from fedloom.shared.config.reading import read_toml
-from fedloom.shared.config.sections import Number, Section
+from fedloom.shared.config.sections import Count, Number, Section
 from fedloom.shared.errors import ReleaseError
 
 # Which end of a figure's 95 % interval a threshold is held against, or the figure itself.
 Bound = Literal["value", "low", "high"]
+# A figure measured on fewer records says too little for a rule that does not say how many it wants.
+LEAST_RECORDS = 30
 FigureName = Annotated[str, Field(pattern=r"^[^.\s]+\.\S+$", max_length=200)]
 _Text = Annotated[str, Field(min_length=1, max_length=2000)]
 _Short = Annotated[str, Field(min_length=1, max_length=300)]
@@ -23,13 +25,16 @@ class ReleaseRule(Section):
     """`[[release.rules]]`: one threshold on one figure, named `AUDIT.KEY` as the suite has it.
 
     Exactly one of `at_least` and `at_most`, both inclusive. `bound` is the end of the interval
-    that must reach it; without one, the end that speaks against the adapter.
+    that must reach it; without one, the end that speaks against the adapter. A figure that has no
+    interval reaches only a rule whose bound is `value`; one measured on fewer than `min_records`
+    records, none.
     """
 
     figure: FigureName
     bound: Bound | None = None
     at_least: Number | None = None
     at_most: Number | None = None
+    min_records: Count = LEAST_RECORDS
 
     @property
     def name(self) -> str:
@@ -55,7 +60,6 @@ class ReleaseSection(Section):
     `intended_use`, `licence` and `contact` are for the model card.
     """
 
-    require_evaluation: Annotated[bool, Field(strict=True)] = False
     require_privacy_audit: Annotated[bool, Field(strict=True)] = False
     rules: tuple[ReleaseRule, ...] = Field(default=(), max_length=200)
     intended_use: _Text | None = None
