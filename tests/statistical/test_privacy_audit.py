@@ -1,11 +1,12 @@
 """The one-run audit on whole tiny federations: honest ones pass, planted faults break the claim.
 
 False alarms: an honest federation's bound lies above its claim with a probability of at most 5 %,
-over coins and noise; both are seeded here, so a run is repeatable. Two faults are beyond what one
-run of this size shows, and other tests go red for them: batches that are kept from step to step
-(`test_sampling.py`), and an accountant that is rebuilt each round (`test_federation.py`).
+over coins and noise; both are seeded here, so a run is repeatable. Batches of the right size that
+are fixed, or kept from step to step, are beyond what one run of this size shows: for them
+`test_sampling.py` goes red.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from fedloom.client.ledger.ledger import Ledger
+from fedloom.client.ledger.spending import Spent
 from fedloom.client.training.optimizer import SecureDPOptimizer
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.units import DrawnUnit, TrainingUnits
@@ -130,18 +132,36 @@ def test_honest_federations_seldom_seem_broken(tmp_path: Path) -> None:
     assert broken <= 4
 
 
-def test_the_claim_is_what_the_site_says_it_spent_if_that_is_less(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An accountant that is reset tells too little, and that is then what is put to the test."""
-    from dataclasses import replace
-
+def reset_each_round(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Ledger.spent
 
-    def forgetful(self: Ledger, *, but_task: str | None = None):  # type: ignore[no-untyped-def]
+    def forgetful(self: Ledger, *, but_task: str | None = None) -> Spent:
         found = whole(self, but_task=but_task)
         return replace(found, history=found.history[-1:])
 
     monkeypatch.setattr(Ledger, "spent", forgetful)
+
+
+def test_the_claim_is_what_the_site_says_it_spent_if_that_is_less(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An accountant that is reset tells too little, and that is then what is put to the test."""
+    reset_each_round(monkeypatch)
     found = figures_of(run_audit(prepared, tmp_path / "run"))
     assert found["epsilon_claimed"] < 0.8
+
+
+@pytest.mark.slow
+def test_an_accountant_that_is_reset_each_round_breaks_the_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hundred rounds, of which the site tells what the last one cost."""
+    reset_each_round(monkeypatch)
+    prepared = audited_federation(
+        tmp_path, privacy="noise_multiplier = 4.0\nnoise_seed = 7", rounds=200, head_rounds=200,
+        steps=1, batch=390, rate=0.005, rows=500, width=512,
+    )  # fmt: skip
+    findings = run_audit(prepared, tmp_path / "run")
+    check_broken(findings)
+    told = figures_of(findings)["epsilon_claimed"]
+    assert told < 1.0 < (prepared.plan.sites[0].epsilon or 0.0)

@@ -1,14 +1,13 @@
 """Measured beside claimed: one federation with canaries, and what its adapters tell of them."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedloom.server.evaluator.corpus import pick
 from fedloom.server.evaluator.findings import AuditFindings
 from fedloom.server.evaluator.privacy.one_run import audit
-from fedloom.server.evaluator.statistics import Values
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import Journal, RoundEntry
@@ -21,7 +20,7 @@ from fedloom.shared.tasks.registry import load_base
 from fedloom.simulation.auditing.canaries import Dealt, Kind, deal, known_words
 from fedloom.simulation.auditing.findings import Planted, findings_of
 from fedloom.simulation.auditing.planting import planted
-from fedloom.simulation.auditing.scores import Known, evidence
+from fedloom.simulation.auditing.scores import Evidence, Known, evidence
 from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.federation import RunOptions, run_federation
 from fedloom.simulation.prepare import Prepared, source_of, split_of
@@ -119,17 +118,15 @@ def _known(prepared: Prepared, dealt: Dealt) -> Known:
     return Known(canaries=dealt.canaries, records=picked, weight=len(records) / len(picked))
 
 
-def _planted(
-    audited: Prepared, folder: RunFolder, dealt: Dealt, found: Mapping[str, Values]
-) -> Planted:
+def _planted(audited: Prepared, folder: RunFolder, dealt: Dealt, found: Evidence) -> Planted:
     delta = audited.plan.privacy.delta
     return Planted(
         sites=dealt.sites,
         claimed=max(_claims(audited, folder, dealt), default=None),
         delta=delta,
-        evidence=found,
+        evidence=found.together,
         inside=dealt.inside,
-        bounds=audit(found, dealt.inside, delta=delta),
+        bounds=audit((found.whole, found.by_tensor), dealt.inside, delta=delta),
     )
 
 

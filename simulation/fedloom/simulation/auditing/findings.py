@@ -162,7 +162,6 @@ def _chart(planted: Planted) -> Chart:
 
 
 def _caveats(planted: Planted) -> Iterator[str]:
-    tried = len(planted.evidence) * len(GUESSED)
     yield (
         "A lower bound: it can show that a promise is broken, not that it is kept. A small one "
         "may mean good privacy or a weak attack."
@@ -171,7 +170,9 @@ def _caveats(planted: Planted) -> Iterator[str]:
         f"It speaks of a run of its own with canaries at {', '.join(planted.sites)}, whose plan "
         "declares half of them beside the site's own units; the promise is that plan's."
     )
+    kinds = len(planted.evidence)
     yield (
-        f"{tried} bounds were tried, from {len(planted.evidence)} kinds of evidence, each at 5 % "
-        f"over {tried} (Bonferroni), so that the largest holds with 95 %."
+        f"{kinds} kinds of evidence were tried, each with {len(GUESSED)} numbers of guesses that "
+        "were fixed beforehand. They share the 5 % between them (Bonferroni), so that the largest "
+        "bound holds with 95 %."
     )

@@ -42,13 +42,27 @@ class Known:
     weight: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """One score for each canary by kind, higher for those likelier put in: of the adapter as a
+    `whole`, and of each tensor by its name."""
+
+    whole: Mapping[str, Values]
+    by_tensor: Mapping[str, Values]
+
+    @property
+    def together(self) -> Mapping[str, Values]:
+        """All kinds."""
+        return {**self.whole, **self.by_tensor}
+
+
 def evidence(
     audited: Prepared,
     checkpoint: Callable[[int], Adapter],
     known: Known,
     told: Callable[[str], None],
-) -> dict[str, Values]:
-    """One score for each canary by kind of evidence, higher for those likelier put in.
+) -> Evidence:
+    """What was released, as scores that know no coin.
 
     `LOSS` is what anybody has who holds the release: how far the canary's loss fell, less the
     mean of its label. All others are what a coordinator has, who sees each round's adapter:
@@ -61,21 +75,26 @@ def evidence(
     plan = audited.plan
     bench = plan_bench(plan, audited.model, batch_size=audited.config.evaluation.batch_size)
     start, final = checkpoint(0), checkpoint(plan.rounds.total)
-    found = {LOSS: _learned(bench, known.canaries, start, final)}
+    whole = {LOSS: _learned(bench, known.canaries, start, final)}
+    by_tensor: dict[str, Values] = {}
     for first, last in pairwise(plan.rounds.milestones):
-        for name, scores in _between(plan, bench, known, checkpoint(first), checkpoint(last)):
-            found[name] = found.get(name, np.zeros_like(scores)) + scores
+        seen = _between(plan, bench, known, checkpoint(first), checkpoint(last))
+        _add(whole, seen.whole)
+        _add(by_tensor, seen.by_tensor)
         told(f"gradients of rounds {first + 1} to {last}")
-    return found
+    return Evidence(whole=whole, by_tensor=by_tensor)
 
 
-def _between(
-    plan: Plan, bench: Bench, known: Known, before: Adapter, after: Adapter
-) -> Iterator[tuple[str, Values]]:
+def _add(total: dict[str, Values], scores: Mapping[str, Values]) -> None:
+    for name, values in scores.items():
+        total[name] = total.get(name, np.zeros_like(values)) + values
+
+
+def _between(plan: Plan, bench: Bench, known: Known, before: Adapter, after: Adapter) -> Evidence:
     """Evidence from the change between two adapters, by the gradients at the first."""
     moved = changed(before, after)
     if not moved:
-        return
+        return Evidence(whole={}, by_tensor={})
     sketch = Sketch({name: values.size for name, values in moved.items()})
     scorer = _subject(bench, before).scorer
     rows = gradients(scorer, (*known.canaries, *known.records), list(moved), sketch)
@@ -83,10 +102,16 @@ def _between(
     for found in rows.values():
         found[count:] *= known.weight
     change = {name: sketch(name, values) for name, values in moved.items()}
-    whole = np.concatenate(list(rows.values()), axis=1), np.concatenate(list(change.values()))
-    for part, name in _NOISE_PARTS.items():
-        yield name, decoded(*whole, ridge=_ridge(plan) * part, canaries=count)
-    yield from _by_tensor(rows, change, count)
+    all_rows, all_change = _joined(rows, axis=1), _joined(change, axis=0)
+    whole = {
+        name: decoded(all_rows, all_change, ridge=_ridge(plan) * part, canaries=count)
+        for part, name in _NOISE_PARTS.items()
+    }
+    return Evidence(whole=whole, by_tensor=dict(_by_tensor(rows, change, count)))
+
+
+def _joined(by_tensor: ByTensor, *, axis: int) -> Values:
+    return np.concatenate(list(by_tensor.values()), axis=axis)
 
 
 def _by_tensor(rows: ByTensor, change: ByTensor, count: int) -> Iterator[tuple[str, Values]]:
