@@ -197,10 +197,11 @@ def test_the_command_says_claimed_and_measured_and_keeps_its_findings(
     federation = prepared.config.data.sites[0].path.with_name("federation.toml")
     out = tmp_path / "run"
     asked = [str(federation), "--canaries", "20", "--out", str(out), "--workers", "1"]
-    result = CliRunner().invoke(command, asked)
+    result = CliRunner().invoke(command, [*asked, "--shadows", "2"])
     assert result.exit_code == 0, result.output
     assert "epsilon promised 1.00" in result.output
     assert "nothing that was measured contradicts the promise" in result.output
+    assert "shadow run 2 of 2" in result.output and "LiRA tells" in result.output
     written = AuditFindings.model_validate_json((out / FILE).read_bytes())
     assert written.audit == "canaries" and figures_of(written)["canaries"] == 20
     torch.set_num_threads(1)

@@ -75,8 +75,8 @@ def audit_federation(
     findings = _kept(findings_of(_planted(audited, folder, dealt, found)), folder)
     if options.shadows == 0:
         return findings
-    count, seed = options.shadows, options.seed
-    seen = run_shadows(prepared, dealt, folder, training, count=count, seed=seed)
+    runs, seed = options.shadows, options.seed
+    seen = run_shadows(prepared, dealt, folder, training, runs=runs, seed=seed)
     return _kept(with_lira(findings, seen, dealt.inside), folder)
 
 

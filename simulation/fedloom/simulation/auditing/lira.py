@@ -24,9 +24,9 @@ _SOURCE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """How sure each final adapter is of each canary's answer, as log-odds: `scores` of the audited
-    run, shape (canaries,), and `shadows`, shape (runs, canaries). `inside`, of that shape, says
-    which canaries each shadow run had."""
+    """How sure each final adapter is of each canary's answer, as log-odds less their mean over the
+    label: `scores` of the audited run, shape (canaries,), and `shadows`, shape (runs, canaries).
+    `inside`, of that shape, says which canaries each shadow run had."""
 
     scores: Values
     shadows: Values
@@ -35,7 +35,8 @@ class Seen:
     @property
     def comparable(self) -> NDArray[np.bool_]:
         """Which canaries some shadow runs had and some had not, shape (canaries,)."""
-        found: NDArray[np.bool_] = self.inside.any(axis=0) & ~self.inside.all(axis=0)
+        had = self.inside.sum(axis=0)
+        found: NDArray[np.bool_] = (had > 0) & (had < len(self.inside))
         return found
 
 
@@ -62,8 +63,8 @@ def _figures(seen: Seen, inside: NDArray[np.bool_]) -> Iterator[Figure]:
     asked = (
         (
             "lira_auc",
-            "chance that LiRA, which compares with shadow runs, finds a canary that was in likelier "
-            "in than one that was not; 50 % is guessing",
+            "chance that a canary that was in looks likelier in than one that was not to LiRA, "
+            "which compares with shadow runs; 50 % is guessing",
             auc,
         ),
         (

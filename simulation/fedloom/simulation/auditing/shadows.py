@@ -12,9 +12,10 @@ from fedloom.server.evaluator.statistics import Values
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.errors import EvaluationError
+from fedloom.shared.words import count
 from fedloom.simulation.auditing.canaries import Dealt
 from fedloom.simulation.auditing.lira import Seen
-from fedloom.simulation.auditing.scores import losses
+from fedloom.simulation.auditing.scores import centred, losses
 from fedloom.simulation.auditing.training import Training
 from fedloom.simulation.prepare import Prepared
 
@@ -25,22 +26,27 @@ _LEAST_SHADOWS = 2
 _STREAM = 2
 
 
-def check_shadows(count: int) -> None:
+def check_shadows(runs: int) -> None:
     """Make sure that as many shadow runs are of use.
 
     Raises:
         EvaluationError: they are too few to compare.
     """
-    if count != 0 and count < _LEAST_SHADOWS:
-        raise EvaluationError(
-            f"privacy audit: {count} shadow runs, expected 0 or at least {_LEAST_SHADOWS}"
-        )
+    if runs != 0 and runs < _LEAST_SHADOWS:
+        found = count(runs, "shadow run")
+        raise EvaluationError(f"privacy audit: {found}, expected 0 or at least {_LEAST_SHADOWS}")
 
 
 def run_shadows(
-    prepared: Prepared, dealt: Dealt, folder: RunFolder, training: Training, *, count: int, seed: int
+    prepared: Prepared,
+    dealt: Dealt,
+    folder: RunFolder,
+    training: Training,
+    *,
+    runs: int,
+    seed: int,
 ) -> Seen:
-    """Train `count` federations beside the audited one in `folder`, and score its canaries under
+    """Train `runs` federations beside the audited one in `folder`, and score its canaries under
     every final adapter.
 
     Each is an ordinary run in `shadows/N` of the folder, with ledgers of its own, the same start
@@ -51,20 +57,21 @@ def run_shadows(
         BrokenModelError: a model's answers are no numbers.
         FedLoomError: as `run_federation`.
     """
-    runs = list(_others(prepared, dealt, count=count, seed=seed))
-    folders = [RunFolder(folder.path / FOLDER / str(number + 1)) for number in range(count)]
-    for number, ((federation, coins), home) in enumerate(zip(runs, folders, strict=True), start=1):
-        training.run(federation, coins, home, stage=f"shadow run {number} of {count}")
+    others = list(_others(prepared, dealt, runs=runs, seed=seed))
+    folders = [RunFolder(folder.path / FOLDER / str(number + 1)) for number in range(runs)]
+    for number, (federation, coins) in enumerate(others):
+        stage = f"shadow run {number + 1} of {runs}"
+        training.run(federation, coins, folders[number], stage=stage)
     scores = _scores(prepared, dealt, [folder, *folders])
-    inside = np.stack([coins.inside for _, coins in runs])
+    inside = np.stack([coins.inside for _, coins in others])
     return Seen(scores=scores[0], shadows=scores[1:], inside=inside)
 
 
 def _others(
-    prepared: Prepared, dealt: Dealt, *, count: int, seed: int
+    prepared: Prepared, dealt: Dealt, *, runs: int, seed: int
 ) -> Iterator[tuple[Prepared, Dealt]]:
     """Each shadow run's federation and coins: the first are the same however many follow."""
-    for number in range(count):
+    for number in range(runs):
         generator = np.random.default_rng([seed, _STREAM, number])
         inside = generator.random(len(dealt.canaries)) < 0.5
         noise_seed = int(generator.integers(2**31))
@@ -82,7 +89,12 @@ def _with_noise(prepared: Prepared, noise_seed: int) -> Prepared:
 
 
 def _scores(prepared: Prepared, dealt: Dealt, folders: Sequence[RunFolder]) -> Values:
-    """Of each canary under the final adapter in each folder, shape (folders, canaries)."""
+    """Of each canary under the final adapter in each folder, shape (folders, canaries).
+
+    Less the mean of the label: runs differ in what they make of a label as a whole by more than
+    by what they remember.
+    """
+    labels = [canary.label for canary in dealt.canaries]
     plans = [folder.read_plan() for folder in folders]
     batch_size = prepared.config.evaluation.batch_size
     bench = plan_bench(plans[0], prepared.model, batch_size=batch_size)
@@ -90,4 +102,5 @@ def _scores(prepared: Prepared, dealt: Dealt, folders: Sequence[RunFolder]) -> V
         read_checkpoint(folder.checkpoints, plan.rounds.total, plan.sha256)
         for folder, plan in zip(folders, plans, strict=True)
     )
-    return np.stack([confidence(losses(bench, final, dealt.canaries)) for final in finals])
+    sure = (confidence(losses(bench, final, dealt.canaries)) for final in finals)
+    return np.stack([centred(scores, labels) for scores in sure])
