@@ -1,5 +1,7 @@
 """The suite in a deployment: on the coordinator's own records, and never the end of a run."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,11 @@ from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.wanted import WantedRun
 from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.initial import initial_adapter
+from fedloom.server.report.writing import write_report
 from fedloom.server.run.checkpoint import write_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import RoundEntry
+from tests.support.reports import a_report
 from tests.support.tiny import sentences, write_csv
 from tests.support.training import make_plan
 
@@ -61,6 +65,27 @@ def test_it_is_measured_after_every_k_rounds(
         audits.observe(number, start, an_entry(number))
     audits.observe(4, start, None)
     assert [path.name for path in folder.evaluations.glob("round-*")] == ["round-0002.json"]
+
+
+def test_what_was_measured_is_its_owners_alone(
+    wanted: tuple[RunFolder, WantedRun], tiny_model: Path
+) -> None:
+    """Examples in it, and in the page, show texts of the coordinator's records."""
+    folder, run = wanted
+    audits = DeployedEvaluation(folder=folder, wanted=run)
+    old = os.umask(0)
+    try:
+        audits.observe(2, initial_adapter(folder.read_plan(), tiny_model), an_entry(2))
+        write_report(a_report(), folder, audits.at_end())
+    finally:
+        os.umask(old)
+    made = [folder.evaluation, folder.report_html, folder.evaluations]
+    made += folder.evaluations.rglob("*")
+    assert {"kept", "round-0002.json"} < {path.name for path in made}
+    for path in made:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    # It holds scores alone.
+    assert stat.S_IMODE(folder.report_json.stat().st_mode) == 0o644
 
 
 def test_a_suite_that_cannot_be_run_is_an_event_and_ends_nothing(

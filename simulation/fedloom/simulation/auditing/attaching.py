@@ -4,7 +4,7 @@ from fedloom.server.evaluator.findings import AuditFindings, Evaluation
 from fedloom.server.report.writing import write_page
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.errors import EvaluationError
-from fedloom.shared.files import write_durably
+from fedloom.shared.files import OWNER_ONLY, write_durably
 
 _TWIN = (
     "Measured on a run of its own with canaries among its records, by the same federation file: "
@@ -41,5 +41,6 @@ def attach(findings: AuditFindings, run: RunFolder) -> None:
     subject = ours.model_copy(update={"audits": (*others, told)})
     subjects = tuple(subject if one.name == ours.name else one for one in evaluation.subjects)
     changed = evaluation.model_copy(update={"subjects": subjects})
-    write_durably(run.evaluation, changed.model_dump_json(indent=1).encode())
+    written = changed.model_dump_json(indent=1).encode()
+    write_durably(run.evaluation, written, mode=OWNER_ONLY)
     write_page(run)
