@@ -150,7 +150,7 @@ def test_its_samples_are_those_of_its_figures(name: str, folder: Path) -> None:
         assert len(clusters) == sample.size
         assert sample.mean() == pytest.approx(figures[key].value), key
         assert len(set(clusters)) == figures[key].records, key
-    cache = FindingsCache(folder / "kept", model_sha256="0", corpus_sha256="0")
+    cache = FindingsCache(folder / "kept", model_sha256="0", corpus_sha256="0", about="0")
     cache.keep("adapter", name, Options(), found)
     kept = cache.find("adapter", name, Options())
     assert kept is not None and kept.findings == found.findings
