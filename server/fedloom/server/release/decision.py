@@ -34,7 +34,8 @@ class Ruling(_Part):
     A rule on a figure has its `figure`, the `bound` that was held against `at_least` or
     `at_most`, and the figure's `value` with its 95 % interval `low` to `high`, None where there
     is none, and how many `records` it was measured on. `holds` says whether the outcome alone
-    keeps the adapter back; `final`, whether nobody may override that. `note` says why there is no figure, or what else to know.
+    keeps the adapter back; `final`, whether nobody may override that. `note` says why there is no
+    figure, or what else to know.
     """
 
     name: str
