@@ -119,9 +119,17 @@ def test_auc_is_scikit_learns_with_ties() -> None:
 def test_tpr_at_a_low_fpr_by_hand() -> None:
     others = np.arange(200.0)
     members = np.array([197.5, 198.0, 198.5, 300.0, 5.0])
-    # Two of 200 may pass: 198 and 199, so the threshold is 197.
+    # Two of 200 may pass: 198 and 199, so four of five members, above 197, are found.
     assert membership.tpr_at(members, others, fpr=0.01) == 0.8
     assert membership.tpr_at(members, others, fpr=0.0) == 0.2
+    assert membership.tpr_at(members, others, fpr=1.0) == 1.0
+
+
+def test_tpr_where_the_best_scores_are_all_the_same() -> None:
+    """As of losses that are 0: half of either share the best score, so that a coin decides, and
+    one in a hundred others goes with one in a hundred members."""
+    members, others = np.repeat([0.0, -1.0], 50), np.repeat([0.0, -1.0], 50)
+    assert membership.tpr_at(members, others, fpr=0.01) == pytest.approx(0.01)
 
 
 def test_intervals_of_nothing_cover_one_half() -> None:

@@ -39,10 +39,17 @@ def auc(members: Values, others: Values) -> float:
 
 
 def tpr_at(members: Values, others: Values, *, fpr: float) -> float:
-    """The largest part of members above a threshold that at most `fpr` of the others pass."""
-    allowed = int(fpr * others.size)
-    threshold = np.sort(others)[others.size - 1 - allowed]
-    return float((members > threshold).mean())
+    """The part of members that a threshold finds when it calls `fpr` of the others members.
+
+    Between two thresholds, as where many scores are the same, a coin decides between them.
+    """
+    curve = roc(members, others)
+    false, true = curve.false_positive, curve.true_positive
+    at = int(np.searchsorted(false, fpr, side="right")) - 1
+    if at + 1 == false.size:
+        return float(true[at])
+    part = (fpr - false[at]) / (false[at + 1] - false[at])
+    return float(true[at] + part * (true[at + 1] - true[at]))
 
 
 def resampled(
