@@ -105,11 +105,17 @@ def audited_federation(
 
 
 def run_audit(
-    prepared: Prepared, folder: Path, *, canaries: int = 100, site: str | None = None, seed: int = 0
+    prepared: Prepared,
+    folder: Path,
+    *,
+    canaries: int = 100,
+    site: str | None = None,
+    seed: int = 0,
+    shadows: int = 0,
 ) -> AuditFindings:
     """The audit, all sites in this process, so that a test can plant faults in their code."""
     executor = SerialExecutor(make_client_app(in_process(SiteDirectory())))
-    options = PrivacyAuditOptions(canaries=canaries, site=site, seed=seed)
+    options = PrivacyAuditOptions(canaries=canaries, site=site, seed=seed, shadows=shadows)
     return audit_federation(prepared, RunFolder(folder), executor, silent(), options)
 
 

@@ -6,9 +6,23 @@ from typing import TYPE_CHECKING
 import click
 
 from fedloom.cli.running import default_folder
+from fedloom.shared.config.sections import Section
 
 if TYPE_CHECKING:
     from fedloom.server.evaluator.findings import AuditFindings
+
+
+class _Asked(Section):
+    """All options of the command."""
+
+    federation: Path
+    canaries: int
+    shadows: int
+    site: str | None
+    beside: Path | None
+    out: Path | None
+    workers: int | None
+    online: bool
 
 
 @click.command("audit")
@@ -20,6 +34,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Records to plant, each in or out by a fair coin.",
 )
+@click.option(
+    "--shadows",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Further runs with other coins, for the attack LiRA.",
+)
 @click.option("--site", help="Plant at this site alone (at all, in turn).")
 @click.option(
     "--for",
@@ -30,20 +51,13 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="New run folder (runs/NAME-TIME).")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes (one a core).")
 @click.option("--online", is_flag=True, help="Allow the base model to be fetched from the hub.")
-def command(
-    federation: Path,
-    canaries: int,
-    site: str | None,
-    beside: Path | None,
-    out: Path | None,
-    workers: int | None,
-    online: bool,
-) -> None:
+def command(**given: object) -> None:
     """Run FEDERATION.toml on this machine with canaries among its records, and say what epsilon
     the adapters of that run rule out.
 
     The bound holds with 95 % confidence. It can show that a promise is broken, not that it is
-    kept. Takes as long as the run itself, and some minutes to look for the canaries.
+    kept. Takes as long as the run itself, and some minutes to look for the canaries; each of
+    --shadows takes as long as the run once more.
     """
     from rich.console import Console
 
@@ -55,24 +69,27 @@ def command(
     from fedloom.simulation.federation import worker_pool
     from fedloom.simulation.prepare import prepare
 
-    config = read_federation(federation)
-    run = RunFolder(out or default_folder(f"audit-{config.federation.name}"))
+    asked = _Asked.model_validate(given)
+    config = read_federation(asked.federation)
+    run = RunFolder(asked.out or default_folder(f"audit-{config.federation.name}"))
     run.refuse_existing()
     console = Console(stderr=True)
     console.print(f"run folder {run.path}", highlight=False, soft_wrap=True)
-    options = PrivacyAuditOptions(canaries=canaries, site=site)
+    options = PrivacyAuditOptions(
+        canaries=asked.canaries, site=asked.site, shadows=asked.shadows
+    )
     with (
-        worker_pool(sites=len(config.data.sites), workers=workers) as executor,
+        worker_pool(sites=len(config.data.sites), workers=asked.workers) as executor,
         shown_progress(console) as progress,
     ):
         progress.stage("read records, plan", 1)
-        prepared = prepare(config, offline=not online)
+        prepared = prepare(config, offline=not asked.online)
         progress.step(f"plan {prepared.plan.sha256[:12]}")
-        if beside is not None:
-            check_attachable(RunFolder(beside), prepared.plan.sha256)
+        if asked.beside is not None:
+            check_attachable(RunFolder(asked.beside), prepared.plan.sha256)
         findings = audit_federation(prepared, run, executor, progress, options)
-    if beside is not None:
-        attach(findings, RunFolder(beside))
+    if asked.beside is not None:
+        attach(findings, RunFolder(asked.beside))
     _say(findings)
     click.echo(f"findings {run.path / FILE}")
 
@@ -87,6 +104,11 @@ def _say(findings: "AuditFindings") -> None:
         f"  measured  epsilon at least {bound:.2f}, with 95 % confidence "
         f"({found['canaries']:.0f} canaries, {guesses})"
     )
+    if "lira_auc" in found:
+        click.echo(
+            f"  attacked  LiRA tells {found['lira_auc']:.0%} of pairs apart, where guessing is "
+            f"50%, and finds {found['lira_tpr_at_1_fpr']:.0%} at 1% false alarms"
+        )
     if claimed is None:
         return
     if bound > claimed:

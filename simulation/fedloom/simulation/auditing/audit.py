@@ -1,17 +1,14 @@
 """Measured beside claimed: one federation with canaries, and what its adapters tell of them."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from fedloom.server.evaluator.corpus import pick
 from fedloom.server.evaluator.findings import AuditFindings
 from fedloom.server.evaluator.privacy.one_run import audit
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
-from fedloom.server.run.journal import Journal, RoundEntry
-from fedloom.server.run.telling import round_told
+from fedloom.server.run.journal import Journal
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import read_records
 from fedloom.shared.errors import EvaluationError
@@ -19,10 +16,11 @@ from fedloom.shared.files import write_durably
 from fedloom.shared.tasks.registry import load_base
 from fedloom.simulation.auditing.canaries import Dealt, Kind, deal, known_words
 from fedloom.simulation.auditing.findings import Planted, findings_of
-from fedloom.simulation.auditing.planting import planted
+from fedloom.simulation.auditing.lira import with_lira
 from fedloom.simulation.auditing.scores import Evidence, Known, evidence
+from fedloom.simulation.auditing.shadows import check_shadows, run_shadows
+from fedloom.simulation.auditing.training import Training
 from fedloom.simulation.executors.base import Executor
-from fedloom.simulation.federation import RunOptions, run_federation
 from fedloom.simulation.prepare import Prepared, source_of, split_of
 from fedloom.simulation.progress import Progress
 
@@ -32,10 +30,13 @@ _LEAST_CANARIES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacyAuditOptions:
-    """`canaries` at `site`, or dealt out to all sites in turn; texts and coins from `seed`."""
+    """`canaries` at `site`, or dealt out to all sites in turn; texts and coins from `seed`.
+    `shadows` is how many runs are trained beside the audited one for LiRA: none, or two and more.
+    """
 
     canaries: int = 1000
     site: str | None = None
+    shadows: int = 0
     seed: int = 0
 
 
@@ -51,25 +52,35 @@ def audit_federation(
 
     The run is the ordinary one: the sites' own service, ledger and trainer, with noise found
     anew for the size that is declared with half of the canaries. Its epsilon is a promise to
-    each canary as to anybody. The findings are kept in `folder` as `privacy-audit.json`.
+    each canary as to anybody. The findings are kept in `folder` as `privacy-audit.json`. Shadow
+    runs come after it, each a run folder of its own in `folder`'s `shadows`; they add what LiRA
+    tells, and change no bound.
 
     Guarantee: if every site keeps its promise to its privacy units, under adding or removing one
     of them, the bound is above the claim with a probability of at most 5 % over the coins and
     the training. Assumes that coins and noise are independent: each has a stream of its own.
 
     Raises:
-        EvaluationError: too few canaries, no such site, or a vocabulary without words.
+        EvaluationError: too few canaries or shadows, no such site, or a vocabulary without words.
         FedLoomError: as `run_federation`.
     """
     options = options or PrivacyAuditOptions()
+    check_shadows(options.shadows)
     dealt = _dealt(prepared, options)
-    with tempfile.TemporaryDirectory(prefix="fedloom-") as scratch:
-        audited = planted(prepared, dealt, Path(scratch))
-        _train(audited, folder, executor, progress)
+    training = Training(executor=executor, progress=progress)
+    audited = training.run(prepared, dealt, folder, stage="train with canaries")
     known = _known(prepared, dealt)
     progress.stage("look for canaries", len(audited.plan.rounds.milestones) - 1)
     found = evidence(audited, _checkpoints(audited, folder), known, progress.step)
-    findings = findings_of(_planted(audited, folder, dealt, found))
+    findings = _kept(findings_of(_planted(audited, folder, dealt, found)), folder)
+    if options.shadows == 0:
+        return findings
+    count, seed = options.shadows, options.seed
+    seen = run_shadows(prepared, dealt, folder, training, count=count, seed=seed)
+    return _kept(with_lira(findings, seen, dealt.inside), folder)
+
+
+def _kept(findings: AuditFindings, folder: RunFolder) -> AuditFindings:
     write_durably(folder.path / FILE, findings.model_dump_json(indent=2).encode())
     return findings
 
@@ -88,16 +99,6 @@ def _dealt(prepared: Prepared, options: PrivacyAuditOptions) -> Dealt:
     words = known_words(load_base(plan, prepared.model).tokenizer)
     sites = names if options.site is None else [options.site]
     return deal(options.canaries, kind, words, sites=sites, seed=options.seed)
-
-
-def _train(audited: Prepared, folder: RunFolder, executor: Executor, progress: Progress) -> None:
-    progress.stage("train with canaries", audited.plan.rounds.total)
-
-    def observe(_: int, __: Adapter, entry: RoundEntry | None) -> None:
-        if entry is not None:
-            progress.step(round_told(entry))
-
-    run_federation(audited, folder, executor, RunOptions(observers=(observe,)))
 
 
 def _checkpoints(audited: Prepared, folder: RunFolder) -> Callable[[int], Adapter]:

@@ -139,8 +139,17 @@ def _ridge(plan: Plan) -> float:
 
 
 def _learned(bench: Bench, canaries: Sequence[Record], start: Adapter, final: Adapter) -> Values:
-    losses = [_subject(bench, adapter).outcomes(canaries).loss for adapter in (start, final)]
-    return centred(losses[0] - losses[1], [record.label for record in canaries])
+    fallen = losses(bench, start, canaries) - losses(bench, final, canaries)
+    return centred(fallen, [record.label for record in canaries])
+
+
+def losses(bench: Bench, adapter: Adapter, canaries: Sequence[Record]) -> Values:
+    """Of each canary in nats, shape (canaries,).
+
+    Raises:
+        BrokenModelError: the model says something that is no number.
+    """
+    return _subject(bench, adapter).outcomes(canaries).loss
 
 
 def centred(values: Values, labels: Sequence[int]) -> Values:
