@@ -75,9 +75,7 @@ def command(**given: object) -> None:
     run.refuse_existing()
     console = Console(stderr=True)
     console.print(f"run folder {run.path}", highlight=False, soft_wrap=True)
-    options = PrivacyAuditOptions(
-        canaries=asked.canaries, site=asked.site, shadows=asked.shadows
-    )
+    options = PrivacyAuditOptions(canaries=asked.canaries, site=asked.site, shadows=asked.shadows)
     with (
         worker_pool(sites=len(config.data.sites), workers=asked.workers) as executor,
         shown_progress(console) as progress,

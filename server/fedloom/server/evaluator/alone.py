@@ -78,9 +78,7 @@ def evaluate_alone(asked: Alone, suite: Suite, told: Told = lambda _: None) -> E
         ),
         told=told,
     )
-    written = found.model_dump_json(indent=1).encode()
-    # For the owner alone: examples show texts of the records.
-    write_durably(asked.out / "evaluation.json", written, mode=OWNER_ONLY)
+    found.write(asked.out / "evaluation.json")
     return found
 
 

@@ -38,7 +38,13 @@ def check_shadows(count: int) -> None:
 
 
 def run_shadows(
-    prepared: Prepared, dealt: Dealt, folder: RunFolder, training: Training, *, count: int, seed: int
+    prepared: Prepared,
+    dealt: Dealt,
+    folder: RunFolder,
+    training: Training,
+    *,
+    count: int,
+    seed: int,
 ) -> Seen:
     """Train `count` federations beside the audited one in `folder`, and score its canaries under
     every final adapter.
