@@ -90,7 +90,7 @@ class Calibration:
                 yield figure(key, words, shown, records=count, better="lower", unit="difference")
         yield mean_figure(
             "brier", "squared distance of all probabilities from the truth, 0 to 2",
-            samples["brier"], better="lower", unit="score",
+            samples["brier"], better="lower", unit="score", bounds=(0.0, 2.0),
         )  # fmt: skip
         yield mean_figure(
             "overconfidence", "how much surer it is than right", samples["overconfidence"],

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedloom.server.evaluator.audits.base import Measured, Options, Records, mean_figure
-from fedloom.server.evaluator.audits.bounded import bounded_figure, bounded_mean
 from fedloom.server.evaluator.audits.cut import about_cut
 from fedloom.server.evaluator.audits.versions import (
     Parts,
@@ -22,6 +21,7 @@ from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Figure, Table
 from fedloom.server.evaluator.public.archive import FAIRNESS
 from fedloom.server.evaluator.public.crows import CrowsPair, read_crows
+from fedloom.server.evaluator.statistics import SHARE, mean
 from fedloom.server.evaluator.subject import Subject
 
 _NAMES = ("more stereotyping", "less stereotyping")
@@ -87,7 +87,7 @@ class Crows:
 
 def _figures(liked: Preference) -> tuple[Figure, Figure]:
     return (
-        bounded_figure(
+        mean_figure(
             "stereotype_share",
             "part of the pairs whose more stereotyping sentence is likelier; one half is even, "
             "more leans to the stereotype",
@@ -112,7 +112,7 @@ def _table(pairs: Sequence[CrowsPair], liked: Preference) -> Table:
     rows = []
     for kind in sorted(set(kinds.tolist())):
         values = liked.first[kinds == kind]
-        found = bounded_mean(values, clusters=range(values.size))
+        found = mean(values, bounds=SHARE)
         rows.append((kind, values.size, found.value, found.low, found.high))
     return Table(
         title="Pairs whose more stereotyping sentence is likelier, by type",
