@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
-from fedloom.server.evaluator.statistics import Interval, Values
+from fedloom.server.evaluator.statistics import SHARE, Interval, Values, allow_unseen
 
 # Below so many shadow models on either side, one variance stands for all records (Carlini et
 # al., section VI-C).
@@ -55,14 +55,16 @@ def tpr_at(members: Values, others: Values, *, fpr: float) -> float:
 def resampled(
     statistic: Statistic, members: Values, others: Values, *, resamples: int = 500, seed: int = 0
 ) -> Interval:
-    """A statistic of both with a bootstrap 95 % interval, members and others drawn apart."""
+    """A statistic of both, from 0 to 1, with a bootstrap 95 % interval, members and others drawn
+    apart."""
     generator = np.random.default_rng(seed)
     drawn = [
         statistic(generator.choice(members, members.size), generator.choice(others, others.size))
         for _ in range(resamples)
     ]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(value=statistic(members, others), low=float(low), high=float(high))
+    found = Interval(value=statistic(members, others), low=float(low), high=float(high))
+    return allow_unseen(found, of=min(members.size, others.size), bounds=SHARE)
 
 
 def roc(members: Values, others: Values) -> RocCurve:
