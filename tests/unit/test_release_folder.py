@@ -30,6 +30,7 @@ from tests.support.released import (
     a_finished_run,
     a_head,
     an_evaluation,
+    bounded,
     rules,
 )
 
@@ -488,6 +489,31 @@ def test_records_without_a_digest_are_told_and_a_wrong_one_is_refused(
         return
     folder = write_release(run, KEY).folder
     assert words in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def privacy_of(folder: Path) -> str:
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    return card.partition("## Privacy\n")[2].partition("\n## ")[0]
+
+
+def test_a_card_says_which_things_no_epsilon_covers(tmp_path: Path) -> None:
+    """Figures on held-out and on training records lie beside the promise, and not under it."""
+    told = privacy_of(released(tmp_path / "run"))
+    assert "anything that left it" not in told
+    for words in ("No epsilon covers what else", "held-out records", "on training records"):
+        assert words in told, words
+    assert "contradicts" not in told
+
+
+def test_an_overridden_measurement_contradicts_the_promise_beside_it(tmp_path: Path) -> None:
+    """Catches a card whose privacy paragraph promises what an audit has refuted."""
+    evaluation = an_evaluation(VALIDATION, bounded("canaries", 1.75))
+    run = a_finished_run(tmp_path / "run", evaluation=evaluation)
+    rule = "measured-epsilon.canaries"
+    word = Override(rule=rule, by="A. Person", reason="a | b", at="2025-01-01T00:00:00Z")
+    told = privacy_of(write_release(run, KEY, overrides=[word]).folder)
+    assert "A measurement contradicts this promise" in told
+    assert "by 1.75, above the 1 claimed" in told and rule in told
 
 
 # What cannot be released, in one line.

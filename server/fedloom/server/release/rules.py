@@ -9,6 +9,8 @@ from fedloom.server.report.schema import Report
 from fedloom.shared.config.release import LEAST_RECORDS, ReleaseRule, ReleaseSection
 from fedloom.shared.words import count
 
+# What the rules on a measured epsilon begin with, each for an audit.
+MEASURED_EPSILON = "measured-epsilon."
 # Audits that bound epsilon from below, in words.
 _BOUND = "epsilon_lower_bound"
 _PRIVACY_AUDITS = {
@@ -100,7 +102,7 @@ def _measured_epsilon(
         name = f"{audit}.{_BOUND}"
         figure = _found(evaluation, name)
         found = Ruling(
-            name=f"measured-epsilon.{audit}",
+            name=f"{MEASURED_EPSILON}{audit}",
             words=f"epsilon measured {how} is not above the epsilon claimed",
             outcome="not-measured",
             holds=False,
