@@ -179,7 +179,7 @@ def test_a_figure_of_another_adapter_in_the_evaluation_does_not_count() -> None:
     assert not decided(rules({"figure": "validation.macro_f1", "at_least": 0.1}), both).released
 
 
-@pytest.mark.parametrize("audit", ["canaries", "membership"])
+@pytest.mark.parametrize("audit", ["canaries"])
 def test_a_measured_epsilon_above_the_claim_holds(audit: str) -> None:
     """The plan claims 1."""
     assert decided(None, an_evaluation(bounded(audit, 1.0))).released
@@ -192,9 +192,9 @@ def test_a_measured_epsilon_above_the_claim_holds(audit: str) -> None:
 def test_requirements_hold_until_they_are_met() -> None:
     section = ReleaseSection(require_privacy_audit=True)
     assert [rule.name for rule in decided(section).held_by] == ["privacy-audited"]
-    few = an_evaluation(VALIDATION, bounded("membership", 0.3, records=29))
+    few = an_evaluation(VALIDATION, bounded("canaries", 0.3, records=29))
     assert [rule.name for rule in decided(section, few).held_by] == ["privacy-audited"]
-    assert decided(section, an_evaluation(bounded("membership", 0.3))).released
+    assert decided(section, an_evaluation(bounded("canaries", 0.3))).released
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,7 @@ from fedloom.shared.words import count
 MEASURED_EPSILON = "measured-epsilon."
 # Audits that bound epsilon from below, in words.
 _BOUND = "epsilon_lower_bound"
-_PRIVACY_AUDITS = {
-    "canaries": "with records planted for the purpose",
-    "membership": "by guessing who was trained on",
-}
+_PRIVACY_AUDITS = {"canaries": "with records planted for the purpose"}
 
 Rule = Callable[[ReleaseSection, Evaluation | None, Report], Iterator[Ruling]]
 

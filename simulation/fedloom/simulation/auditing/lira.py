@@ -35,7 +35,8 @@ class Seen:
     @property
     def comparable(self) -> NDArray[np.bool_]:
         """Which canaries some shadow runs had and some had not, shape (canaries,)."""
-        found: NDArray[np.bool_] = self.inside.any(axis=0) & ~self.inside.all(axis=0)
+        had = self.inside.sum(axis=0)
+        found: NDArray[np.bool_] = (had > 0) & (had < len(self.inside))
         return found
 
 
@@ -62,8 +63,8 @@ def _figures(seen: Seen, inside: NDArray[np.bool_]) -> Iterator[Figure]:
     asked = (
         (
             "lira_auc",
-            "chance that LiRA, which compares with shadow runs, finds a canary that was in likelier "
-            "in than one that was not; 50 % is guessing",
+            "chance that LiRA, which compares with shadow runs, finds a canary that was in "
+            "likelier in than one that was not; 50 % is guessing",
             auc,
         ),
         (
