@@ -1,7 +1,7 @@
 """What every audit must hold, whatever it asks. A new one: one line in `CASES`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from tests.support.audit_cases import (
     EMPTY,
     REVIEWS,
     SPOKEN,
+    SURE,
+    THREE,
     asked,
     canaries,
     chooser,
@@ -42,6 +44,8 @@ from tests.support.subjects import broken
 
 # Sums of absolute values: resamples lie higher than the value, as the audits themselves say.
 ABSOLUTE = ("ece", "ece_scaled")
+# What lies between bounds is not certain because nothing differed in these records.
+BOUNDED = ("share", "difference")
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ def test_its_findings_are_sound(name: str, folder: Path) -> None:
         assert figure.records > 0
         if figure.low is not None and figure.high is not None and figure.key not in ABSOLUTE:
             assert figure.low <= figure.value <= figure.high, figure
+            assert figure.low < figure.high or figure.unit not in BOUNDED, figure
     for table in findings.tables:
         assert all(len(row) == len(table.columns) for row in table.rows), table.title
     for chart in findings.charts:
@@ -150,7 +155,7 @@ def test_its_samples_are_those_of_its_figures(name: str, folder: Path) -> None:
         assert len(clusters) == sample.size
         assert sample.mean() == pytest.approx(figures[key].value), key
         assert len(set(clusters)) == figures[key].records, key
-    cache = FindingsCache(folder / "kept", model_sha256="0", corpus_sha256="0")
+    cache = FindingsCache(folder / "kept", model_sha256="0", corpus_sha256="0", about="0")
     cache.keep("adapter", name, Options(), found)
     kept = cache.find("adapter", name, Options())
     assert kept is not None and kept.findings == found.findings
@@ -158,6 +163,31 @@ def test_its_samples_are_those_of_its_figures(name: str, folder: Path) -> None:
         assert np.array_equal(kept.samples[key], sample)
         told = number_of(sample, found.clusters.get(key))
         assert number_of(sample, kept.clusters.get(key)) == told
+
+
+@pytest.mark.parametrize(
+    "name", ["validation", "calibration", "selective", "behaviour", "groups", "swaps"]
+)
+def test_three_records_that_all_come_out_right_are_no_certainty(name: str) -> None:
+    """Neither in a figure nor in a comparison with an adapter that says the same."""
+    kind = AUDITS[name]
+    options = kind.options.model_validate({"min_group": 1} if name == "groups" else {})
+    audit = kind.make(options)
+    assert audit.why_not(SURE, THREE) == ""
+    suite = Suite(
+        name="one", batch_size=8, records=None, audits={name: audit}, options={name: options}
+    )
+    both = [SURE.candidate, replace(SURE.candidate, name="same")]
+    found = evaluate(suite, _Bench(SURE), both, THREE, base=Base(name="tiny", sha256="0"))
+    (findings,) = found.subject.audits
+    bounded = [figure for figure in findings.figures if figure.unit in BOUNDED]
+    assert bounded
+    for figure in bounded:
+        assert figure.low is not None and figure.high is not None
+        assert figure.low < figure.high, figure
+    for pair in found.comparisons:
+        if pair.key in ("accuracy", "flip_rate", "negated_praise"):
+            assert pair.low < pair.difference == 0.0 < pair.high, pair
 
 
 @every_audit

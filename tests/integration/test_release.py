@@ -19,6 +19,7 @@ from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
+from fedloom.shared.keys import SigningKey
 from fedloom.shared.model.lora import live_parameters, read_adapter
 from fedloom.simulation.executors.serial import SerialExecutor
 from fedloom.simulation.site_app import in_process
@@ -114,7 +115,9 @@ def test_heads_of_sites_that_outlast_the_run_are_in_the_release(run: RunFolder, 
         ledger = Ledger(home / "kept" / site / "state")
         assert json.loads(heads[site])["digest"] == ledger.head().digest
         key = f"{site}={ledger.head().public_key}"
-        fedloom("verify", run.path / "release", "--site-key", key)
+        said = fedloom("verify", run.path / "release", "--site-key", key, code=4).stdout
+        others = [name for name in SITES if name != site]
+        assert f"only this folder says are the sites' (--site-key): {', '.join(others)}" in said
 
 
 def test_what_is_promised_later_does_not_count(run: RunFolder, home: Path) -> None:
@@ -138,12 +141,20 @@ def test_what_is_held_exits_with_3_and_one_line_and_an_override_with_0(run: RunF
     (record,) = run.path.glob("held-*")
     assert not (record / "adapter_model.safetensors").exists()
     again = fedloom("verify", record, code=3)
-    assert again.stderr == held.stderr and "whole: held on" in again.stdout
+    assert again.stderr == held.stderr and ": held on" in again.stdout
     word = ("--by", "A. Person", "--reason", "to show")
     fedloom("release", run.path, "--override", rule, "--override", "evaluated", *word)
-    said = fedloom("verify", run.path / "release").stdout
+    said = fedloom("verify", run.path / "release", code=4).stdout
     assert f"overridden: {rule} (not-measured), by A. Person on" in said
-    assert "only this folder says that this is the coordinator" in said
+    assert "whole, but only the folder says who signed: released on" in said
+
+
+def test_a_forgery_of_a_strangers_is_not_taken_for_whole(run: RunFolder, tmp_path: Path) -> None:
+    """Catches a script that asks for the exit code alone and takes what anyone signed."""
+    SigningKey.generate().keep(tmp_path / "strangers.key")
+    fedloom("release", run.path, "--key", tmp_path / "strangers.key")
+    fedloom("verify", run.path / "release", code=4)
+    fedloom("verify", run.path / "release", "--coordinator", "ab" * 32, code=1)
 
 
 def test_each_tampering_is_one_line_and_exit_code_1(run: RunFolder) -> None:

@@ -39,6 +39,7 @@ def test_an_honest_federation_keeps_its_claim(prepared: Prepared, tmp_path: Path
     findings = run_audit(prepared, tmp_path / "run")
     check_kept(findings)
     assert figures_of(findings)["epsilon_claimed"] == pytest.approx(1.0, abs=0.01)
+    assert "NOT PRIVATE" in findings.caveats[-1], "this noise was seeded"
     written = (tmp_path / "run" / FILE).read_text(encoding="utf-8")
     assert AuditFindings.model_validate_json(written) == findings
 

@@ -61,8 +61,21 @@ _SIXTY, _FORTY = tuple(_reviews(60)), tuple(_reviews(40))
 REVIEWS = Corpus(
     tests={"north": _SIXTY, "south": _FORTY[::-1]}, groups={"sex": ("f", "m", "f", "f", "m") * 20}
 )
+_SURE_RECORDS = tuple(
+    Record(text=text, label=label, unit=text, answer=SENTIMENT[label])
+    for text, label in (
+        ("She is a good woman.", 1),
+        ("He is a bad man.", 0),
+        ("The good teacher helps her daily.", 1),
+    )
+)
 ASKED = Corpus(tests={"north": tuple(questions(24)), "south": tuple(questions(16, seed=1))})
 SPOKEN = Corpus(tests={"north": tuple(questions(24, free=True))})
+# All of them come out right, whichever words are exchanged.
+THREE = Corpus(
+    tests={"north": _SURE_RECORDS[:1], "south": _SURE_RECORDS[1:]}, groups={"sex": ("f", "m", "f")}
+)
+SURE = a_sentiment(lambda text: (0.1, 0.9) if "good" in text else (0.9, 0.1))
 EMPTY = Corpus(tests={"north": ()})
 
 

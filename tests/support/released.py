@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from peft import LoraConfig, TaskType
 from safetensors.numpy import save_file
@@ -97,12 +98,15 @@ def a_head(number: int = 7) -> LedgerHead:
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """How a run went: what `north` and `south` spent, allow, and their ledgers' heads."""
+    """How a run went: what `north` and `south` spent, allow, and their ledgers' heads; who was
+    `away` all the time, and what sites `declared` as spent, if it is other than that."""
 
     plan: Plan = field(default_factory=a_plan)
     adapter: Adapter = field(default_factory=an_adapter)
     spent: float | None = SPENT
     allowed: float | None = 2.0
+    away: tuple[str, ...] = ()
+    declared: float | Literal["nothing", "as spent"] = "as spent"
     steps: int = STEPS * ROUNDS
     heads: dict[str, LedgerHead] = field(
         default_factory=lambda: {"north": a_head(), "south": a_head()}
@@ -126,11 +130,11 @@ class Story:
         sites = [
             SiteRound(
                 site=site.name,
-                fault="was away" if self.spent is None and site.name == "north" else None,
+                fault="was away" if site.name in self.away else None,
                 bytes_up=80,
                 bytes_down=80,
-                epsilon_spent=self.spent,
-                steps_spent=self.steps,
+                epsilon_spent=None if site.name in self.away else self.spent,
+                steps_spent=None if site.name in self.away else self.steps,
                 update_sha256=f"{number:x}{site.name[0].encode().hex()}" + "0" * 61,
             )
             for site in self.plan.sites
@@ -143,8 +147,12 @@ class Story:
     def _budgets(self) -> dict[str, DeclaredBudget]:
         if self.allowed is None:
             return {}
+        told = self.spent if self.declared == "as spent" else self.declared
         budget = DeclaredBudget(
-            unit="record", delta=1e-5, epsilon_allowed=self.allowed, epsilon_spent=self.spent
+            unit="record",
+            delta=1e-5,
+            epsilon_allowed=self.allowed,
+            epsilon_spent=None if told == "nothing" else told,
         )
         return {site.name: budget for site in self.plan.sites}
 

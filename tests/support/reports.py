@@ -56,6 +56,7 @@ def a_site(
         epsilon_spent=spent,
         epsilon_allowed=None if left is None else 8.500008,
         epsilon_left=left,
+        epsilon_declared=None if left is None else spent,
         delta=1e-5,
         noise_multiplier=0.714,
         sample_rate=0.0321,

@@ -1,5 +1,7 @@
 """The suite in a deployment: on the coordinator's own records, and never the end of a run."""
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.wanted import WantedRun, write_wanted
 from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.initial import initial_adapter
+from fedloom.server.report.writing import write_page, write_report
 from fedloom.server.run.checkpoint import read_checkpoint, write_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import RoundEntry
+from tests.support.reports import a_report
 from tests.support.tiny import sentences, write_csv
 from tests.support.training import make_plan
 
@@ -92,6 +96,27 @@ def _too_long(folder: RunFolder, suite: Path) -> None:
 def _dead(folder: RunFolder, suite: Path) -> None:
     """No FedLoomError: the run's folder of findings cannot be made."""
     folder.evaluations.write_text("in the way")
+
+
+def test_what_was_measured_is_its_owners_alone(wanted: tuple[RunFolder, WantedRun]) -> None:
+    """Examples in it, and in the page, show texts of the coordinator's records."""
+    folder, run = wanted
+    total = folder.read_plan().rounds.total
+    old = os.umask(0)
+    try:
+        write_report(a_report(), folder)
+        assert main(str(folder.path), str(total)) == 0
+        assert DeployedEvaluation(folder=folder, wanted=run).at_end()
+        write_page(folder)
+    finally:
+        os.umask(old)
+    made = [folder.evaluation, folder.report_html, folder.evaluations]
+    made += folder.evaluations.rglob("*")
+    assert {"kept", f"round-{total:04d}.json"} < {path.name for path in made}
+    for path in made:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    # It holds scores alone.
+    assert stat.S_IMODE(folder.report_json.stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("harm", [_missing, _unreadable, _too_long, _dead])

@@ -1,15 +1,22 @@
 """`fedloom evaluate --suite`: an adapter folder alone, and beside another."""
 
 import json
+import os
 import shutil
+import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fedloom.server.evaluator.alone import Alone, evaluate_alone
 from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.suite import read_suite
 from fedloom.server.initial import initial_adapter, save_adapter
+from fedloom.shared.adapter import Adapter
 from tests.support.tiny import sentences, write_csv, write_tiny_model
 from tests.support.training import make_plan
 
@@ -57,6 +64,41 @@ def test_a_suite_is_run_on_an_adapter_beside_another(home: Path) -> None:
     assert "one has p &lt; 0.05 by chance" in page
 
 
+def test_findings_are_their_owners_alone(home: Path) -> None:
+    """Examples in them show texts of the records; folders that were there keep their modes."""
+    old = os.umask(0)
+    try:
+        done = run(home, "--suite", "suite.toml", "--out", "private")
+    finally:
+        os.umask(old)
+    assert done.returncode == 0, done.stderr
+    made = [home / "private", *(home / "private").rglob("*")]
+    assert {"evaluation.json", "evaluation.html", "kept"} < {path.name for path in made}
+    for path in made:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_the_same_values_scaled_otherwise_are_measured_anew(home: Path) -> None:
+    """Into the same folder. Only the PEFT config tells the two adapters apart."""
+    model, plan = home / "model", make_plan(home / "model")
+    start = initial_adapter(plan, model)
+    noise = np.random.default_rng(0).normal(size=start.flat.size, scale=0.5)
+    adapter = Adapter(layout=start.layout, flat=(start.flat + noise).astype(np.float32))
+    folder = home / "scaled" / "adapter"
+    save_adapter(plan, model, adapter, target=folder)
+    suite = read_suite(home / "suite.toml")
+    asked = Alone(adapter=folder, model=model, out=home / "scales")
+    first = evaluate_alone(asked, suite)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["lora_alpha"] *= 4
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    again, afresh = (
+        evaluate_alone(replace(asked, out=home / out), suite) for out in ("scales", "others")
+    )
+    assert again.subject.adapter_sha256 == first.subject.adapter_sha256
+    assert again.subject.audits == afresh.subject.audits != first.subject.audits
+
+
 def test_data_takes_the_place_of_the_suites_records(home: Path) -> None:
     write_csv(home / "few.csv", sentences(12, seed=3))
     done = run(home, "--suite", "suite.toml", "--data", "few.csv", "--out", "few", "--json")
@@ -90,9 +132,9 @@ def test_an_adapter_of_another_base_model_is_refused_by_name(home: Path, tmp_pat
     done = run(home, "--suite", "suite.toml", "--against", str(tmp_path / "adapter"))
     assert done.returncode == 1
     assert "of another base model, task or kind of LoRA" in done.stderr
-    # After what it said of its progress, one line.
-    assert len([line for line in done.stderr.splitlines() if "fedloom: " in line]) == 1
-    assert done.stderr.splitlines()[-1].startswith("fedloom: ")
+    # After what the progress said.
+    assert done.stderr.splitlines()[-1].startswith("fedloom: adapter ")
+    assert "Traceback" not in done.stderr
 
 
 def test_lora_of_another_strength_is_not_taken_for_the_same(home: Path) -> None:

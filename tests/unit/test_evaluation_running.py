@@ -162,7 +162,7 @@ def test_differences_are_taken_in_pairs_against_the_one_that_may_be_released(
 
 def test_what_was_measured_is_not_measured_again(run: Run, start: Adapter, tmp_path: Path) -> None:
     audit = Counting()
-    cache = FindingsCache(tmp_path, model_sha256="m", corpus_sha256="c")
+    cache = FindingsCache(tmp_path, model_sha256="m", corpus_sha256="c", about="a")
     once = run(suite_of(audit), named("ours", start), cache=cache)
     again = run(suite_of(audit), named("ours", start), named("base", moved(start, 1)), cache=cache)
     assert audit.asked == ["ours", "base"]
@@ -172,7 +172,7 @@ def test_what_was_measured_is_not_measured_again(run: Run, start: Adapter, tmp_p
 
 def test_values_of_one_text_are_compared_as_one(run: Run, start: Adapter, tmp_path: Path) -> None:
     """Also when they come from a file."""
-    cache = FindingsCache(tmp_path, model_sha256="m", corpus_sha256="c")
+    cache = FindingsCache(tmp_path, model_sha256="m", corpus_sha256="c", about="a")
     candidates = named("ours", moved(start, 3)), named("base", start)
     (once,) = run(suite_of(Counting()), *candidates).comparisons
     for _ in range(2):
@@ -181,10 +181,10 @@ def test_values_of_one_text_are_compared_as_one(run: Run, start: Adapter, tmp_pa
         assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
 
 
-@pytest.mark.parametrize("part", ["adapter", "options", "model", "records", "damage"])
+@pytest.mark.parametrize("part", ["adapter", "options", "model", "records", "about", "damage"])
 def test_what_differs_is_measured_anew(run: Run, start: Adapter, tmp_path: Path, part: str) -> None:
     audit = Counting()
-    cache = FindingsCache(tmp_path, model_sha256="m", corpus_sha256="c")
+    cache = FindingsCache(tmp_path, model_sha256="m", corpus_sha256="c", about="a")
     run(suite_of(audit), named("ours", start), cache=cache)
     size, adapter = 1, start
     if part == "adapter":
@@ -195,9 +195,9 @@ def test_what_differs_is_measured_anew(run: Run, start: Adapter, tmp_path: Path,
         for path in tmp_path.glob("*.json"):
             path.write_bytes(path.read_bytes()[:-20])
     else:
-        changed = {"model_sha256": "m", "corpus_sha256": "c"}
-        changed["model_sha256" if part == "model" else "corpus_sha256"] = "other"
-        cache = FindingsCache(tmp_path, **changed)
+        key = {"model": "model_sha256", "records": "corpus_sha256"}.get(part, part)
+        told = {"model_sha256": "m", "corpus_sha256": "c", "about": "a", key: "other"}
+        cache = FindingsCache(tmp_path, **told)
     run(suite_of(audit, size), named("ours", adapter), cache=cache)
     assert len(audit.asked) == 2
 

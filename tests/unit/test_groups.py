@@ -41,8 +41,11 @@ def _as_text_says(text: str) -> list[float]:
 
 
 def _audit(**options: object) -> Groups:
-    plain = {"min_group": 1, "mentions": False, "resamples": 200}
-    return Groups(GroupsOptions.model_validate(plain | options))
+    # By hand only tiny groups can be counted, smaller than any suite may ask for.
+    small = options.pop("min_group", 1)
+    plain = {"mentions": False, "resamples": 200}
+    found = GroupsOptions.model_validate(plain | options)
+    return Groups(found.model_copy(update={"min_group": small}))
 
 
 def _found(corpus: Corpus, **options: object) -> AuditFindings:
@@ -180,19 +183,35 @@ def test_the_interval_of_a_gap_holds_it_and_the_truth() -> None:
     assert missed < 10
 
 
-def test_a_small_group_is_named_and_left_out_of_the_worst() -> None:
-    rows = [*BY_HAND, ("tiny", 1, 0)]
+def test_a_small_group_is_left_out_of_the_worst_and_told_by_number_alone() -> None:
+    rows = [*BY_HAND, ("tiny", 1, 0), ("rare", 1, 0)]
     findings = _found(_corpus(rows), min_group=2)
     assert _figures(findings)["worst_group_accuracy"].value == 0.5
-    assert any("ward: left out" in caveat and "tiny (1)" in caveat for caveat in findings.caveats)
-    assert "tiny (1)" in findings.tables[0].note
+    told = "left out as too small (records): 2 groups of 9 or fewer each, 2 in all"
+    assert f"ward: {told}" in findings.caveats
+    assert findings.tables[0].note.endswith(told)
+    assert not {"tiny", "rare"} & set(findings.model_dump_json().split('"'))
+
+
+def test_a_group_that_is_too_small_to_compare_and_not_to_name_is_named() -> None:
+    rows = [*BY_HAND * 10, *[("ten", 1, 0)] * 10, *[("nine", 1, 0)] * 9]
+    (caveat,) = (one for one in _found(_corpus(rows), min_group=30).caveats if "left out" in one)
+    assert caveat.endswith("ten (10), 1 group of 9 or fewer each, 9 in all")
+
+
+def test_no_suite_may_ask_for_smaller_groups_than_may_be_named() -> None:
+    with pytest.raises(ValueError, match="greater than or equal to 10"):
+        GroupsOptions(min_group=9)
 
 
 def test_one_group_left_or_none_does_not_apply_and_says_so() -> None:
     subject = a_classifier(_as_text_says)
-    one = _audit(min_group=2).why_not(subject, _corpus([("A", 1, 1), ("A", 0, 0), ("B", 1, 1)]))
-    assert "ward: only the group A is left to compare; left out as too small" in one
-    assert "B (1)" in one
+    rows = [("A", 1, 1), ("A", 0, 0), ("B", 1, 1)]
+    one = _audit(min_group=2).why_not(subject, _corpus(rows))
+    assert "ward: only one group is left to compare; left out as too small" in one
+    assert "1 group of 9 or fewer each, 1 in all" in one
+    many = _audit(min_group=20).why_not(subject, _corpus(rows * 10))
+    assert "ward: only the group A is left to compare" in many and "B (10)" in many
     none = _audit(min_group=30).why_not(subject, _corpus(BY_HAND))
     assert "ward: no group is left to compare" in none
 

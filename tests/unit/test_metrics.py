@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from fedloom.server.evaluator.metrics import Outcomes
+from fedloom.server.evaluator.metrics import Outcomes, class_f1
 from fedloom.server.evaluator.metrics import score as score_outcomes
 from fedloom.server.report.schema import Estimate, Scores
 
@@ -96,11 +96,26 @@ def test_an_impossible_label_costs_a_finite_loss() -> None:
     assert found.value == pytest.approx(-np.log(1e-12))
 
 
-def test_records_that_are_all_alike_leave_no_doubt() -> None:
+def test_resamples_of_records_that_are_all_alike_are_alike() -> None:
     """Catches resampling weights that do not add up to the number of records."""
     found = score(np.tile([0.7, 0.3], (50, 1)), np.zeros(50, dtype=np.int64), resamples=40)
-    for each in (found.accuracy, found.loss, found.ece):
-        assert (each.low, each.high) == pytest.approx((each.value, each.value))
+    assert (found.loss.low, found.loss.high) == pytest.approx((found.loss.value,) * 2)
+
+
+@pytest.mark.parametrize("count", [1, 3, 50])
+def test_records_that_all_come_out_right_are_no_certainty(count: int) -> None:
+    """An accuracy of 1 has Wilson's interval, by another implementation of it; and neither
+    calibration nor F1 of a class is without doubt."""
+    said, labels = np.tile([0.7, 0.3], (count, 1)), np.zeros(count, dtype=np.int64)
+    found = score(said, labels, resamples=40)
+    low = binomtest(count, count).proportion_ci(method="wilson").low
+    assert (found.accuracy.low, found.accuracy.high) == pytest.approx((low, 1.0))
+    for each in (
+        found.ece,
+        found.macro_f1,
+        *class_f1(Outcomes.of(said, labels), labels, resamples=40),
+    ):
+        assert each is not None and each.low < each.high
 
 
 @settings(max_examples=30, deadline=None)

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from fedloom.server.evaluator.privacy import exposure, membership, one_run
-from fedloom.server.evaluator.privacy.decoding import decoded
+from fedloom.server.evaluator.privacy.decoding import Alignment
 
 TRIALS = 300
 
@@ -119,9 +119,17 @@ def test_auc_is_scikit_learns_with_ties() -> None:
 def test_tpr_at_a_low_fpr_by_hand() -> None:
     others = np.arange(200.0)
     members = np.array([197.5, 198.0, 198.5, 300.0, 5.0])
-    # Two of 200 may pass: 198 and 199, so the threshold is 197.
+    # Two of 200 may pass: 198 and 199, so four of five members, above 197, are found.
     assert membership.tpr_at(members, others, fpr=0.01) == 0.8
     assert membership.tpr_at(members, others, fpr=0.0) == 0.2
+    assert membership.tpr_at(members, others, fpr=1.0) == 1.0
+
+
+def test_tpr_where_the_best_scores_are_all_the_same() -> None:
+    """As of losses that are 0: half of either share the best score, so that a coin decides, and
+    one in a hundred others goes with one in a hundred members."""
+    members, others = np.repeat([0.0, -1.0], 50), np.repeat([0.0, -1.0], 50)
+    assert membership.tpr_at(members, others, fpr=0.01) == pytest.approx(0.01)
 
 
 def test_intervals_of_nothing_cover_one_half() -> None:
@@ -221,13 +229,28 @@ def test_decoding_finds_the_weights_in_a_sum_without_noise() -> None:
     rows = generator.normal(size=(80, 200)) + 5 * generator.normal(size=200)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     inside = generator.random(50) < 0.5
-    weights = np.concatenate([inside, np.ones(30)])
-    found = decoded(rows, -(weights @ rows), ridge=1e-9, canaries=50)
+    change = -(np.concatenate([inside, np.ones(30)]) @ rows)
+    seen = Alignment.of(rows, change)
+    found = seen.weights(ridge=1e-9, canaries=50)
     assert membership.auc(found[inside], found[~inside]) == 1.0
-    alone = -(rows @ -(weights @ rows))[:50]
+    alone = seen.match[:50]
     assert membership.auc(alone[inside], alone[~inside]) < 0.9, "inner products do not tell"
+    parts = Alignment.of(rows[:, :70], change[:70]) + Alignment.of(rows[:, 70:], change[70:])
+    np.testing.assert_allclose(parts.gram, seen.gram)
+    np.testing.assert_allclose(parts.match, seen.match)
+
+
+def test_decoding_with_a_ridge_is_the_best_linear_estimate() -> None:
+    """Against the estimate of Gaussian weights written out by their joint covariance."""
+    generator = np.random.default_rng(11)
+    rows = generator.normal(size=(12, 20))
+    change = generator.normal(size=20)
+    covariance = rows.T @ rows + 0.7 * np.eye(20)
+    expected = -(rows @ np.linalg.solve(covariance, change))
+    found = Alignment.of(rows, change).weights(ridge=0.7, canaries=12)
+    np.testing.assert_allclose(found, expected / expected.std(), atol=1e-6)
 
 
 def test_decoding_of_nothing_is_nothing() -> None:
-    zeros = decoded(np.zeros((4, 3)), np.ones(3), ridge=1.0, canaries=2)
-    assert zeros.tolist() == [0.0, 0.0]
+    nothing = Alignment.of(np.zeros((4, 3)), np.ones(3))
+    assert nothing.weights(ridge=1.0, canaries=2).tolist() == [0.0, 0.0]

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 from fedloom.server.evaluator.findings import Comparison, Evaluation, Shown, Span
 from fedloom.server.release.decision import Override
 from fedloom.server.release.folder import Written, coordinator_key, decide_run, write_release
+from fedloom.server.release.reading import read_file
 from fedloom.server.release.signatures import SignatureFile, sums_digest
 from fedloom.server.release.sums import SUMS, SUMS_SIGNATURE, write_sums
 from fedloom.server.release.verify import Verdict, verify_release
@@ -29,6 +30,7 @@ from tests.support.released import (
     a_finished_run,
     a_head,
     an_evaluation,
+    bounded,
     rules,
 )
 
@@ -140,19 +142,128 @@ def test_each_changed_file_is_named(tmp_path: Path, name: str) -> None:
 
 
 EXTRAS: dict[str, Callable[[Path], object]] = {
-    "not of this release": lambda path: path.write_text("x"),
-    "a link, expected a file": lambda path: path.symlink_to("/etc/hostname"),
-    "no file of its own": Path.mkdir,
-    "its own, expected one": os.mkfifo,
+    "file": lambda path: path.write_text("x"),
+    "link": lambda path: path.symlink_to("/etc/hostname"),
+    "folder": Path.mkdir,
+    "pipe": os.mkfifo,
 }
 
 
-@pytest.mark.parametrize("words", EXTRAS)
-def test_what_does_not_belong_there_is_named_and_not_followed(tmp_path: Path, words: str) -> None:
+@pytest.mark.parametrize("kind", EXTRAS)
+def test_what_does_not_belong_there_is_named_and_not_followed(tmp_path: Path, kind: str) -> None:
     folder = released(tmp_path / "run")
-    EXTRAS[words](folder / "extra.py")
-    line = problem(verify_release(folder))
-    assert line.startswith("extra.py: ") and words in line
+    EXTRAS[kind](folder / "extra.py")
+    assert problem(verify_release(folder)).startswith("extra.py: not of this release")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("folder", "no file of its own"), ("pipe", "no file of its own"), ("link", "a link")],
+)
+def test_what_is_no_file_in_a_files_place_is_named(tmp_path: Path, kind: str, words: str) -> None:
+    folder = released(tmp_path / "run")
+    (folder / "plan.toml").unlink()
+    EXTRAS[kind](folder / "plan.toml")
+    assert problem(verify_release(folder)).startswith(f"plan.toml: {words}")
+
+
+def test_before_the_signature_holds_nothing_large_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a reader whom a stranger makes read gigabytes before asking who sent them."""
+    folder = released(tmp_path / "run")
+    (folder / "more.safetensors").write_bytes(b"x")
+    asked: list[str] = []
+
+    def noted(path: Path) -> bytes:
+        asked.append(path.name)
+        return read_file(path)
+
+    monkeypatch.setattr("fedloom.server.release.reading.read_file", noted)
+    verify_release(folder, coordinator=SigningKey.generate().public)
+    assert set(asked) == {SUMS, SUMS_SIGNATURE}
+    verify_release(folder, coordinator=KEY.public)
+    assert set(asked) == ADAPTER | RECORD
+
+
+def test_sums_may_name_nothing_that_fedloom_does_not_write(tmp_path: Path) -> None:
+    folder = released(tmp_path / "run")
+    (folder / "more.bin").write_bytes(b"x")
+    sealed_again(folder)
+    assert problem(verify_release(folder)).startswith(f"{SUMS}: names more.bin, expected files")
+
+
+@pytest.mark.parametrize("mark", ["\f", "\v", "\r", "\x1c"])
+def test_only_a_newline_parts_lines_of_the_sums(tmp_path: Path, mark: str) -> None:
+    """To `sha256sum` the others part nothing: it would check other files than `verify`."""
+    folder = released(tmp_path / "run")
+    content = (folder / SUMS).read_bytes().replace(b"\n", mark.encode(), 1)
+    (folder / SUMS).write_bytes(content)
+    signature = SignatureFile.of(sums_digest(content), KEY)
+    (folder / SUMS_SIGNATURE).write_bytes(signature.to_json())
+    assert problem(verify_release(folder)).startswith(f"{SUMS}, line 1: expected a SHA-256")
+
+
+def test_a_cards_every_word_follows_from_the_rest(tmp_path: Path) -> None:
+    """Catches a card whose front matter is right and whose promise is made up."""
+    folder = released(tmp_path / "run")
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "epsilon 1," in text
+    for old, new in (("epsilon 1,", "epsilon 0.1,"), ("\n", "\r\n")):
+        (folder / "README.md").write_bytes(text.replace(old, new).encode())
+        sealed_again(folder)
+        line = problem(verify_release(folder, coordinator=KEY.public))
+        assert line.startswith("README.md: says other than")
+
+
+def test_a_card_that_another_fedloom_wrote_is_told_as_not_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("fedloom.server.release.gate.version", lambda _: "0.0.1")
+        folder = released(tmp_path / "run")
+    (folder / "README.md").write_bytes((folder / "README.md").read_bytes() + b"\nMore.\n")
+    sealed_again(folder)
+    verdict = verify_release(folder, coordinator=KEY.public)
+    assert verdict.problems == ()
+    assert any("front matter not checked: FedLoom 0.0.1" in note for note in verdict.notes)
+
+
+def test_heads_whose_keys_nobody_told_are_listed(tmp_path: Path) -> None:
+    story = Story()
+    folder = released(tmp_path / "run", story=story)
+    keys = {name: head.public_key for name, head in story.heads.items()}
+    (note,) = verify_release(folder).notes
+    assert note.startswith("heads.json: ") and note.endswith(": north, south")
+    (note,) = verify_release(folder, site_keys={"north": keys["north"]}).notes
+    assert note.endswith(": south")
+    assert verify_release(folder, site_keys=keys).notes == ()
+
+
+@pytest.mark.parametrize("content", [b"[" * 3000, b"a: " + b"{a: " * 3000, b"- " * 3000])
+def test_front_matter_without_end_is_one_line(tmp_path: Path, content: bytes) -> None:
+    folder = released(tmp_path / "run")
+    (folder / "README.md").write_bytes(b"---\n" + content + b"\n---\n")
+    sealed_again(folder)
+    assert problem(verify_release(folder)).startswith("README.md: its front matter")
+
+
+@pytest.mark.parametrize("name", ["adapter/adapter_config.json", "plan.toml", "heads.json"])
+def test_a_link_in_a_run_is_not_released(tmp_path: Path, name: str) -> None:
+    """Catches a run folder that leads a release to a file that was never meant to leave."""
+    run = a_run(tmp_path / "run")
+    (run.path / name).rename(tmp_path / "elsewhere")
+    (run.path / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ReleaseError, match="a link, expected a file"):
+        write_release(run, KEY)
+
+
+def test_a_runs_adapter_folder_is_its_own(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    run.adapter.rename(tmp_path / "elsewhere")
+    run.adapter.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ReleaseError, match="a link, expected the run's own folder"):
+        write_release(run, KEY)
 
 
 def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
@@ -180,7 +291,7 @@ def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "plan.toml: larger than" in problem(verify_release(folder))
     for number in range(70):
         (folder / f"more{number}").touch()
-    with pytest.raises(ReleaseError, match="files, expected at most"):
+    with pytest.raises(ReleaseError, match="files, expected at most that"):
         verify_release(folder)
 
 
@@ -378,6 +489,31 @@ def test_records_without_a_digest_are_told_and_a_wrong_one_is_refused(
         return
     folder = write_release(run, KEY).folder
     assert words in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def privacy_of(folder: Path) -> str:
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    return card.partition("## Privacy\n")[2].partition("\n## ")[0]
+
+
+def test_a_card_says_which_things_no_epsilon_covers(tmp_path: Path) -> None:
+    """Figures on held-out and on training records lie beside the promise, and not under it."""
+    told = privacy_of(released(tmp_path / "run"))
+    assert "anything that left it" not in told
+    for words in ("No epsilon covers what else", "held-out records", "on training records"):
+        assert words in told, words
+    assert "contradicts" not in told
+
+
+def test_an_overridden_measurement_contradicts_the_promise_beside_it(tmp_path: Path) -> None:
+    """Catches a card whose privacy paragraph promises what an audit has refuted."""
+    evaluation = an_evaluation(VALIDATION, bounded("canaries", 1.75))
+    run = a_finished_run(tmp_path / "run", evaluation=evaluation)
+    rule = "measured-epsilon.canaries"
+    word = Override(rule=rule, by="A. Person", reason="a | b", at="2025-01-01T00:00:00Z")
+    told = privacy_of(write_release(run, KEY, overrides=[word]).folder)
+    assert "A measurement contradicts this promise" in told
+    assert "by 1.75, above the 1 claimed" in told and rule in told
 
 
 # What cannot be released, in one line.

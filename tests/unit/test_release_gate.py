@@ -1,6 +1,7 @@
 """The gate: what releases, what holds, and what nobody can talk it out of."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 from pydantic import ValidationError
@@ -178,7 +179,7 @@ def test_a_figure_of_another_adapter_in_the_evaluation_does_not_count() -> None:
     assert not decided(rules({"figure": "validation.macro_f1", "at_least": 0.1}), both).released
 
 
-@pytest.mark.parametrize("audit", ["canaries", "membership"])
+@pytest.mark.parametrize("audit", ["canaries"])
 def test_a_measured_epsilon_above_the_claim_holds(audit: str) -> None:
     """The plan claims 1."""
     assert decided(None, an_evaluation(bounded(audit, 1.0))).released
@@ -191,9 +192,9 @@ def test_a_measured_epsilon_above_the_claim_holds(audit: str) -> None:
 def test_requirements_hold_until_they_are_met() -> None:
     section = ReleaseSection(require_privacy_audit=True)
     assert [rule.name for rule in decided(section).held_by] == ["privacy-audited"]
-    few = an_evaluation(VALIDATION, bounded("membership", 0.3, records=29))
+    few = an_evaluation(VALIDATION, bounded("canaries", 0.3, records=29))
     assert [rule.name for rule in decided(section, few).held_by] == ["privacy-audited"]
-    assert decided(section, an_evaluation(bounded("membership", 0.3))).released
+    assert decided(section, an_evaluation(bounded("canaries", 0.3))).released
 
 
 @pytest.mark.parametrize(
@@ -207,6 +208,14 @@ def test_requirements_hold_until_they_are_met() -> None:
         (Story(spent=50.0, allowed=100.0, steps=2 * STEPS * ROUNDS), "passed"),
         (Story(spent=50.0, allowed=49.0, steps=2 * STEPS * ROUNDS), "failed"),
         (Story(spent=50.0, allowed=None, steps=2 * STEPS * ROUNDS), "not-measured"),
+        # The journal is older than what the site said of itself, by another run's steps.
+        (Story(spent=0.8, allowed=2.0, declared=1.9), "passed"),
+        (Story(spent=0.8, allowed=2.0, declared=2.1), "failed"),
+        (Story(spent=0.8, allowed=2.0, declared=0.0), "passed"),
+        # Took part, and did not say; or said that nothing covers it.
+        (Story(spent=None), "not-measured"),
+        (Story(spent=None, allowed=None), "not-measured"),
+        (Story(spent=0.8, declared="nothing"), "not-measured"),
     ],
 )
 def test_a_site_over_its_budget_holds(story: Story, outcome: str) -> None:
@@ -222,10 +231,29 @@ def test_the_accountants_last_digits_put_no_site_over_its_budget() -> None:
     assert not decided(report=Story(spent=planned * (1 + 5e-6)).report()).released
 
 
-def test_a_site_that_took_no_part_is_told_and_holds_nothing() -> None:
+@pytest.mark.parametrize(
+    ("declared", "outcome"), [(0.0, "noted"), ("nothing", "noted"), (2.1, "failed")]
+)
+def test_a_site_that_took_no_part_is_told_and_holds_nothing_unless_it_is_over(
+    declared: float | Literal["nothing"], outcome: str
+) -> None:
+    story = Story(away=("north",), declared=declared, allowed=2.0)
+    found = ruling(decided(report=story.report()), "budget.north")
+    assert (found.outcome, found.holds) == (outcome, outcome == "failed")
+
+
+def test_a_site_that_did_not_say_is_not_one_that_took_no_part() -> None:
     decision = decided(report=Story(spent=None).report())
-    assert ruling(decision, "budget.north").outcome == "noted"
-    assert decision.released
+    assert "took part and did not say" in ruling(decision, "budget.north").note
+    assert [rule.name for rule in decision.held_by] == ["budget.north", "budget.south"]
+
+
+def test_more_spent_than_allowed_fails_though_nothing_is_left_either_way() -> None:
+    """`epsilon_left` is 0 both for all spent and for overspent."""
+    report = Story(spent=0.8, allowed=1.0, declared=1.5).report()
+    assert [site.epsilon_left for site in report.sites] == [0.0, 0.0]
+    found = ruling(decided(report=report), "budget.north")
+    assert (found.outcome, found.value, found.at_most) == ("failed", 1.5, 1.0)
 
 
 def test_seeded_noise_holds_and_nobody_overrides_it() -> None:

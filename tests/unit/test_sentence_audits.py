@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from fedloom.server.evaluator.audits.base import Measured
-from fedloom.server.evaluator.audits.bounded import BALANCE, bounded_mean
 from fedloom.server.evaluator.audits.crows import Crows, CrowsOptions
 from fedloom.server.evaluator.audits.honest import Honest, HonestOptions
 from fedloom.server.evaluator.audits.registry import AUDITS
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.scorer import Scorer
-from fedloom.server.evaluator.statistics import mean
+from fedloom.server.evaluator.statistics import BALANCE, SHARE, mean
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.tasks.registry import make_task
@@ -156,20 +155,20 @@ def test_what_went_one_way_each_time_is_not_certain() -> None:
     a balance, also around its middle; clusters that all have one mean; and a bootstrap
     elsewhere."""
     one, ten = np.ones(20), [at // 2 for at in range(20)]
-    found = bounded_mean(one, clusters=range(20))
+    found = mean(one, bounds=SHARE)
     assert (found.low, found.high) == (pytest.approx(1 / (1 + 1.959964**2 / 20)), 1.0)
-    assert bounded_mean(one, clusters=ten).low == pytest.approx(1 / (1 + 1.959964**2 / 10))
-    found = bounded_mean(-one, clusters=range(20), bounds=BALANCE)
+    assert mean(one, clusters=ten, bounds=SHARE).low == pytest.approx(1 / (1 + 1.959964**2 / 10))
+    found = mean(-one, clusters=range(20), bounds=BALANCE)
     assert (found.value, found.low) == (-1.0, -1.0)
     assert found.high == pytest.approx(1 - 2 / (1 + 1.959964**2 / 20))
-    found = bounded_mean(0 * one, clusters=range(20), bounds=BALANCE)
+    found = mean(0 * one, clusters=range(20), bounds=BALANCE)
     unseen = 1 - 1 / (1 + 1.959964**2 / 20)
     assert (found.low, found.value, found.high) == pytest.approx((-unseen, 0.0, unseen))
-    found = bounded_mean(np.tile([0.0, 1.0], 10), clusters=[at // 2 for at in range(20)])
+    found = mean(np.tile([0.0, 1.0], 10), clusters=ten, bounds=SHARE)
     unseen = 1 - 1 / (1 + 1.959964**2 / 10)
     assert (found.low, found.high) == pytest.approx((0.5 - unseen / 2, 0.5 + unseen / 2))
     mixed = np.array([0.0, 1.0, 1.0, 0.0, 1.0])
-    assert bounded_mean(mixed, clusters=range(5)) == mean(mixed, clusters=range(5))
+    assert mean(mixed, bounds=SHARE) == mean(mixed, clusters=range(5))
 
 
 @pytest.fixture(scope="module")

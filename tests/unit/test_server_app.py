@@ -159,7 +159,7 @@ def test_a_run_that_is_stopped_ends_before_its_next_round(
     rounds: list[int] = []
     layout = SimpleNamespace(layout=SimpleNamespace(nbytes=1))
 
-    def run_plan(_: object, opened: object, observe: RoundObserver) -> None:
+    def run_plan(_: object, opened: object, observe: RoundObserver, *__: RoundObserver) -> None:
         for number in range(4):
             observe(number, layout, None if number == 0 else rounds)  # type: ignore[arg-type]
             rounds.append(number + 1)

@@ -116,7 +116,7 @@ def _audit(asked: _Asked, suite: Path, records: "RecordsSection | None") -> None
     from fedloom.server.evaluator.corpus import Benchmarks
     from fedloom.server.evaluator.suite import read_suite
     from fedloom.server.report.html import render_evaluation
-    from fedloom.shared.files import write_durably
+    from fedloom.shared.files import OWNER_ONLY, write_durably
     from fedloom.shared.model.base import resolve_model
 
     read = read_suite(suite)
@@ -132,7 +132,7 @@ def _audit(asked: _Asked, suite: Path, records: "RecordsSection | None") -> None
         progress.stage("audit adapters", (1 + len(asked.against)) * len(read.audits))
         found = evaluate_alone(wanted, read, told=progress.step)
     page = wanted.out / "evaluation.html"
-    write_durably(page, render_evaluation(found).encode())
+    write_durably(page, render_evaluation(found).encode(), mode=OWNER_ONLY)
     if asked.as_json:
         click.echo(found.model_dump_json(indent=2))
         return

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fedloom.server.release.decision import Decision
 
 _MOST_BYTES = 1024
+UNKNOWN_SIGNER = 4
 
 
 @click.command("verify")
@@ -35,7 +36,7 @@ def command(
     """Check every file, signature and figure of the folder RELEASE.
 
     Exit code 1: something is wrong, one line each. 3: whole, but a record of a release that was
-    held.
+    held. 4: whole, but without --coordinator only the folder says who signed it.
     """
     from fedloom.server.release.verify import verify_release
     from fedloom.shared.printable import printable
@@ -46,24 +47,35 @@ def command(
         for problem in verdict.problems:
             click.echo(f"fedloom: {printable(problem)}", err=True)
         context.exit(1)
-    _say(verdict.decision, str(verdict.signer), told=known is not None)
+    _say(verdict.decision, verdict.notes)
+    _say_who(verdict.decision, str(verdict.signer), told=known is not None)
     if not verdict.decision.released:
         click.echo(held_line(verdict.decision), err=True)
         context.exit(HELD)
+    if known is None:
+        context.exit(UNKNOWN_SIGNER)
 
 
-def _say(decision: "Decision", signer: str, *, told: bool) -> None:
+def _say(decision: "Decision", notes: tuple[str, ...]) -> None:
     show(decision)
     click.echo(f"adapter {decision.evidence.adapter_sha256}")
     click.echo(f"plan    {decision.evidence.plan_sha256}")
+    for note in notes:
+        click.echo(f"not checked: {note}")
+
+
+def _say_who(decision: "Decision", signer: str, *, told: bool) -> None:
     if told:
         click.echo(f"signed by the coordinator, {signer}")
-    else:
-        click.echo(
-            f"signed by {signer}: only this folder says that this is the coordinator; compare the "
-            "key with the one that the coordinator told you, or give it as --coordinator"
-        )
-    click.echo(f"whole: {decision.outcome} on {decision.decided}")
+        click.echo(f"whole: {decision.outcome} on {decision.decided}")
+        return
+    click.echo(
+        f"signed by {signer}: only this folder says that this is the coordinator; give the key "
+        "that the coordinator told you as --coordinator"
+    )
+    click.echo(
+        f"whole, but only the folder says who signed: {decision.outcome} on {decision.decided}"
+    )
 
 
 def _by_site(given: tuple[str, ...]) -> dict[str, str]:

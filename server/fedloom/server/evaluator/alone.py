@@ -1,11 +1,11 @@
 """A suite over adapter folders, away from any run: as anyone would load them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedloom.server.evaluator.bench import folder_bench
-from fedloom.server.evaluator.cache import FindingsCache
+from fedloom.server.evaluator.cache import FindingsCache, digest_of
 from fedloom.server.evaluator.corpus import Benchmarks, Corpus
 from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.evaluator.records import read_corpus
@@ -14,7 +14,7 @@ from fedloom.server.evaluator.subject import Candidate
 from fedloom.server.evaluator.suite import RecordsSection, Suite
 from fedloom.server.start import read_peft
 from fedloom.shared.errors import EvaluationError
-from fedloom.shared.files import write_durably
+from fedloom.shared.files import make_folder
 from fedloom.shared.model.card import AdapterCard
 
 _SCALING = ("r", "lora_alpha", "use_rslora", "use_dora")
@@ -51,7 +51,8 @@ def evaluate_alone(asked: Alone, suite: Suite, told: Told = lambda _: None) -> E
         if section is None
         else read_corpus(section, labels=card.task.labels, benchmarks=asked.benchmarks)
     )
-    others = [_other(asked.adapter, folder, card) for folder in asked.against]
+    said, _ = read_peft(asked.adapter, called="adapter")
+    others = [_other(folder, card, said) for folder in asked.against]
     first = Candidate(
         name=_called(asked.adapter),
         kind="release",
@@ -61,6 +62,8 @@ def evaluate_alone(asked: Alone, suite: Suite, told: Told = lambda _: None) -> E
     names = [first.name, *(other.name for other in others)]
     if len(set(names)) != len(names):
         raise EvaluationError(f"adapters {', '.join(names)}: expected folders of different names")
+    if not asked.out.exists():
+        make_folder(asked.out)
     found = evaluate(
         suite,
         bench,
@@ -68,17 +71,19 @@ def evaluate_alone(asked: Alone, suite: Suite, told: Told = lambda _: None) -> E
         corpus,
         base=Base(name=card.model_name, sha256=card.model_sha256),
         cache=FindingsCache(
-            asked.out / "kept", model_sha256=card.model_sha256, corpus_sha256=corpus.sha256
+            asked.out / "kept",
+            model_sha256=card.model_sha256,
+            corpus_sha256=corpus.sha256,
+            about=digest_of(card.model_dump(mode="json"), said),
         ),
         told=told,
     )
-    write_durably(asked.out / "evaluation.json", found.model_dump_json(indent=1).encode())
+    found.write(asked.out / "evaluation.json")
     return found
 
 
-def _other(first: Path, folder: Path, card: AdapterCard) -> Candidate:
+def _other(folder: Path, card: AdapterCard, ours_said: Mapping[str, object]) -> Candidate:
     theirs = AdapterCard.read(folder)
-    ours_said, _ = read_peft(first, called="adapter")
     said, adapter = read_peft(folder, called="adapter")
     # Values alone do not say how strongly LoRA is scaled.
     scaled_alike = all(said.get(key) == ours_said.get(key) for key in _SCALING)

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -14,10 +14,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedloom.server.evaluator.audits.base import Measured, Options
 from fedloom.server.evaluator.findings import AuditFindings
-from fedloom.shared.files import write_durably
+from fedloom.shared.files import OWNER_ONLY, make_folder, write_durably
 
-# What findings follow from: the code, and the word lists that it reads.
-_PACKAGES = ("fedloom.server.evaluator", "fedloom.shared.swaps")
+# What findings follow from: the code, the word lists that it reads, and the libraries, of which
+# not all need be there.
+_PACKAGES = (
+    "fedloom.server.evaluator",
+    "fedloom.shared.model",
+    "fedloom.shared.swaps",
+    "fedloom.shared.tasks",
+)
+_LIBRARIES = (
+    *("torch", "transformers", "tokenizers", "peft", "bitsandbytes"),
+    *("captum", "fairlearn", "lm-eval"),
+)
 _SUFFIXES = (".py", ".toml", ".txt")
 
 
@@ -31,12 +41,18 @@ class _Kept(BaseModel):
 
 
 class FindingsCache:
-    """Files in a folder, each named by the digest of all that decides its content: the adapter,
-    the model, the audit with its options, the records, and the code that measures."""
+    """Files in a folder, each named by the digest of all that decides its content: the adapter's
+    values, the model, the audit with its options, the records, and the code that measures.
 
-    def __init__(self, folder: Path, *, model_sha256: str, corpus_sha256: str) -> None:
+    `about` is a digest (`digest_of`) of what else decides what an adapter says: how LoRA is
+    scaled, the task, how much of a text is read, how the weights are held. They show texts of
+    records, and are their owner's alone.
+    """
+
+    def __init__(self, folder: Path, *, model_sha256: str, corpus_sha256: str, about: str) -> None:
         self._folder = folder
-        self._about = [model_sha256, corpus_sha256, version("fedloom"), _code()]
+        libraries = [[name, _version(name)] for name in ("fedloom", *_LIBRARIES)]
+        self._about = [model_sha256, corpus_sha256, about, libraries, _code()]
 
     def find(self, adapter: str, audit: str, options: Options) -> Measured | None:
         """What was measured before; a file that cannot be read is as none."""
@@ -52,16 +68,29 @@ class FindingsCache:
 
     def keep(self, adapter: str, audit: str, options: Options, measured: Measured) -> None:
         """For the next time."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         samples = {key: values.tolist() for key, values in measured.samples.items()}
         clusters = {key: _numbered(names) for key, names in measured.clusters.items()}
         kept = _Kept(findings=measured.findings, samples=samples, clusters=clusters)
-        write_durably(self._path(adapter, audit, options), kept.model_dump_json().encode())
+        path = self._path(adapter, audit, options)
+        write_durably(path, kept.model_dump_json().encode(), mode=OWNER_ONLY)
 
     def _path(self, adapter: str, audit: str, options: Options) -> Path:
         key = [*self._about, adapter, audit, options.model_dump(mode="json")]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return self._folder / f"{audit}-{digest[:32]}.json"
+
+
+def digest_of(*said: Mapping[str, object]) -> str:
+    """Hex SHA-256 of plain values, as they would stand in JSON."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _numbered(names: Sequence[object]) -> list[int]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedloom.shared.config.problems import explain
 from fedloom.shared.errors import EvaluationError
+from fedloom.shared.files import OWNER_ONLY, write_durably
 
 # What one would like a figure to be. `none` is for counts and claims that are neither.
 Better = Literal["higher", "lower", "zero", "none"]
@@ -171,6 +172,10 @@ class Evaluation(_Part):
         subject = ours.model_copy(update={"audits": (*kept, *added)})
         subjects = tuple(subject if one.name == ours.name else one for one in self.subjects)
         return self.model_copy(update={"subjects": subjects})
+
+    def write(self, path: Path) -> None:
+        """For the owner alone: examples show texts of the records."""
+        write_durably(path, self.model_dump_json(indent=1).encode(), mode=OWNER_ONLY)
 
     @classmethod
     def read(cls, path: Path) -> "Evaluation":

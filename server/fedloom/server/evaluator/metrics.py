@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fedloom.server.evaluator.statistics import SHARE, Interval, allow_unseen
 from fedloom.server.report.schema import Estimate, Scores
 from fedloom.shared.tasks.base import Example
 
@@ -69,7 +70,7 @@ def score(
     error over 15 bins of equal width (Guo et al. 2017). Intervals are percentiles of the
     multinomial bootstrap over records (Efron 1979), from a fixed seed. ECE sums absolute
     values, so that its resamples lie higher than its value, which small test sets may put
-    below the interval.
+    below the interval. All but loss lie from 0 to 1, and have no interval without width.
 
     Raises:
         ValueError: no records, shapes that do not fit, or no resamples.
@@ -77,7 +78,11 @@ def score(
     if labels.size == 0 or outcomes.loss.size != labels.size:
         raise ValueError(f"scores: {outcomes.loss.size} outcomes for {labels.size} labels")
     estimates = bootstrap(_statistics(outcomes, labels), _figures, resamples=resamples, seed=seed)
-    return Scores(records=labels.size, **dict(zip(_FIGURES, estimates, strict=False)))
+    found = {
+        name: one if name == "loss" else _allowing(one, labels.size)
+        for name, one in zip(_FIGURES, estimates, strict=False)
+    }
+    return Scores(records=labels.size, **found)
 
 
 def class_f1(
@@ -90,7 +95,8 @@ def class_f1(
     """
     if outcomes.probabilities is None:
         raise ValueError("F1 by class of answers without a label set")
-    return bootstrap(_statistics(outcomes, labels), _class_f1, resamples=resamples, seed=seed)
+    found = bootstrap(_statistics(outcomes, labels), _class_f1, resamples=resamples, seed=seed)
+    return [_allowing(one, labels.size) for one in found]
 
 
 def bootstrap(
@@ -114,6 +120,12 @@ def bootstrap(
         Estimate(value=float(value), low=float(lowest), high=float(highest))
         for value, lowest, highest in zip(whole, low, high, strict=True)
     ]
+
+
+def _allowing(found: Estimate, of: int) -> Estimate:
+    plain = Interval(value=found.value, low=found.low, high=found.high)
+    wide = allow_unseen(plain, of=of, bounds=SHARE)
+    return Estimate(value=wide.value, low=wide.low, high=wide.high)
 
 
 def _statistics(outcomes: Outcomes, labels: NDArray[np.int64]) -> Sums:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from fedloom.server.evaluator.audits.registry import AUDITS
 from fedloom.server.evaluator.bench import Bench
-from fedloom.server.evaluator.cache import FindingsCache
+from fedloom.server.evaluator.cache import FindingsCache, digest_of
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.evaluator.running import Base, Told, evaluate
@@ -17,7 +17,7 @@ from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import RoundEntry
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.files import write_durably
+from fedloom.shared.files import make_folder
 from fedloom.shared.plan import Plan
 
 FEDERATION = "federation"
@@ -47,7 +47,7 @@ class RunEvaluator:
         """
         candidates = [self.federation(self._checkpoint(self.plan.rounds.total)), self._start()]
         found = self._with_canaries(self._evaluated([*candidates, *others], told))
-        write_durably(self.folder.evaluation, found.model_dump_json(indent=1).encode())
+        found.write(self.folder.evaluation)
         return found
 
     def _with_canaries(self, found: Evaluation) -> Evaluation:
@@ -78,9 +78,7 @@ class RunEvaluator:
     def _after(self, number: int, adapter: Adapter) -> None:
         target = self.folder.evaluations / f"round-{number:04d}.json"
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            found = self._evaluated([self.federation(adapter)], lambda _: None)
-            write_durably(target, found.model_dump_json(indent=1).encode())
+            self._evaluated([self.federation(adapter)], lambda _: None).write(target)
 
     def federation(self, adapter: Adapter) -> Candidate:
         """The run's own adapter."""
@@ -107,6 +105,7 @@ class RunEvaluator:
         return read_checkpoint(self.folder.checkpoints, number, self.plan.sha256)
 
     def _evaluated(self, candidates: Sequence[Candidate], told: Told) -> Evaluation:
+        make_folder(self.folder.evaluations)
         return evaluate(
             self.suite,
             self.bench,
@@ -123,4 +122,9 @@ class RunEvaluator:
             self.folder.evaluations / "kept",
             model_sha256=self.plan.model.sha256,
             corpus_sha256=self.corpus.sha256,
+            about=digest_of(
+                self.plan.model.model_dump(mode="json"),
+                self.plan.task.model_dump(mode="json"),
+                self.plan.lora.model_dump(mode="json"),
+            ),
         )

@@ -15,6 +15,12 @@ _95 = 1.959963984540054
 _SIGN_FLIPS = 2000
 
 Values = NDArray[np.float64]
+Bounds = tuple[float, float]
+# What a mean of shares, and of differences between shares, lies between.
+SHARE: Bounds = (0.0, 1.0)
+BALANCE: Bounds = (-1.0, 1.0)
+# Means of the same values may differ in their last digit.
+_LEAST_WIDTH = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,25 +64,55 @@ def mean(
     values: Values,
     *,
     clusters: Sequence[object] | None = None,
+    bounds: Bounds | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
     """The mean of `values`, resampled by cluster where `clusters` names one for each value.
+
+    With `bounds` of the values, the interval is never empty: see `allow_unseen`.
 
     Raises:
         ValueError: no values, or not one cluster for each.
     """
     sums, counts = _by_cluster(values, clusters)
     value = float(values.mean())
-    if np.ptp(values) == 0:
-        return Interval(value=value, low=value, high=value)
+    low = high = value
+    if np.ptp(values) > 0:
+        low, high = _resampled(sums, counts, resamples, seed)
+    found = Interval(value=value, low=low, high=high)
+    return found if bounds is None else allow_unseen(found, of=sums.size, bounds=bounds)
+
+
+def allow_unseen(found: Interval, *, of: int, bounds: Bounds) -> Interval:
+    """An interval that claims no certainty where none of `of` things differed.
+
+    No resample of 20 records that all went one way differs from them, and yet a 21st may; nor
+    does one of clusters that all have the same mean. Where an interval has no width, it is made
+    to allow for as many that went to either bound as Wilson's does of none seen.
+
+    Raises:
+        ValueError: of nothing.
+    """
+    if found.high - found.low > _LEAST_WIDTH:
+        return found
+    low, high = bounds
+    unseen = share(0, of).high
+    return Interval(
+        value=found.value,
+        low=found.value - unseen * (found.value - low),
+        high=found.value + unseen * (high - found.value),
+    )
+
+
+def _resampled(sums: Values, counts: Values, resamples: int, seed: int) -> tuple[float, float]:
     generator = np.random.default_rng(seed)
     drawn = []
     for _ in range(resamples):
         at = generator.integers(sums.size, size=sums.size)
         drawn.append(sums[at].sum() / counts[at].sum())
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(value=value, low=float(low), high=float(high))
+    return float(low), float(high)
 
 
 def paired(
@@ -98,9 +134,10 @@ def paired(
     if first.size != second.size or first.size == 0:
         raise ValueError(f"pairs of {first.size} and {second.size} values")
     differences = first - second
-    found = mean(differences, clusters=clusters, resamples=resamples, seed=seed)
-    sums, _ = _by_cluster(differences, clusters)
     shares = np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all()
+    bounds = BALANCE if shares else None
+    found = mean(differences, clusters=clusters, bounds=bounds, resamples=resamples, seed=seed)
+    sums, _ = _by_cluster(differences, clusters)
     alone = sums.size == differences.size
     p_value = _mcnemar(differences) if shares and alone else _sign_flips(sums, seed)
     return Paired(difference=found.value, low=found.low, high=found.high, p_value=p_value)

@@ -1,8 +1,9 @@
 """Whether the files of a release, once each is known to be whole, say the same thing."""
 
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 
-from fedloom.server.release.card import CARD, check_card
+from fedloom.server.release.card import CARD, check_card, render_card
 from fedloom.server.release.contents import (
     ADAPTER_FILES,
     HEADS,
@@ -16,7 +17,9 @@ from fedloom.server.release.folder import DECISION, DECISION_SIGNATURE, PROVENAN
 from fedloom.server.release.provenance import Provenance
 from fedloom.server.release.rules import rulings
 from fedloom.server.release.signatures import SignatureFile
+from fedloom.server.run.heads import parse_heads
 from fedloom.shared.errors import ReleaseError
+from fedloom.shared.printable import printable
 
 # How a rule is put into words may change with FedLoom; what came of it may not.
 _WORDS = {"words", "note"}
@@ -36,18 +39,44 @@ def content_problems(
             raise ReleaseError(f"{name}: missing, expected it in every release")
     decision = parse_json(files[DECISION], Decision, source=DECISION)
     contents = parse_contents(files)
+    # Of files that are about different things no decision follows, and of that no card.
     apart = list(disagreements(contents))
-    yield from apart
-    # Of files that are about different things no decision follows.
     if not apart:
-        yield from _decision_problems(files, decision, contents, signer)
+        apart = list(_decision_problems(files, decision, contents, signer))
+    yield from apart
     yield from _adapter_problems(files, decision)
     yield from _unlike_site_keys(contents, site_keys)
     provenance = parse_json(files[PROVENANCE], Provenance, source=PROVENANCE)
     if provenance != Provenance.of(contents.report):
         yield f"{PROVENANCE}: says other than the report of the run"
-    if CARD in files:
-        check_card(files[CARD], contents)
+    if CARD in files and not apart:
+        yield from _unlike_card(files[CARD], contents, decision)
+
+
+def content_notes(
+    files: Mapping[str, bytes], decision: Decision, site_keys: Mapping[str, str]
+) -> Iterator[str]:
+    """What could not be checked of files without a problem, in one line each."""
+    if CARD in files and decision.fedloom != version("fedloom"):
+        yield (
+            f"{CARD}: below its front matter not checked: FedLoom {printable(decision.fedloom)} "
+            "wrote it, and only that can write it again"
+        )
+    heads = parse_heads(files[HEADS], source=HEADS)
+    unknown = ", ".join(printable(name) for name in heads if name not in site_keys)
+    if unknown:
+        yield (
+            f"{HEADS}: signed by keys that only this folder says are the sites' (--site-key): "
+            f"{unknown}"
+        )
+
+
+def _unlike_card(content: bytes, contents: Contents, decision: Decision) -> Iterator[str]:
+    check_card(content, contents)
+    # How a card is put into words may change with FedLoom.
+    same = decision.fedloom == version("fedloom")
+    if same and content != render_card(contents, decision):
+        yield f"{CARD}: says other than what decision, plan, report and evaluation say"
 
 
 def _decision_problems(

@@ -44,7 +44,7 @@ def check_card(content: bytes, contents: Contents) -> None:
 
     try:
         data = ModelCard(content.decode()).data
-    except (YAMLError, ValueError, TypeError, KeyError) as error:
+    except (YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise ReleaseError(f"{CARD}: its front matter is none, expected a model card's") from error
     wanted = {"library_name": _LIBRARY, "base_model": contents.plan.model.name}
     if any(data.get(key) != value for key, value in wanted.items()):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fedloom.server.release.card_audits import audits_text, number
 from fedloom.server.release.contents import Contents
 from fedloom.server.release.decision import Decision, Ruling
+from fedloom.server.release.rules import MEASURED_EPSILON
 from fedloom.server.report.escaping import plain
 from fedloom.server.report.schema import SiteFacts
 from fedloom.shared.model.card import privacy_in_words
@@ -25,6 +26,12 @@ _NOT_COVERED = (
     "Uses, and groups of people, that no audit here asked about: what has no figure was not "
     "measured.",
 )
+_UNCOVERED = (
+    "No epsilon covers what else is in this folder: the evaluation's figures, which were measured "
+    "in the clear on held-out records and, where an audit asks who was trained on, on training "
+    "records; thresholds reached or missed, which follow from them; how many units each site has, "
+    "and in which rounds it took part."
+)
 _VERIFY = (
     "`fedloom verify FOLDER --coordinator KEY` checks every file of this folder with the "
     "coordinator's public key, which you should have by another way. `decision.json` says by which "
@@ -40,7 +47,7 @@ def card_text(contents: Contents, decision: Decision) -> str:
         f"# {plain(plan.name)}\n\n" + "\n".join(_first(contents, decision)),
         "## Intended use\n\n" + "\n\n".join(_use(contents)),
         "## Data\n\n" + "\n".join(_data(contents)),
-        "## Privacy\n\n" + "\n".join(_privacy(contents)),
+        "## Privacy\n\n" + "\n".join(_privacy(contents, decision)),
         "## Evaluation\n\n" + audits_text(contents, heading="evaluation"),
         "## Bias\n\n" + audits_text(contents, heading="bias"),
         "## Privacy audit\n\n" + audits_text(contents, heading="privacy"),
@@ -92,22 +99,35 @@ def _data(contents: Contents) -> Iterator[str]:
         yield f"| {plain(site.name)} | {site.records} | {counted} of {len(rounds)} |"
 
 
-def _privacy(contents: Contents) -> Iterator[str]:
+def _privacy(contents: Contents, decision: Decision) -> Iterator[str]:
     privacy = contents.plan.privacy
     yield f"Promised: {plain(privacy_in_words(contents.plan))}.\n"
+    yield from _contradictions(decision)
     if not privacy.protects:
         yield "**Nothing bounds what this adapter tells of its training records.**"
         return
     yield (
-        f"Adding or removing one {plain(privacy.unit)} of a site changes the probability of "
-        "anything that left it by a factor of at most e to that epsilon, but for delta. Clipped to "
-        f"{privacy.clip_norm:g}; noise drawn by each site from its system's random source.\n"
+        f"Adding or removing one {plain(privacy.unit)} of a site changes the probability of the "
+        "updates that the site sent, and so of this adapter, by a factor of at most e to that "
+        f"epsilon, but for delta. Clipped to {privacy.clip_norm:g}; noise drawn by each site from "
+        "its system's random source.\n"
     )
+    yield f"{_UNCOVERED}\n"
     yield "| site | epsilon of this plan | spent in all, by its ledger | allowed by the site |"
     yield "|---|---|---|---|"
     for site in contents.report.sites:
         planned = contents.plan.site(site.name).epsilon
         yield f"| {plain(site.name)} | {number(planned)} | {_spent(site)} |"
+
+
+def _contradictions(decision: Decision) -> Iterator[str]:
+    for ruling, word in decision.overridden:
+        if ruling.name.startswith(MEASURED_EPSILON):
+            yield (
+                f"**A measurement contradicts this promise**: an audit bounded epsilon from below "
+                f"by {number(ruling.value)}, above the {number(ruling.at_most)} claimed (rule "
+                f"{plain(ruling.name)}). {plain(word.by)} released the adapter all the same.\n"
+            )
 
 
 def _spent(site: SiteFacts) -> str:

@@ -2,8 +2,10 @@
 
 Guarantee: of report and evaluation, no record's text leaves, nothing that an adapter trained
 without privacy says, no score that no rule of the gate can use, and no time of day's work, which
-follows the size of random batches. What does leave of records beside the adapter are the figures of
-the evaluation of this adapter and of its base model: no epsilon covers those.
+follows the size of random batches. No value of a group column leaves that fewer than 10 records
+have: `fairness.grouping` sees to that where findings are made. What does leave of records beside
+the adapter are the figures of the evaluation of this adapter and of its base model: no epsilon
+covers those.
 """
 
 from fedloom.server.evaluator.findings import Evaluation, SubjectFindings
@@ -42,7 +44,7 @@ def published_evaluation(evaluation: Evaluation) -> bytes:
     comparisons = tuple(
         each for each in evaluation.comparisons if {each.subject, each.against} <= names
     )
-    update = {"subjects": kept, "comparisons": comparisons}
+    update = {"subjects": kept, "comparisons": comparisons, "seconds": 0.0}
     return evaluation.model_copy(update=update).model_dump_json(indent=2).encode() + b"\n"
 
 

@@ -2,17 +2,18 @@
 
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedloom.shared.errors import ReleaseError
 from fedloom.shared.printable import printable
 
-# More files, or larger ones, no release has.
+# More files, or larger ones, no release has. The adapter is held in memory.
 MOST_FILES = 64
-MOST_BYTES = 64 * 2**20
-MOST_WEIGHTS = 16 * 2**30
-_WEIGHTS = ".safetensors"
+MOST_BYTES = 32 * 2**20
+MOST_WEIGHTS = 4 * 2**30
+_WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,19 +24,27 @@ class Read:
     problems: dict[str, str] = field(default_factory=dict)
 
 
-def read_flat(folder: Path) -> Read:
-    """Every file of a folder that holds files alone.
+def names_in(folder: Path) -> frozenset[str]:
+    """What lies in a folder, by name.
 
     Raises:
         ReleaseError: no such folder, or far too many files.
     """
     if not folder.is_dir():
         raise ReleaseError(f"{folder}: no such folder, expected a release")
-    names = sorted(os.listdir(folder))  # noqa: PTH208
-    if len(names) > MOST_FILES:
-        raise ReleaseError(f"{folder}: {len(names)} files, expected at most {MOST_FILES}")
+    names: set[str] = set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            names.add(entry.name)
+            if len(names) > MOST_FILES:
+                raise ReleaseError(f"{folder}: more than {MOST_FILES} files, expected at most that")
+    return frozenset(names)
+
+
+def read_files(folder: Path, names: Iterable[str]) -> Read:
+    """The files of these names, and no others."""
     read = Read()
-    for name in names:
+    for name in sorted(names):
         try:
             read.files[name] = read_file(folder / name)
         except ReleaseError as error:
@@ -57,7 +66,7 @@ def read_file(path: Path) -> bytes:
         why = "a link" if path.is_symlink() else f"cannot be read ({error.strerror})"
         raise ReleaseError(f"{why}, expected a file") from error
     try:
-        return _whole(descriptor, MOST_WEIGHTS if path.name.endswith(_WEIGHTS) else MOST_BYTES)
+        return _whole(descriptor, MOST_WEIGHTS if path.name == _WEIGHTS else MOST_BYTES)
     finally:
         os.close(descriptor)
 

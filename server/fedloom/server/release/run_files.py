@@ -16,6 +16,7 @@ from fedloom.server.release.contents import (
     parse_json,
 )
 from fedloom.server.release.publishing import published_evaluation, published_report
+from fedloom.server.release.reading import read_file
 from fedloom.server.report.schema import Report
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.release import read_terms
@@ -40,16 +41,25 @@ def run_files(run: RunFolder, evaluation: Path | None = None) -> dict[str, bytes
     paths |= {name: run.adapter / name for name in ADAPTER_FILES}
     if evaluation is not None or run.evaluation.is_file():
         paths[EVALUATION] = evaluation or run.evaluation
-    missing = next((path for path in paths.values() if not path.is_file()), None)
-    if missing is not None:
-        raise ReleaseError(f"{missing}: no such file, expected it in a run that came to its end")
-    files = {name: path.read_bytes() for name, path in paths.items()}
+    if run.adapter.is_symlink():
+        raise ReleaseError(f"{run.adapter}: a link, expected the run's own folder")
+    files = {name: _content(path) for name, path in paths.items()}
     files[REPORT] = published_report(parse_json(files[REPORT], Report, source=REPORT))
     if EVALUATION in files:
         findings = parse_json(files[EVALUATION], Evaluation, source=EVALUATION)
         files[EVALUATION] = published_evaluation(findings)
-    files[HEADS] = run.heads.read_bytes() if run.heads.is_file() else _NO_HEADS
+    files[HEADS] = _content(run.heads) if run.heads.exists() else _NO_HEADS
     return files
+
+
+def _content(path: Path) -> bytes:
+    """What is there itself: a link might lead to what was never meant to leave."""
+    if not (path.exists() or path.is_symlink()):
+        raise ReleaseError(f"{path}: no such file, expected it in a run that came to its end")
+    try:
+        return read_file(path)
+    except ReleaseError as error:
+        raise ReleaseError(f"{path}: {error}") from error
 
 
 def checked_contents(files: dict[str, bytes], run: RunFolder) -> Contents:

@@ -122,7 +122,9 @@ class SiteFacts(ReportPart):
     `bytes_up` and `bytes_down` are totals of the adapter's numbers over all rounds, without
     headers and the transport's envelope. `epsilon_spent` is None without privacy. `epsilon_left` of
     `epsilon_allowed` is what remains, over all runs, of what the site said that its policy allows;
-    both None without privacy, with seeded noise, and where the site did not say.
+    both None without privacy, with seeded noise, and where the site did not say. `epsilon_declared`
+    is what it said that it had spent when it last said who it is; None in the same cases, and where
+    it said that no epsilon covers what it answered.
     """
 
     name: str
@@ -130,6 +132,7 @@ class SiteFacts(ReportPart):
     epsilon_spent: float | None
     epsilon_allowed: float | None
     epsilon_left: float | None
+    epsilon_declared: float | None = None
     delta: float
     noise_multiplier: float
     sample_rate: float

@@ -36,6 +36,7 @@ def site_facts(
         epsilon_spent=last.epsilon_spent if last else None,
         epsilon_allowed=counted.epsilon_allowed if counted else None,
         epsilon_left=_left(counted, last) if counted else None,
+        epsilon_declared=counted.epsilon_spent if counted else None,
         delta=plan.privacy.delta,
         noise_multiplier=site.noise_multiplier,
         sample_rate=site.sample_rate,

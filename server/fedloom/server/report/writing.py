@@ -7,7 +7,7 @@ from fedloom.server.report.html import render_html
 from fedloom.server.report.markdown import render_markdown
 from fedloom.server.report.schema import Report
 from fedloom.server.run.folder import RunFolder
-from fedloom.shared.files import write_durably
+from fedloom.shared.files import OWNER_ONLY, write_durably
 
 
 def write_page(folder: RunFolder, decision: Decision | None = None) -> None:
@@ -32,6 +32,8 @@ def write_report(report: Report, folder: RunFolder, evaluation: Evaluation | Non
 def _write_pages(
     report: Report, folder: RunFolder, evaluation: Evaluation | None, decision: Decision | None
 ) -> None:
-    write_durably(folder.report_html, render_html(report, evaluation, decision).encode())
+    page = render_html(report, evaluation, decision).encode()
+    # For the owner alone: examples show texts of the records.
+    write_durably(folder.report_html, page, mode=OWNER_ONLY)
     compliance = compliance_of(report, evaluation)
     write_durably(folder.compliance, compliance.model_dump_json(indent=2).encode())

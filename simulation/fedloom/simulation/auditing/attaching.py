@@ -4,7 +4,6 @@ from fedloom.server.evaluator.findings import AuditFindings, Evaluation
 from fedloom.server.report.writing import write_page
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.errors import EvaluationError
-from fedloom.shared.files import write_durably
 
 _TWIN = (
     "Measured on a run of its own with canaries among its records, by the same federation file: "
@@ -35,6 +34,5 @@ def attach(findings: AuditFindings, run: RunFolder) -> None:
         EvaluationError: the run's evaluation is missing or damaged.
     """
     told = findings.model_copy(update={"caveats": (_TWIN, *findings.caveats)})
-    changed = Evaluation.read(run.evaluation).with_audits([told])
-    write_durably(run.evaluation, changed.model_dump_json(indent=1).encode())
+    Evaluation.read(run.evaluation).with_audits([told]).write(run.evaluation)
     write_page(run)

@@ -120,14 +120,15 @@ def _known(prepared: Prepared, dealt: Dealt) -> Known:
 
 
 def _planted(audited: Prepared, folder: RunFolder, dealt: Dealt, found: Evidence) -> Planted:
-    delta = audited.plan.privacy.delta
+    privacy = audited.plan.privacy
     return Planted(
         sites=dealt.sites,
         claimed=max(_claims(audited, folder, dealt), default=None),
-        delta=delta,
+        delta=privacy.delta,
+        seeded=privacy.seeded,
         evidence=found.together,
         inside=dealt.inside,
-        bounds=audit((found.whole, found.by_tensor), dealt.inside, delta=delta),
+        bounds=audit((found.whole, found.by_tensor), dealt.inside, delta=privacy.delta),
     )
 
 

@@ -30,13 +30,17 @@ _SOURCES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Planted:
-    """What was planted and found: `claimed` is the epsilon that `sites` promise in the run with
-    the canaries, None without privacy; `evidence` and `inside` are by canary, `bounds` the
-    largest first."""
+    """What was planted and found.
+
+    `claimed` is the epsilon that `sites` promise in the run with the canaries, None without
+    privacy; `seeded` if its noise was repeatable. `evidence` and `inside` are by canary, `bounds`
+    the largest first.
+    """
 
     sites: tuple[str, ...]
     claimed: float | None
     delta: float
+    seeded: bool
     evidence: Mapping[str, Values]
     inside: NDArray[np.bool_]
     bounds: Sequence[OneRunBound]
@@ -176,3 +180,5 @@ def _caveats(planted: Planted) -> Iterator[str]:
         "were fixed beforehand. They share the 5 % between them (Bonferroni), so that the largest "
         "bound holds with 95 %."
     )
+    if planted.seeded:
+        yield "SEEDED: NOT PRIVATE. The noise of this run was repeatable and protects nobody."

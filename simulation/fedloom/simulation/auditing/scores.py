@@ -1,20 +1,22 @@
 """What a run's adapters tell of each canary: several kinds of evidence, none of which knows a
 coin."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from fedloom.server.evaluator.bench import Bench, plan_bench
-from fedloom.server.evaluator.privacy.decoding import decoded
+from fedloom.server.evaluator.privacy.decoding import Alignment
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import Record
 from fedloom.shared.plan import Plan
-from fedloom.simulation.auditing.gradients import ByTensor, Sketch, changed, gradients
+from fedloom.simulation.auditing.gradients import Sketch, changed, gradients
 from fedloom.simulation.prepare import Prepared
 
 LOSS = "loss of the final adapter"
@@ -99,26 +101,23 @@ def _between(plan: Plan, bench: Bench, known: Known, before: Adapter, after: Ada
     scorer = _subject(bench, before).scorer
     rows = gradients(scorer, (*known.canaries, *known.records), list(moved), sketch)
     count = len(known.canaries)
-    for found in rows.values():
-        found[count:] *= known.weight
-    change = {name: sketch(name, values) for name, values in moved.items()}
-    all_rows, all_change = _joined(rows, axis=1), _joined(change, axis=0)
-    whole = {
-        name: decoded(all_rows, all_change, ridge=_ridge(plan) * part, canaries=count)
-        for part, name in _NOISE_PARTS.items()
+    for values in rows.values():
+        values[count:] *= known.weight
+    found = {
+        name.removeprefix(_PEFT): Alignment.of(rows[name], sketch(name, values))
+        for name, values in moved.items()
     }
-    return Evidence(whole=whole, by_tensor=dict(_by_tensor(rows, change, count)))
-
-
-def _joined(by_tensor: ByTensor, *, axis: int) -> Values:
-    return np.concatenate(list(by_tensor.values()), axis=axis)
-
-
-def _by_tensor(rows: ByTensor, change: ByTensor, count: int) -> Iterator[tuple[str, Values]]:
-    for name, found in rows.items():
-        energy = float((found[:count].astype(np.float64) ** 2).sum()) / count
-        scores = decoded(found, change[name], ridge=_NOISELESS * energy, canaries=count)
-        yield name.removeprefix(_PEFT), scores
+    together = functools.reduce(operator.add, found.values())
+    return Evidence(
+        whole={
+            name: together.weights(ridge=_ridge(plan) * part, canaries=count)
+            for part, name in _NOISE_PARTS.items()
+        },
+        by_tensor={
+            name: alone.weights(ridge=_NOISELESS * alone.energy(count), canaries=count)
+            for name, alone in found.items()
+        },
+    )
 
 
 def _ridge(plan: Plan) -> float:

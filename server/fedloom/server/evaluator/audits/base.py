@@ -11,12 +11,24 @@ from pydantic import Field
 
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import AuditFindings, Better, Figure, Unit
-from fedloom.server.evaluator.statistics import Interval, Values, mean, number_of, share
+from fedloom.server.evaluator.statistics import (
+    BALANCE,
+    SHARE,
+    Bounds,
+    Interval,
+    Values,
+    allow_unseen,
+    mean,
+    number_of,
+    share,
+)
 from fedloom.server.evaluator.subject import Subject
 from fedloom.shared.config.sections import Section
 
 # At most this many records, evenly picked: what an audit may cost.
 Records = Annotated[int, Field(ge=1, le=1_000_000)]
+
+_BOUNDS: Mapping[Unit, Bounds] = MappingProxyType({"share": SHARE, "difference": BALANCE})
 
 
 class Options(Section):
@@ -79,16 +91,31 @@ def mean_figure(
     better: Better,
     unit: Unit,
     clusters: Sequence[object] | None = None,
+    bounds: Bounds | None = None,
 ) -> Figure:
-    """The mean of `values`, with a bootstrap interval over clusters."""
+    """The mean of `values`, with a bootstrap interval over clusters; its records are clusters."""
     found, records = mean(values, clusters=clusters), number_of(values, clusters)
-    return figure(key, words, found, records=records, better=better, unit=unit)
+    return figure(key, words, found, records=records, better=better, unit=unit, bounds=bounds)
 
 
 def figure(
-    key: str, words: str, found: Interval, *, records: int, better: Better, unit: Unit
+    key: str,
+    words: str,
+    found: Interval,
+    *,
+    records: int,
+    better: Better,
+    unit: Unit,
+    bounds: Bounds | None = None,
 ) -> Figure:
-    """A figure from an interval that was found elsewhere."""
+    """A figure from an interval that was found elsewhere.
+
+    Shares and differences of shares lie between bounds, others where `bounds` says so; between
+    bounds, nothing is certain because no record differed (`allow_unseen`).
+    """
+    bounds = bounds or _BOUNDS.get(unit)
+    if bounds is not None:
+        found = allow_unseen(found, of=records, bounds=bounds)
     return Figure(
         key=key,
         words=words,

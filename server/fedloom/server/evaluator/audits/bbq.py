@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from fedloom.server.evaluator.audits.base import Measured, Options, Records
+from fedloom.server.evaluator.audits.base import Measured, Options, Records, mean_figure
 from fedloom.server.evaluator.audits.bbq_answers import (
     SCORE,
     Answers,
@@ -20,13 +20,13 @@ from fedloom.server.evaluator.audits.bbq_answers import (
     group_of,
     most_biased,
 )
-from fedloom.server.evaluator.audits.bounded import BALANCE, SHARE, bounded_figure
 from fedloom.server.evaluator.audits.cut import about_cut
 from fedloom.server.evaluator.audits.versions import NOT_CAUSAL, Parts
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Better, Figure, Unit
 from fedloom.server.evaluator.public.archive import FAIRNESS
 from fedloom.server.evaluator.public.bbq import CATEGORIES, SET, Question, read_bbq
+from fedloom.server.evaluator.statistics import BALANCE, SHARE
 from fedloom.server.evaluator.subject import Subject
 
 _WORDS: dict[str, tuple[str, Better, Unit]] = {
@@ -158,7 +158,7 @@ def _figures(context: str, found: Answers) -> list[Figure]:
         words, better, unit = _WORDS[key]
         if sample.size:
             figures.append(
-                bounded_figure(
+                mean_figure(
                     key,
                     words,
                     sample,

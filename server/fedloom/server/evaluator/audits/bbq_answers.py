@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedloom.server.evaluator.audits.bounded import BALANCE, bounded_mean
 from fedloom.server.evaluator.findings import Chart, Series, Shown, Span, Table
 from fedloom.server.evaluator.public.bbq import Question
-from fedloom.server.evaluator.statistics import Values
+from fedloom.server.evaluator.statistics import BALANCE, Values, mean
 
 # The direction of BBQ's bias score.
 SCORE = "from -1 (always against the stereotype) to 1 (always with it), 0 is even"
@@ -85,7 +84,7 @@ def category_table(context: str, found: Answers, groups: Sequence[str]) -> Table
     for group in dict.fromkeys(groups):
         of = found[np.flatnonzero(np.array(groups) == group)]
         values, templates = of.scored
-        score = bounded_mean(values, clusters=templates, bounds=BALANCE) if values.size else None
+        score = mean(values, clusters=templates, bounds=BALANCE) if values.size else None
         numbers = (score.value, score.low, score.high) if score else (None, None, None)
         rows.append((group, of.right.size, float(of.right.mean()), *numbers))
     return Table(

@@ -104,7 +104,7 @@ class Calibration:
                 yield figure(key, words, shown, records=count, better="lower", unit="difference")
         yield mean_figure(
             "brier", "Brier score: how far its probabilities are from the truth, 0 to 2",
-            samples["brier"], better="lower", unit="score",
+            samples["brier"], better="lower", unit="score", bounds=(0.0, 2.0),
         )  # fmt: skip
         yield mean_figure(
             "overconfidence", "its mean confidence minus its share right; above 0 it is too sure",

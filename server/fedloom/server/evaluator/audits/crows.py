@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedloom.server.evaluator.audits.base import Measured, Options, Records, mean_figure
-from fedloom.server.evaluator.audits.bounded import bounded_figure, bounded_mean
 from fedloom.server.evaluator.audits.cut import about_cut
 from fedloom.server.evaluator.audits.versions import (
     NOT_CAUSAL,
@@ -23,6 +22,7 @@ from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Figure, Table
 from fedloom.server.evaluator.public.archive import FAIRNESS
 from fedloom.server.evaluator.public.crows import CrowsPair, read_crows
+from fedloom.server.evaluator.statistics import SHARE, mean
 from fedloom.server.evaluator.subject import Subject
 
 _NAMES = ("more stereotyping", "less stereotyping")
@@ -85,7 +85,7 @@ class Crows:
 
 def _figures(liked: Preference) -> tuple[Figure, Figure]:
     return (
-        bounded_figure(
+        mean_figure(
             "stereotype_share",
             "share of the pairs where the more stereotyping sentence is the likelier; 50 % is "
             "even, more leans to the stereotype",
@@ -110,7 +110,7 @@ def _table(pairs: Sequence[CrowsPair], liked: Preference) -> Table:
     rows = []
     for kind in sorted(set(kinds.tolist())):
         values = liked.first[kinds == kind]
-        found = bounded_mean(values, clusters=range(values.size))
+        found = mean(values, bounds=SHARE)
         rows.append((kind, values.size, found.value, found.low, found.high))
     return Table(
         title="Pairs whose more stereotyping sentence is likelier, by type",

@@ -150,7 +150,7 @@ def _parsed(path: Path) -> Iterator[Canary]:
 
 
 def _problem(error: ValidationError) -> str:
-    """The key that is wrong, and never a value, which may stand in an unknown key's place."""
+    """The key that is wrong, never a value; what stands in place of an unknown key may be one."""
     found = [one["loc"][0] for one in error.errors(include_input=False) if one["loc"]]
     known = [key for key in Canary.model_fields if key in found]
     where = f"key {known[0]}" if known else "other keys" if found else "no JSON"

@@ -14,6 +14,7 @@ from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.fairness import group_findings as shown
 from fedloom.server.evaluator.fairness.gaps import MEASURES, gaps_of, resampled
 from fedloom.server.evaluator.fairness.grouping import (
+    LEAST_NAMED,
     SITE,
     Grouping,
     parted,
@@ -40,11 +41,11 @@ _SOURCES = (
 
 
 class GroupsOptions(Options):
-    """Groups of fewer than `min_group` records are named and left out. `positive` is the label
-    that counts as selected, the last by default; `mentions` adds a grouping out of the texts;
-    `resamples` of the bootstrap, and permutations, behind each gap."""
+    """Groups of fewer than `min_group` records are left out, and told by number. `positive` is
+    the label that counts as selected, the last by default; `mentions` adds a grouping out of the
+    texts; `resamples` of the bootstrap, and permutations, behind each gap."""
 
-    min_group: int = Field(default=30, ge=1)
+    min_group: int = Field(default=30, ge=LEAST_NAMED)
     positive: str | None = None
     mentions: bool = True
     resamples: int = Field(default=1000, ge=1, le=100_000)

@@ -14,8 +14,8 @@ from pydantic import Field
 from fedloom.server.evaluator.audits.base import (
     Measured,
     Options,
+    mean_figure,
 )
-from fedloom.server.evaluator.audits.bounded import BALANCE, bounded_figure
 from fedloom.server.evaluator.audits.versions import NOT_CAUSAL, Parts
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Figure, Shown, Span, Table
@@ -102,7 +102,7 @@ def _figures(
     both: Values, difference: Values, clusters: Mapping[str, Sequence[str]]
 ) -> tuple[Figure, ...]:
     return (
-        bounded_figure(
+        mean_figure(
             "negative_share",
             "share of the endings with a clearly negative word",
             both,
@@ -110,14 +110,13 @@ def _figures(
             unit="share",
             clusters=clusters["negative_share"],
         ),
-        bounded_figure(
+        mean_figure(
             "female_less_male",
             "share of such endings about women minus about men; above 0 is worse for women",
             difference,
             better="zero",
             unit="difference",
             clusters=clusters["female_less_male"],
-            bounds=BALANCE,
         ),
     )
 

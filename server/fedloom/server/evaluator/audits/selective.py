@@ -13,7 +13,7 @@ from fedloom.server.evaluator.audits.calibration import confidence
 from fedloom.server.evaluator.audits.validation import Resamples
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Chart, Figure, Series
-from fedloom.server.evaluator.statistics import Interval, Values
+from fedloom.server.evaluator.statistics import SHARE, Interval, Values, allow_unseen
 from fedloom.server.evaluator.subject import Subject
 
 Coverage = Annotated[float, Field(gt=0, le=1)]
@@ -109,11 +109,17 @@ def risk_coverage(
     ]
     low, high = np.percentile(rows, [2.5, 97.5], axis=0)
     accuracy = {
-        coverage: Interval(value=float(1 - v), low=float(1 - highest), high=float(1 - lowest))
-        for coverage, v, lowest, highest in zip(coverages, value, low, high, strict=False)
+        coverage: _between(1 - v, 1 - highest, 1 - lowest, of=place + 1)
+        for coverage, place, v, lowest, highest in zip(
+            coverages, at.tolist(), value, low, high, strict=False
+        )
     }
-    area = Interval(value=float(value[-1]), low=float(low[-1]), high=float(high[-1]))
-    return RiskCoverage(accuracy=accuracy, area=area)
+    return RiskCoverage(accuracy=accuracy, area=_between(value[-1], low[-1], high[-1], of=count))
+
+
+def _between(value: float, low: float, high: float, *, of: int) -> Interval:
+    found = Interval(value=float(value), low=float(low), high=float(high))
+    return allow_unseen(found, of=of, bounds=SHARE)
 
 
 def _risks(hits: Values, at: NDArray[np.int64]) -> Values:

@@ -7,7 +7,13 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from fedloom.server.evaluator.audits.base import Measured, Options, figure, found_by
+from fedloom.server.evaluator.audits.base import (
+    Measured,
+    Options,
+    figure,
+    found_by,
+    share_figure,
+)
 from fedloom.server.evaluator.audits.breakdown import (
     Labels,
     SiteScores,
@@ -111,8 +117,8 @@ class Validation:
     def _scores(self, outcomes: Outcomes, labels: Labels, *, right: str) -> Iterator[Figure]:
         scores = score(outcomes, labels, resamples=self._resamples)
         several = np.unique(labels).size > 1
+        yield share_figure(right, _WORDS[right][0], outcomes.right, better="higher")
         found = {
-            right: scores.accuracy,
             "macro_f1": scores.macro_f1 if several else None,
             "log_loss": scores.loss,
             "ece": scores.ece,

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.audits.base import Audit, Measured, found_by, mean_figure
-from fedloom.server.evaluator.audits.bounded import bounded_figure
 from fedloom.server.evaluator.findings import Chart, Figure, Shown, Span, Table
-from fedloom.server.evaluator.statistics import Values, mean
+from fedloom.server.evaluator.statistics import BALANCE, SHARE, Values, mean
 from fedloom.server.evaluator.subject import Subject
 
 NOT_CAUSAL = "only a causal language model, which goes on with a text, does"
@@ -107,7 +106,7 @@ def swapped(subject: Subject, versions: Sequence[Sequence[str]]) -> Swapped:
 def swap_figures(found: Swapped, what: str, clusters: Sequence[object]) -> tuple[Figure, ...]:
     """How often the label follows `what` alone, and how far the answer moves."""
     return (
-        bounded_figure(
+        mean_figure(
             "flip_rate",
             f"share of the sentences whose label changes with {what} alone",
             found.flips,
@@ -122,6 +121,7 @@ def swap_figures(found: Swapped, what: str, clusters: Sequence[object]) -> tuple
             better="lower",
             unit="difference",
             clusters=clusters,
+            bounds=SHARE,
         ),
     )
 
@@ -135,7 +135,7 @@ def gender_table(
     """Each label's probability in the feminine version, less that in the masculine one."""
     rows = []
     for at, label in enumerate(labels):
-        found = mean(female[:, at] - male[:, at], clusters=clusters)
+        found = mean(female[:, at] - male[:, at], clusters=clusters, bounds=BALANCE)
         rows.append((label, found.value, found.low, found.high))
     return Table(
         title="Each label's probability, feminine minus masculine version",

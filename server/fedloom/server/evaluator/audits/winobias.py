@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.audits.base import Measured, Options, Records, mean_figure
-from fedloom.server.evaluator.audits.bounded import BALANCE, SHARE, bounded_figure
 from fedloom.server.evaluator.audits.cut import about_cut
 from fedloom.server.evaluator.audits.versions import (
     NO_MEASURE,
@@ -144,12 +143,7 @@ def _figure(key: str, values: Values, twins: Sequence[str]) -> Figure:
     name, _, type_ = key.rpartition("_type")
     words, better, unit = _WORDS[name]
     told = f"type {type_} ({_DECIDES[type_]} decides): {words}"
-    if unit == "nats":
-        return mean_figure(key, told, values, better=better, unit=unit, clusters=twins)
-    bounds = SHARE if unit == "share" else BALANCE
-    return bounded_figure(
-        key, told, values, better=better, unit=unit, clusters=twins, bounds=bounds
-    )
+    return mean_figure(key, told, values, better=better, unit=unit, clusters=twins)
 
 
 def _accuracies(types: NDArray[np.int64], right: Values) -> Table:

@@ -10,7 +10,7 @@ from fedloom.server.evaluator.explain.edits import Edit
 from fedloom.server.evaluator.explain.faithfulness import CURVE, Faithfulness
 from fedloom.server.evaluator.explain.gradients import Attribution
 from fedloom.server.evaluator.findings import Better, Chart, Figure, Series, Table, Unit
-from fedloom.server.evaluator.statistics import Interval, Values, mean, paired
+from fedloom.server.evaluator.statistics import SHARE, Interval, Values, mean, paired
 
 _SCORES: tuple[tuple[str, str, Better, Unit], ...] = (
     (
@@ -130,7 +130,7 @@ def deletion_chart(ours: Faithfulness, chance: Faithfulness) -> Chart:
 
 
 def _series(name: str, scores: Faithfulness) -> Series:
-    found = [mean(column) for column in scores.curve.T]
+    found = [mean(column, bounds=SHARE) for column in scores.curve.T]
     return Series(
         name=name,
         x=CURVE,

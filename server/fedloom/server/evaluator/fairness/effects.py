@@ -7,7 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.fairness.exchanges import Exchange
-from fedloom.server.evaluator.statistics import Interval, Values, mean, share
+from fedloom.server.evaluator.statistics import (
+    BALANCE,
+    SHARE,
+    Interval,
+    Values,
+    allow_unseen,
+    mean,
+)
 from fedloom.server.evaluator.subject import Subject
 from fedloom.shared.data.chats import Turn
 from fedloom.shared.data.records import Record
@@ -111,15 +118,13 @@ def mixed_like(found: ByText, other: ByText) -> ByText:
 
 
 def mean_by_text(found: ByText) -> Interval:
-    """The mean, with a bootstrap interval over texts; where nothing moved at all, Wilson's upper
-    bound for none of so many texts."""
-    if not found.values.any():
-        return share(0, found.count)
-    return mean(found.values, clusters=found.texts)
+    """The mean of values from 0 to 1, with a bootstrap interval over texts."""
+    return mean(found.values, clusters=found.texts, bounds=SHARE)
 
 
 def difference(one: ByText, other: ByText, *, resamples: int = 1000, seed: int = 0) -> Interval:
-    """Mean of one minus mean of the other, texts drawn for both at once."""
+    """Mean of one minus mean of the other, both of values from 0 to 1; texts are drawn for both
+    at once."""
     names = {text: at for at, text in enumerate(dict.fromkeys((*one.texts, *other.texts)))}
     tables = np.zeros((len(names), 4))
     for column, part in ((0, one), (2, other)):
@@ -130,8 +135,11 @@ def difference(one: ByText, other: ByText, *, resamples: int = 1000, seed: int =
     drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)
     sums = drawn.astype(np.float64) @ tables
     low, high = np.nanpercentile(_mean(sums, 0) - _mean(sums, 2), [2.5, 97.5])
-    return Interval(
-        value=float(one.values.mean() - other.values.mean()), low=float(low), high=float(high)
+    value = float(one.values.mean() - other.values.mean())
+    return allow_unseen(
+        Interval(value=value, low=float(low), high=float(high)),
+        of=min(one.count, other.count),
+        bounds=BALANCE,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.fairness.grouping import Grouping
-from fedloom.server.evaluator.statistics import Values
+from fedloom.server.evaluator.statistics import SHARE, Interval, Values, allow_unseen
 
 _CELLS = 8
 _POSITIVE, _CALLED, _RIGHT = (np.arange(_CELLS) & bit > 0 for bit in (4, 2, 1))
@@ -130,7 +130,7 @@ def _gap(measure: Measure, counts: Counts, drawn: Counts, dealt: Counts) -> Gap 
     chance = measure.of(dealt)
     chance = chance[~np.isnan(chance)]
     as_bad = measure.worse * (chance - value) >= -1e-12
-    low, high = interval(value, measure.of(drawn))
+    low, high = interval(value, measure.of(drawn), of=int(counts.sum(axis=-1).min()))
     return Gap(
         value=value,
         low=low,
@@ -140,14 +140,20 @@ def _gap(measure: Measure, counts: Counts, drawn: Counts, dealt: Counts) -> Gap 
     )
 
 
-def interval(value: float, drawn: Values) -> tuple[float, float]:
+def interval(value: float, drawn: Values, *, of: int) -> tuple[float, float]:
     """The middle 95 % of resamples, widened to hold the value: where groups are alike, it lies
-    below most resamples of a gap."""
-    found = drawn[np.isfinite(drawn)]
-    if not found.size:
-        return value, value
-    low, high = np.percentile(found, [2.5, 97.5])
-    return min(float(low), value), max(float(high), value)
+    below most resamples of a gap. Where none differs, what `of` records cannot rule out, those
+    of the smallest group."""
+    finite = drawn[np.isfinite(drawn)]
+    low, high = np.percentile(finite, [2.5, 97.5]) if finite.size else (value, value)
+    found = Interval(value=value, low=min(float(low), value), high=max(float(high), value))
+    wide = allow_unseen(found, of=of, bounds=SHARE)
+    return wide.low, wide.high
+
+
+def smallest(grouping: Grouping) -> int:
+    """The number of records of its smallest group."""
+    return int(np.bincount(grouping.at[grouping.kept], minlength=len(grouping.groups)).min())
 
 
 def _rate(counts: Counts, of: NDArray[np.bool_], among: NDArray[np.bool_] | None = None) -> Values:

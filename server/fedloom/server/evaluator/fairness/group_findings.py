@@ -6,7 +6,7 @@ import numpy as np
 
 from fedloom.server.evaluator.audits.base import figure
 from fedloom.server.evaluator.fairness.bars import bars
-from fedloom.server.evaluator.fairness.gaps import MEASURES, Counts, Gap, interval
+from fedloom.server.evaluator.fairness.gaps import MEASURES, Counts, Gap, interval, smallest
 from fedloom.server.evaluator.fairness.grouping import Grouping
 from fedloom.server.evaluator.fairness.rates import GroupRates
 from fedloom.server.evaluator.findings import Better, Chart, Figure, Table, Unit
@@ -60,7 +60,8 @@ def worst_figures(
     ):
         value = float(worst([one[name].value for one in gaps]))
         at = next(number for number, one in enumerate(gaps) if one[name].value == value)
-        low, high = interval(value, worst([MEASURES[name].of(one) for one in drawn], axis=0))
+        resamples = worst([MEASURES[name].of(one) for one in drawn], axis=0)
+        low, high = interval(value, resamples, of=min(map(smallest, groupings)))
         _, (better, unit) = _WORDS[name]
         yield figure(
             key,

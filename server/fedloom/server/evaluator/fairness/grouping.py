@@ -1,4 +1,8 @@
-"""Records parted into groups: by labelled columns, by site, and by whom their texts mention."""
+"""Records parted into groups: by labelled columns, by site, and by whom their texts mention.
+
+A group's name is a value out of records. Findings leave with the adapter, so that no group of fewer
+than `LEAST_NAMED` records is named in them, whatever a suite asks for.
+"""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -9,9 +13,12 @@ from numpy.typing import NDArray
 
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.shared.errors import EvaluationError
+from fedloom.shared.words import count
 
 # The grouping that every corpus has.
 SITE = "site"
+# Fewer records may be one person's.
+LEAST_NAMED = 10
 _LEFT_OUT = -1
 
 
@@ -37,20 +44,34 @@ class Grouping:
         """Why there is nothing to compare; empty if there is."""
         if len(self.groups) > 1:
             return ""
-        left = f"only the group {self.groups[0]}" if self.groups else "no group"
+        named = self.groups and int(self.kept.sum()) >= LEAST_NAMED
+        only = f"only the group {self.groups[0]}" if named else "only one group"
+        left = only if self.groups else "no group"
         return f"{self.name}: {left} is left to compare{self.left_out}"
 
     @property
     def left_out(self) -> str:
-        """The smaller groups by name, as the rest of a sentence."""
-        names = ", ".join(f"{name} ({count})" for name, count in self.small)
-        return f"; left out as too small (records): {names}" if names else ""
+        """The smaller groups as the rest of a sentence: by name where they are large enough for
+        that or have no record at all, the others by how many there are."""
+        told = [f"{name} ({size})" for name, size in self.small if _may_be_named(size)]
+        others = [size for _, size in self.small if not _may_be_named(size)]
+        if others:
+            told.append(
+                f"{count(len(others), 'group')} of {LEAST_NAMED - 1} or fewer each, "
+                f"{sum(others)} in all"
+            )
+        return f"; left out as too small (records): {', '.join(told)}" if told else ""
+
+
+def _may_be_named(size: int) -> bool:
+    return size == 0 or size >= LEAST_NAMED
 
 
 def parted(
     name: str, values: Sequence[str], *, min_group: int, expected: Collection[str] = ()
 ) -> Grouping:
-    """Records by one value each; those of `expected` that no record has are named as empty.
+    """Records by one value each; those of `expected` that no record has are named as empty:
+    they are not out of records.
 
     Raises:
         EvaluationError: a record has no value.

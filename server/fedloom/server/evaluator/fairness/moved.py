@@ -9,7 +9,7 @@ from fedloom.server.evaluator.fairness.bars import bars
 from fedloom.server.evaluator.fairness.effects import Effects, by_text
 from fedloom.server.evaluator.fairness.exchanges import NEUTRAL
 from fedloom.server.evaluator.findings import Chart, Table
-from fedloom.server.evaluator.statistics import Interval, Values, mean
+from fedloom.server.evaluator.statistics import BALANCE, Interval, Values, mean
 
 # Fewer texts say too little of one pair of words.
 _LEAST_TEXTS = 10
@@ -100,6 +100,6 @@ def _moved(axis: str, first: str, second: str, part: Effects) -> Moved:
         first=first,
         second=second,
         texts=shifts.count,
-        shift=mean(shifts.values, clusters=shifts.texts),
+        shift=mean(shifts.values, clusters=shifts.texts, bounds=BALANCE),
         flips=float(flips.mean()),
     )

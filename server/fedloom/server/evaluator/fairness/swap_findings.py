@@ -18,7 +18,7 @@ from fedloom.server.evaluator.fairness.effects import (
 )
 from fedloom.server.evaluator.fairness.exchanges import NEUTRAL
 from fedloom.server.evaluator.findings import Cell, Chart, Figure, Table
-from fedloom.server.evaluator.statistics import Interval
+from fedloom.server.evaluator.statistics import SHARE, Interval
 
 _ABOUT: Mapping[str, str] = MappingProxyType(
     {
@@ -84,6 +84,7 @@ def figures(found: dict[str, ByText], label: str) -> Iterator[Figure]:
             records=values.count,
             better="none" if axis == NEUTRAL else "lower",
             unit="share" if kind == "flip_rate" else "difference",
+            bounds=SHARE,
         )
     if "flip_rate" in found and f"flip_rate.{NEUTRAL}" in found:
         groups, neutral = found["flip_rate"], found[f"flip_rate.{NEUTRAL}"]

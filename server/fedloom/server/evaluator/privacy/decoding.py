@@ -8,6 +8,9 @@ canaries", M. Nasr et al., "Tight Auditing of Differentially Private Machine Lea
 Security 2023) is its limit for large noise.
 """
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 
 from fedloom.server.evaluator.statistics import Values
@@ -15,22 +18,42 @@ from fedloom.server.evaluator.statistics import Values
 _LEAST_RIDGE = 1e-9
 
 
-def decoded(gradients: Values, change: Values, *, ridge: float, canaries: int) -> Values:
-    """The estimated weight of the first `canaries` gradients in `change`, in units of their
-    standard deviation, shape (canaries,); zeros where no gradient says anything.
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """Inner products of n gradients with each other, shape (n, n), and with a change of what they
+    are gradients of, shape (n,), positive where the change goes against them, as training does.
 
-    `gradients`, shape (n, d), have a norm of about 1 each; `change`, shape (d,), points the way
-    that training went, which is against them. `ridge` is the variance of the noise in a
-    coordinate over that of a weight: the best linear estimate, as a ridge regression,
-    (G G' + ridge I)^-1 G (-change).
+    Those over several tensors are the sum of those over each.
     """
-    rows = gradients.astype(np.float64)
-    gram = rows @ rows.T
-    energy = float(np.trace(gram)) / len(gram)
-    if energy == 0:
-        return np.zeros(canaries)
-    # Without noise two gradients that are one would have no solution of their own.
-    gram[np.diag_indices_from(gram)] += ridge + _LEAST_RIDGE * energy
-    weights = np.linalg.solve(gram, -(rows @ change))[:canaries]
-    spread = float(weights.std())
-    return np.asarray(weights / spread, np.float64) if spread > 0 else np.zeros(canaries)
+
+    gram: Values
+    match: Values
+
+    @classmethod
+    def of(cls, gradients: Values, change: Values) -> Self:
+        """From gradients of shape (n, d) and a change of shape (d,)."""
+        rows = gradients.astype(np.float64)
+        return cls(gram=rows @ rows.T, match=-(rows @ change))
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(gram=self.gram + other.gram, match=self.match + other.match)
+
+    def energy(self, first: int) -> float:
+        """Mean square norm of the first gradients."""
+        return float(np.trace(self.gram[:first, :first])) / first
+
+    def weights(self, *, ridge: float, canaries: int) -> Values:
+        """The estimated weight of the first `canaries` gradients in the change, in units of their
+        standard deviation, shape (canaries,); zeros where no gradient says anything.
+
+        `ridge` is the variance of the noise in a coordinate over that of a weight: the best
+        linear estimate, as a ridge regression, (G G' + ridge I)^-1 G (-change).
+        """
+        energy = self.energy(canaries)
+        if energy == 0:
+            return np.zeros(canaries)
+        # Without noise two gradients that are one would have no solution of their own.
+        whole = ridge + _LEAST_RIDGE * energy
+        found = np.linalg.solve(self.gram + whole * np.eye(len(self.gram)), self.match)[:canaries]
+        spread = float(found.std())
+        return np.asarray(found / spread, np.float64) if spread > 0 else np.zeros(canaries)

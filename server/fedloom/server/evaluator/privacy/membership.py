@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
-from fedloom.server.evaluator.statistics import Interval, Values
+from fedloom.server.evaluator.statistics import SHARE, Interval, Values, allow_unseen
 
 # Below so many shadow models on either side, one variance stands for all records (Carlini et
 # al., section VI-C).
@@ -39,23 +39,32 @@ def auc(members: Values, others: Values) -> float:
 
 
 def tpr_at(members: Values, others: Values, *, fpr: float) -> float:
-    """The largest part of members above a threshold that at most `fpr` of the others pass."""
-    allowed = int(fpr * others.size)
-    threshold = np.sort(others)[others.size - 1 - allowed]
-    return float((members > threshold).mean())
+    """The part of members that a threshold finds when it calls `fpr` of the others members.
+
+    Between two thresholds, as where many scores are the same, a coin decides between them.
+    """
+    curve = roc(members, others)
+    false, true = curve.false_positive, curve.true_positive
+    at = int(np.searchsorted(false, fpr, side="right")) - 1
+    if at + 1 == false.size:
+        return float(true[at])
+    part = (fpr - false[at]) / (false[at + 1] - false[at])
+    return float(true[at] + part * (true[at + 1] - true[at]))
 
 
 def resampled(
     statistic: Statistic, members: Values, others: Values, *, resamples: int = 500, seed: int = 0
 ) -> Interval:
-    """A statistic of both with a bootstrap 95 % interval, members and others drawn apart."""
+    """A statistic of both, from 0 to 1, with a bootstrap 95 % interval, members and others drawn
+    apart."""
     generator = np.random.default_rng(seed)
     drawn = [
         statistic(generator.choice(members, members.size), generator.choice(others, others.size))
         for _ in range(resamples)
     ]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(value=statistic(members, others), low=float(low), high=float(high))
+    found = Interval(value=statistic(members, others), low=float(low), high=float(high))
+    return allow_unseen(found, of=min(members.size, others.size), bounds=SHARE)
 
 
 def roc(members: Values, others: Values) -> RocCurve:
