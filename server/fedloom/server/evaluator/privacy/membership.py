@@ -105,21 +105,6 @@ def lira_online(scores: Values, shadows: Values, inside: NDArray[np.bool_]) -> V
     return found
 
 
-def lira_offline(scores: Values, shadows: Values, inside: NDArray[np.bool_]) -> Values:
-    """As above from models without the record alone: how far a score lies above theirs, in
-    standard deviations.
-
-    Raises:
-        ValueError: shapes that do not fit, or a record that every shadow model had.
-    """
-    _check(scores, shadows, inside)
-    if inside.all(axis=0).any():
-        raise ValueError("LiRA: a record that every shadow model had, expected one without it")
-    mean, deviation = _gaussian(shadows, ~inside)
-    found: Values = (scores - mean) / deviation
-    return found
-
-
 def _check(scores: Values, shadows: Values, inside: NDArray[np.bool_]) -> None:
     if shadows.ndim != 2 or shadows.shape != inside.shape or shadows.shape[1:] != scores.shape:
         raise ValueError(
