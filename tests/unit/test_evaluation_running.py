@@ -230,7 +230,7 @@ def beside_one_that_raises(error: FedLoomError) -> Suite:
 @pytest.mark.parametrize(
     "error",
     [
-        AssetError("assets x: not in the cache, and --offline refuses the network"),
+        AssetError("assets x: not in the cache, and the network may not be asked"),
         EvaluationError("explanations: no record has a word, expected at least one"),
     ],
 )
@@ -253,6 +253,27 @@ def test_a_broken_model_ends_the_evaluation(run: Run, start: Adapter) -> None:
 
 def test_an_evaluation_names_its_records(run: Run, start: Adapter, corpus: Corpus) -> None:
     assert run(suite_of(Counting()), named("ours", start)).corpus_sha256 == corpus.sha256
+
+
+def said(bench: Bench, adapter: Adapter, corpus: Corpus) -> set[int]:
+    """The labels that an adapter gives."""
+    found = bench.subject(named("one", adapter)).outcomes(corpus.joint).probabilities
+    assert found is not None
+    return set(found.argmax(axis=1))
+
+
+def test_one_answer_to_everything_does_not_pass_for_fairness(
+    run: Run, bench: Bench, corpus: Corpus, start: Adapter
+) -> None:
+    state = {name: np.zeros_like(values) for name, values in start.state().items()}
+    bias = next(name for name in state if name.endswith("bias"))
+    state[bias] = np.array([0.0, 50.0], dtype=np.float32)
+    stubborn = run(suite_of(Counting()), named("ours", Adapter.from_state(state)))
+    assert "It answers positive to every record" in stubborn.subject.audits[0].caveats[0]
+    told = (moved(start, seed) for seed in range(100))
+    both = next(one for one in told if len(said(bench, one, corpus)) == 2)
+    other = run(suite_of(Counting()), named("ours", both))
+    assert other.subject.audits[0].caveats == ()
 
 
 def test_what_is_not_compared_is_asked_of_the_first_adapter_alone(run: Run, start: Adapter) -> None:

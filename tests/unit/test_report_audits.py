@@ -17,7 +17,7 @@ from fedloom.server.evaluator.findings import (
 from fedloom.server.release.decision import Decision, Evidence
 from fedloom.server.release.gate import decide
 from fedloom.server.report.audits import in_cell, in_unit
-from fedloom.server.report.charts import chart_svg
+from fedloom.server.report.charts import bar_names, chart_svg
 from fedloom.server.report.compliance import compliance_of
 from fedloom.server.report.html import render_evaluation, render_html
 from fedloom.shared.config.release import ReleaseRule, ReleaseSection
@@ -217,3 +217,11 @@ def test_many_bars_lie_on_their_side_and_none_is_lost() -> None:
     upright, lying = bars(4), bars(20)
     height = [float(page.split('height="')[1].split("pt")[0]) for page in (upright, lying)]
     assert height[1] > 1.5 * height[0]
+
+
+def test_bars_stand_at_their_own_names_where_series_have_others() -> None:
+    short = Series(name="records", x=("gender", "neutral"), y=(0.1, 0.2))
+    long = Series(name="templates", x=("gender", "names", "neutral"), y=(0.1, 0.5, 0.2))
+    chart = Chart(kind="bars", title="t", x="x", y="y", series=(short, long))
+    assert bar_names(chart) == ["gender", "neutral", "names"]
+    assert chart_svg(chart, name="c").startswith("<svg")

@@ -110,7 +110,7 @@ def test_page_answers_first_things_first() -> None:
     found = [text.index(each) for each in (*order, "Comparison", "Caveats", "Provenance")]
     assert found == sorted(found)
     assert "ε = 8 to each patient at every site, over the whole run, with δ = 10⁻⁵" in text
-    assert "here 2,981, times as likely" in text
+    assert "= 2,981 times as likely" in text
     assert "−7.3 points of accuracy: 75.0 % with privacy, 82.3 % without" in text
     assert "+8.0 points over the sites alone, 67.0 % on average; best 70.0 %, alone-north" in text
     assert "6.2 MB of noised adapter updates at most, over 2 rounds; 6.4 MB came in" in text

@@ -68,7 +68,7 @@ def _arms(
         yield Arm(
             name="majority",
             kind="majority",
-            description="always the most frequent label",
+            description="always the label most frequent in training",
             epsilon=None,
             tests=evaluator.majority(prepared.class_counts),
         )

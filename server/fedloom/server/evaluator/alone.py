@@ -13,6 +13,7 @@ from fedloom.server.evaluator.running import Base, Told, evaluate
 from fedloom.server.evaluator.subject import Candidate
 from fedloom.server.evaluator.suite import RecordsSection, Suite
 from fedloom.server.start import read_peft
+from fedloom.shared.data.tables import read_table
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.files import make_folder
 from fedloom.shared.model.card import AdapterCard
@@ -45,7 +46,7 @@ def evaluate_alone(asked: Alone, suite: Suite, told: Told = lambda _: None) -> E
     """
     card = AdapterCard.read(asked.adapter)
     bench, adapter = folder_bench(asked.adapter, asked.model, batch_size=suite.batch_size)
-    section = asked.records or suite.records
+    section = _section(asked.records, suite.records)
     corpus = (
         Corpus(tests={}, benchmarks=asked.benchmarks)
         if section is None
@@ -80,6 +81,19 @@ def evaluate_alone(asked: Alone, suite: Suite, told: Told = lambda _: None) -> E
     )
     found.write(asked.out / "evaluation.json")
     return found
+
+
+def _section(given: RecordsSection | None, own: RecordsSection | None) -> RecordsSection | None:
+    """The records that were given; parted as the suite's own are, where they have its columns."""
+    if given is None or own is None:
+        return given or own
+    there = read_table(given.path).columns
+    return given.model_copy(
+        update={
+            "site": own.site if own.site in there else None,
+            "groups": tuple(column for column in own.groups if column in there),
+        }
+    )
 
 
 def _other(folder: Path, card: AdapterCard, ours_said: Mapping[str, object]) -> Candidate:

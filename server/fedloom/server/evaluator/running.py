@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+
+import numpy as np
 
 from fedloom.server.evaluator.audits.base import Audit, Measured, found_by
 from fedloom.server.evaluator.bench import Bench
@@ -101,10 +103,27 @@ class _Runner:
         adapter, options = subject.candidate.adapter.sha256, self.suite.options[name]
         found = self.cache.find(adapter, name, options) if self.cache else None
         if found is None:
-            found = audit.measure(subject, self.corpus)
+            found = _with_warning(audit.measure(subject, self.corpus), subject, self.corpus)
             if self.cache:
                 self.cache.keep(adapter, name, options, found)
         return found
+
+
+def _with_warning(measured: Measured, subject: Subject, corpus: Corpus) -> Measured:
+    """An adapter that gives all records one label is moved by nothing, which must not pass for
+    fairness."""
+    said = subject.memory.get(corpus.joint)
+    if said is None or said.probabilities is None:
+        return measured
+    given = np.unique(said.probabilities.argmax(axis=1))
+    if given.size != 1:
+        return measured
+    warning = (
+        f"It answers {subject.labels[given[0]]} to every record: nothing moves it, and figures of "
+        "what does not change it say nothing good of it."
+    )
+    caveats = (warning, *measured.findings.caveats)
+    return replace(measured, findings=measured.findings.model_copy(update={"caveats": caveats}))
 
 
 def _unasked(audit: Audit, why_not: str) -> Measured:

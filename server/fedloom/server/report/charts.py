@@ -1,6 +1,6 @@
 """An audit's charts as inline SVG."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedloom.server.evaluator.findings import Chart, Series
 from fedloom.server.report.drawing import (
@@ -26,8 +26,8 @@ _UPRIGHT = 8
 def chart_svg(chart: Chart, *, name: str) -> str:
     """The drawing of a chart; `name` is unique on its page."""
     with styled():
-        lying = chart.kind == "bars" and len(chart.series[0].x) > _UPRIGHT
-        tall = 0.9 + 0.24 * len(chart.series[0].x) if lying else 2.9
+        lying = chart.kind == "bars" and len(bar_names(chart)) > _UPRIGHT
+        tall = 0.9 + 0.24 * len(bar_names(chart)) if lying else 2.9
         figure, axes = canvas(width=4.4, height=tall)
         (_lying_bars if lying else _DRAWN[chart.kind])(axes, chart)
         axes.set_xlabel(chart.y if lying else chart.x)
@@ -73,23 +73,14 @@ def _diagonal(axes: "Axes") -> None:
 
 
 def _bars(axes: "Axes", chart: Chart) -> None:
-    width = 0.8 / len(chart.series)
-    names = chart.series[0].x
+    names = bar_names(chart)
     for at, series in enumerate(chart.series):
-        places = [place + (at - (len(chart.series) - 1) / 2) * width for place in range(len(names))]
-        axes.bar(
-            places,
-            series.y,
-            width=0.9 * width,
-            color=_COLOURS[at % len(_COLOURS)],
-            label=series.name,
-            yerr=_whiskers(series),
-            error_kw={"ecolor": MUTED, "elinewidth": 1.2},
-        )
-    slanted = max(len(str(name)) for name in names) * len(names) > 40
+        places, width = _places(chart, names, at)
+        axes.bar(places, series.y, width=width, yerr=_whiskers(series), **_look(at, series))
+    slanted = max(len(name) for name in names) * len(names) > 40
     axes.set_xticks(
         range(len(names)),
-        [_tick(name) for name in names],
+        names,
         rotation=35 if slanted else 0,
         ha="right" if slanted else "center",
     )
@@ -97,22 +88,34 @@ def _bars(axes: "Axes", chart: Chart) -> None:
 
 
 def _lying_bars(axes: "Axes", chart: Chart) -> None:
-    names, height = chart.series[0].x, 0.8 / len(chart.series)
+    names = bar_names(chart)
     for at, series in enumerate(chart.series):
-        places = [row + (at - (len(chart.series) - 1) / 2) * height for row in range(len(names))]
-        axes.barh(
-            places,
-            series.y,
-            height=0.9 * height,
-            color=_COLOURS[at % len(_COLOURS)],
-            label=series.name,
-            xerr=_whiskers(series),
-            error_kw={"ecolor": MUTED, "elinewidth": 1.2},
-        )
-    axes.set_yticks(range(len(names)), [_tick(name) for name in names], fontsize=8)
+        places, height = _places(chart, names, at)
+        axes.barh(places, series.y, height=height, xerr=_whiskers(series), **_look(at, series))
+    axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     axes.axvline(0, color=MUTED, linewidth=1)
     axes.grid(visible=False, axis="y")
+
+
+def bar_names(chart: Chart) -> list[str]:
+    """Every name that any series has, in the order in which they come; not all have each."""
+    return list(dict.fromkeys(_tick(name) for series in chart.series for name in series.x))
+
+
+def _places(chart: Chart, names: list[str], at: int) -> tuple[list[float], float]:
+    """Where the bars of a series stand, each at its own name, and how thick they are."""
+    thick = 0.8 / len(chart.series)
+    aside = (at - (len(chart.series) - 1) / 2) * thick
+    return [names.index(_tick(name)) + aside for name in chart.series[at].x], 0.9 * thick
+
+
+def _look(at: int, series: Series) -> dict[str, Any]:
+    return {
+        "color": _COLOURS[at % len(_COLOURS)],
+        "label": series.name,
+        "error_kw": {"ecolor": MUTED, "elinewidth": 1.2},
+    }
 
 
 def _whiskers(series: Series) -> list[list[float]] | None:

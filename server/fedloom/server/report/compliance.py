@@ -179,7 +179,7 @@ def _promises(report: Report) -> bool:
 
 def _updates(report: Report) -> str:
     if report.privacy.mode == "none":
-        return "neither clipped nor noised"
+        return "without clipping and without noise"
     if report.privacy.seeded:
         return "clipped, with noise that can be repeated and protects nobody"
     return "clipped and noised"

@@ -23,10 +23,10 @@ def write_page(folder: RunFolder, decision: Decision | None = None) -> None:
 
 def write_report(report: Report, folder: RunFolder, evaluation: Evaluation | None = None) -> None:
     """Write the report's renderings, the page with what a suite measured."""
-    _write_pages(report, folder, evaluation, None)
     write_durably(folder.report_markdown, render_markdown(report).encode())
-    # Last: where it is, the run is at its end.
+    # Where it is, the run is at its end; what is drawn after it can be drawn again.
     write_durably(folder.report_json, report.model_dump_json(indent=2).encode())
+    _write_pages(report, folder, evaluation, None)
 
 
 def _write_pages(

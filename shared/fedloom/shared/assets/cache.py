@@ -63,7 +63,10 @@ def fetch_assets(cache: Path, names: Collection[str], *, offline: bool) -> dict[
     missing = [asset for asset in assets if found[asset.name] is None]
     if missing and offline:
         names = ", ".join(asset.name for asset in missing)
-        raise AssetError(f"assets {names}: not in {cache}, and --offline refuses the network")
+        raise AssetError(
+            f"assets {names}: not in {cache}, and the network may not be asked (--offline, or "
+            "no --fetch)"
+        )
     if missing:
         _download(cache, missing)
     return {asset.name: _required(cache, asset) for asset in assets}
