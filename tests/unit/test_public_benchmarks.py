@@ -113,7 +113,7 @@ def test_an_asset_that_is_missing_offline_is_one_line(name: str, tmp_path: Path)
 def test_what_a_classifier_cannot_be_asked_says_why(name: str, tmp_path: Path) -> None:
     audit = AUDITS[name].make(AUDITS[name].options())
     corpus = corpus_of(tmp_path, {})
-    assert "causal LM" in audit.why_not(ruled(CLASSES), corpus)
+    assert "causal language model" in audit.why_not(ruled(CLASSES), corpus)
     assert audit.why_not(ruled(), corpus) == ""
 
 
