@@ -21,7 +21,7 @@ from fedloom.shared.config.federation import read_federation
 from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import read_records
 from fedloom.shared.data.split import Split
-from fedloom.shared.errors import EvaluationError
+from fedloom.shared.errors import EvaluationError, PlanError
 from fedloom.simulation.auditing.audit import FILE
 from fedloom.simulation.auditing.canaries import Dealt, Kind, deal
 from fedloom.simulation.auditing.gradients import Sketch, gradients
@@ -30,6 +30,7 @@ from fedloom.simulation.auditing.scores import centred
 from fedloom.simulation.prepare import Prepared, prepare, source_of, split_of
 from tests.support.audited import audited_federation, figures_of, run_audit
 from tests.support.language import write_tiny_llama
+from tests.support.tiny import sentences, write_csv
 from tests.support.training import fixed_stream
 
 SPLIT = Split(holdout="test", test_fraction=0.2, validation_fraction=0.125)
@@ -137,6 +138,49 @@ def test_columns_units_and_chats_read_back_as_they_were(tmp_path: Path) -> None:
     findings = run_audit(prepared, tmp_path / "run", canaries=20)
     figures = figures_of(findings)
     assert figures["epsilon_lower_bound"] <= figures["epsilon_claimed"]
+
+
+def with_groups(folder: Path, weights: str) -> Path:
+    """Two sites whose records are of sex f or m, or of none; an arm beside weights them."""
+    audited_federation(folder, sites=2, width=32, rows=60, batch=20, rounds=1, steps=2)
+    for number in range(2):
+        rows = sentences(60, seed=number)
+        of = [row | {"sex": ("f", "m", "")[at % 3]} for at, row in enumerate(rows)]
+        write_csv(folder / f"site{number}.csv", of)
+    path = folder / "federation.toml"
+    arm = f'[evaluation.mitigation]\ngroup_column = "sex"\nweights = {{ {weights} }}\n'
+    text = path.read_text() + arm
+    path.write_text(text.replace("[privacy]\n", '[privacy]\nclipping = "flat"\n'))
+    return path
+
+
+def test_an_audit_of_a_federation_with_groups_keeps_them(tmp_path: Path) -> None:
+    """Catches rows that lose their group's column, so that the site cannot read them."""
+    prepared = prepare(read_federation(with_groups(tmp_path, "f = 2.0")))
+    assert prepared.groups == ("f", "m")
+    kind = Kind(task=prepared.plan.task, unit="record", split=SPLIT, groups=prepared.groups)
+    given = deal(41, kind, WORDS, sites=("site0", "site1"), seed=0)
+    for site in given.sites:
+        of = [one.group for one, home in zip(given.canaries, given.homes, strict=True)
+              if home == site]  # fmt: skip
+        assert of.count("f") in (10, 11) and of.count("m") == 10
+    with_them = planted(prepared, given, tmp_path / "scratch")
+    labels = prepared.config.task.labels
+    for before, after in zip(prepared.config.data.sites, with_them.config.data.sites, strict=True):
+        own = read_records(source_of(prepared.config, before), labels=labels)
+        found = read_records(source_of(with_them.config, after), labels=labels)
+        assert found == own + given.put_in(after.name)
+    assert run_audit(prepared, tmp_path / "run", canaries=20).applies
+
+
+def test_a_weight_that_no_record_has_is_refused_before_anything_trains(tmp_path: Path) -> None:
+    path = with_groups(tmp_path, "f = 2.0, male = 0.2")
+    said = (
+        "evaluation.mitigation.weights male: no record of site0 or site1 is of sex male, "
+        "there is f, m"
+    )
+    with pytest.raises(PlanError, match=said):
+        prepare(read_federation(path))
 
 
 def test_a_gradient_is_what_training_sums(prepared: Prepared) -> None:

@@ -95,7 +95,12 @@ def _dealt(prepared: Prepared, options: PrivacyAuditOptions) -> Dealt:
         known = ", ".join(names)
         raise EvaluationError(f"privacy audit: no site {options.site}, expected one of {known}")
     plan = prepared.plan
-    kind = Kind(task=plan.task, unit=plan.privacy.unit, split=split_of(prepared.config))
+    kind = Kind(
+        task=plan.task,
+        unit=plan.privacy.unit,
+        split=split_of(prepared.config),
+        groups=prepared.groups,
+    )
     words = known_words(load_base(plan, prepared.model).tokenizer)
     sites = names if options.site is None else [options.site]
     return deal(options.canaries, kind, words, sites=sites, seed=options.seed)

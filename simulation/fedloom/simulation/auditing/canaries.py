@@ -2,7 +2,7 @@
 by remembering them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,13 @@ _TRIES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What decides the form of canaries: the task, what a privacy unit is, and who trains."""
+    """What decides the form of canaries: the task, what a privacy unit is, who trains, and the
+    groups that records are of, if any."""
 
     task: TaskSection
     unit: str
     split: Split
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,8 @@ def deal(count: int, kind: Kind, words: Sequence[str], *, sites: Sequence[str], 
     """Canaries for the sites in turn, and their coins: a function of the arguments alone.
 
     All are units that the split trains on, and no two are alike. With labels a canary is random
-    words under a random label; without, its answer is a secret of random words.
+    words under a random label; without, its answer is a secret of random words. Each site's
+    canaries are of each group in turn.
 
     Raises:
         EvaluationError: the vocabulary is too small for so many.
@@ -64,7 +67,9 @@ def deal(count: int, kind: Kind, words: Sequence[str], *, sites: Sequence[str], 
     texts, coins = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
     drawn = _drawn(kind, words, texts)
     return Dealt(
-        canaries=tuple(next(drawn) for _ in range(count)),
+        canaries=tuple(
+            replace(next(drawn), group=_group(kind, at // len(sites))) for at in range(count)
+        ),
         homes=tuple(sites[at % len(sites)] for at in range(count)),
         inside=coins.random(count) < 0.5,
     )
@@ -85,6 +90,10 @@ def known_words(tokenizer: Tokenizer) -> tuple[str, ...]:
     if not found:
         raise EvaluationError("canaries: the model's vocabulary has no words, expected some")
     return tuple(found)
+
+
+def _group(kind: Kind, turn: int) -> str:
+    return kind.groups[turn % len(kind.groups)] if kind.groups else ""
 
 
 def _drawn(kind: Kind, words: Sequence[str], generator: np.random.Generator) -> Iterator[Record]:

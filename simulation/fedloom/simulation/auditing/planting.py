@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fedloom.server.planning import make_plan
 from fedloom.shared.config.federation import FederationConfig
-from fedloom.shared.config.sections import DataSection, SiteSection
-from fedloom.shared.data.records import RECORD_UNIT, Record, read_records
+from fedloom.shared.config.sections import SiteSection
+from fedloom.shared.data.records import RECORD_UNIT, Record, RecordSource, read_records
 from fedloom.shared.files import OWNER_ONLY, write_durably
 from fedloom.simulation.auditing.canaries import Dealt
 from fedloom.simulation.prepare import Prepared, decided_as_before, source_of
@@ -44,20 +44,22 @@ def planted(prepared: Prepared, dealt: Dealt, folder: Path) -> Prepared:
 def _with(
     config: FederationConfig, site: SiteSection, canaries: Sequence[Record], folder: Path
 ) -> SiteSection:
-    records = read_records(source_of(config, site), labels=config.task.labels)
-    rows = (_row(record, config.data, config.privacy.unit) for record in (*records, *canaries))
+    source = source_of(config, site)
+    records = read_records(source, labels=config.task.labels)
+    rows = (_row(record, source) for record in (*records, *canaries))
     content = "".join(json.dumps(row) + "\n" for row in rows)
     path = folder / f"{site.name}.jsonl"
     write_durably(path, content.encode(), mode=OWNER_ONLY)
     return site.model_copy(update={"path": path})
 
 
-def _row(record: Record, data: DataSection, unit: str) -> Mapping[str, object]:
+def _row(record: Record, source: RecordSource) -> Mapping[str, object]:
     """A record as a row that reads back to it."""
-    row: dict[str, object] = {}
-    if data.messages is None:
-        row = {data.text: record.text, data.label: record.answer}
+    # The group goes first: where its column is the label's or the unit's too, theirs counts.
+    row: dict[str, object] = {} if source.group is None else {source.group: record.group}
+    if source.messages is None:
+        row |= {source.text: record.text, source.label: record.answer}
     else:
         turns = [{"role": turn.role, "content": turn.content} for turn in record.turns]
-        row[data.messages] = [*turns, {"role": "assistant", "content": record.answer}]
-    return row if unit == RECORD_UNIT else {**row, unit: record.unit}
+        row[source.messages] = [*turns, {"role": "assistant", "content": record.answer}]
+    return row if source.unit == RECORD_UNIT else {**row, source.unit: record.unit}
