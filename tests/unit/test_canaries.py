@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from scipy import stats
 
-from fedloom.cli.commands.audit import command
+from fedloom.cli.commands.audit import _say, command
 from fedloom.client.training.trainer import Trainer
 from fedloom.client.training.units import TrainingUnits
 from fedloom.server.evaluator.bench import plan_bench
@@ -225,13 +225,20 @@ def test_scores_are_compared_within_a_label() -> None:
     assert found.tolist() == [-1.0, 1.0, -5.0, 5.0]
 
 
-def test_one_site_or_none_of_that_name(prepared: Prepared, tmp_path: Path) -> None:
+def test_one_site_or_none_of_that_name(
+    prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(EvaluationError, match="no site west, expected one of site0, site1"):
         run_audit(prepared, tmp_path / "a", canaries=20, site="west")
     with pytest.raises(EvaluationError, match="3 canaries, expected at least 10"):
         run_audit(prepared, tmp_path / "b", canaries=3)
     assert not (tmp_path / "a").exists()
     findings = run_audit(prepared, tmp_path / "c", canaries=20, site="site1")
+    most = figures_of(findings)["epsilon_most"]
+    said = f"could not have contradicted epsilon 1.00: at most {most:.2f}."
+    assert most < 1.0 and findings.caveats[2].endswith(said)
+    _say(findings)
+    assert "says nothing of the promise: so few canaries" in capsys.readouterr().out
     assert "site1" in findings.caveats[1] and "site0" not in findings.caveats[1]
 
 
@@ -240,12 +247,12 @@ def test_the_command_says_claimed_and_measured_and_keeps_its_findings(
 ) -> None:
     federation = prepared.config.data.sites[0].path.with_name("federation.toml")
     out = tmp_path / "run"
-    asked = [str(federation), "--canaries", "20", "--out", str(out), "--workers", "1"]
+    asked = [str(federation), "--canaries", "30", "--out", str(out), "--workers", "1"]
     result = CliRunner().invoke(command, [*asked, "--shadows", "2"])
     assert result.exit_code == 0, result.output
     assert "epsilon promised 1.00" in result.output
     assert "nothing that was measured contradicts the promise" in result.output
     assert "shadow run 2 of 2" in result.output and "LiRA tells" in result.output
     written = AuditFindings.model_validate_json((out / FILE).read_bytes())
-    assert written.audit == "canaries" and figures_of(written)["canaries"] == 20
+    assert written.audit == "canaries" and figures_of(written)["canaries"] == 30
     torch.set_num_threads(1)

@@ -95,6 +95,17 @@ def test_the_bound_nears_the_truth_with_many_guesses() -> None:
     assert 0.85 < np.mean(found) < 1.0
 
 
+@pytest.mark.parametrize("kinds", [1, 5])
+def test_the_most_that_canaries_could_show_is_what_perfect_evidence_shows(kinds: int) -> None:
+    """By the audit itself, of scores that are the coins; half of them are in."""
+    inside = np.arange(40) % 2 == 0
+    perfect = inside.astype(float)
+    said = {f"kind {at}": perfect if at == 0 else -perfect for at in range(kinds)}
+    best, *others = one_run.audit([said], inside, delta=1e-6)
+    assert best.epsilon == best.most > 1.0
+    assert all(other.most == best.most > other.epsilon for other in others)
+
+
 def test_scores_that_are_no_numbers_are_refused() -> None:
     inside = np.array([True, False, True])
     with pytest.raises(ValueError, match="bad: expected 3 finite scores"):

@@ -189,6 +189,37 @@ def test_a_measured_epsilon_above_the_claim_holds(audit: str) -> None:
     assert (held.value, held.at_most) == (1.0001, 1.0)
 
 
+def with_most(value: float, most: float) -> Evaluation:
+    """Canaries that measured `value`, and could have shown `most`."""
+    found = bounded("canaries", value)
+    could = a_figure("epsilon_most", most, None, None)
+    return an_evaluation(found.model_copy(update={"figures": (*found.figures, could)}))
+
+
+@pytest.mark.parametrize(
+    ("value", "most", "outcome", "audited"),
+    [
+        (0.0, 0.99, "noted", "not-measured"),
+        (0.0, 1.0, "passed", "passed"),
+        (1.5, 3.0, "failed", "passed"),
+        # Cannot be; what was measured counts.
+        (1.5, 0.99, "failed", "not-measured"),
+    ],
+)
+def test_canaries_too_few_to_contradict_the_claim_pass_nothing(
+    value: float, most: float, outcome: str, audited: str
+) -> None:
+    """The plan claims 1. Catches an audit that passes because it could not have failed."""
+    section = ReleaseSection(require_privacy_audit=True)
+    decision = decided(section, with_most(value, most))
+    measured = ruling(decision, "measured-epsilon.canaries")
+    assert (measured.outcome, measured.value) == (outcome, value)
+    assert ruling(decision, "privacy-audited").outcome == audited
+    if outcome == "noted":
+        assert measured.note == "could not have contradicted the claim"
+        assert [rule.name for rule in decision.held_by] == ["privacy-audited"]
+
+
 def test_requirements_hold_until_they_are_met() -> None:
     section = ReleaseSection(require_privacy_audit=True)
     assert [rule.name for rule in decided(section).held_by] == ["privacy-audited"]

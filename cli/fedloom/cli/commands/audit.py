@@ -111,5 +111,10 @@ def _say(findings: "AuditFindings") -> None:
         return
     if bound > claimed:
         click.echo("  BROKEN: what was measured contradicts the promise")
+    elif found["epsilon_most"] < claimed:
+        click.echo(
+            "  says nothing of the promise: so few canaries could have shown at most epsilon "
+            f"{found['epsilon_most']:.2f}"
+        )
     else:
         click.echo("  nothing that was measured contradicts the promise")

@@ -1,6 +1,6 @@
 """The rules of the gate: those that no file can switch off, and those that a federation set."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from fedloom.server.evaluator.findings import Evaluation, Figure
 from fedloom.server.release.budget_rules import budget_rulings
@@ -13,6 +13,9 @@ from fedloom.shared.words import count
 MEASURED_EPSILON = "measured-epsilon."
 # Audits that bound epsilon from below, in words.
 _BOUND = "epsilon_lower_bound"
+# The most that such an audit could have measured, had every guess of its been right.
+_MOST = "epsilon_most"
+_TOO_FEW = "could not have contradicted the claim"
 _PRIVACY_AUDITS = {"canaries": "with records planted for the purpose"}
 
 Rule = Callable[[ReleaseSection, Evaluation | None, Report], Iterator[Ruling]]
@@ -80,15 +83,27 @@ def _no_evidence(evaluation: Evaluation | None) -> str:
 def _privacy_audited(
     section: ReleaseSection, evaluation: Evaluation | None, report: Report
 ) -> Iterator[Ruling]:
+    claimed = report.privacy.epsilon
     figures = {name: _found(evaluation, f"{name}.{_BOUND}") for name in _PRIVACY_AUDITS}
-    measured = [name for name, at in figures.items() if at and at.records >= LEAST_RECORDS]
+    told = [name for name, at in figures.items() if at and at.records >= LEAST_RECORDS]
+    measured = [name for name in told if not _powerless(evaluation, name, claimed)]
     yield Ruling(
         name="privacy-audited",
         words=f"an audit bounded epsilon from below, on at least {LEAST_RECORDS} records",
         outcome="passed" if measured else "not-measured",
         holds=not measured and section.require_privacy_audit,
-        note=f"by {', '.join(measured)}" if measured else "no audit did",
+        note=f"by {', '.join(measured)}" if measured else _none_did(told),
     )
+
+
+def _none_did(powerless: Sequence[str]) -> str:
+    return f"{', '.join(powerless)} {_TOO_FEW}" if powerless else "no audit did"
+
+
+def _powerless(evaluation: Evaluation | None, audit: str, claimed: float | None) -> bool:
+    """Whether the audit would have kept the claim whatever came of it."""
+    most = _found(evaluation, f"{audit}.{_MOST}")
+    return most is not None and claimed is not None and most.value < claimed
 
 
 def _measured_epsilon(
@@ -113,6 +128,8 @@ def _measured_epsilon(
         elif claimed is None:
             note = "no epsilon was claimed"
             yield _with(found, figure, outcome="noted", holds=False, note=note)
+        elif figure.value <= claimed and _powerless(evaluation, audit, claimed):
+            yield _with(found, figure, outcome="noted", holds=False, note=_TOO_FEW)
         else:
             yield _judged(found, figure, reached=figure.value <= claimed)
 

@@ -50,6 +50,11 @@ class Planted:
         """Of the evidence that gives the best bound."""
         return self.evidence[self.bounds[0].evidence]
 
+    @property
+    def most(self) -> float:
+        """The largest epsilon that the canaries could have shown."""
+        return max(bound.most for bound in self.bounds)
+
 
 def findings_of(planted: Planted) -> AuditFindings:
     """Claimed beside measured, and how the canaries that were in differ from those that were
@@ -87,6 +92,14 @@ def _figures(planted: Planted) -> Iterator[Figure]:
         value=bound.epsilon,
         records=canaries,
         better="lower",
+        unit="epsilon",
+    )
+    yield Figure(
+        key="epsilon_most",
+        words="the most that these canaries could have shown, had every guess been right",
+        value=planted.most,
+        records=canaries,
+        better="none",
         unit="epsilon",
     )
     counts = (
@@ -174,6 +187,11 @@ def _caveats(planted: Planted) -> Iterator[str]:
         f"It speaks of a run of its own with canaries at {', '.join(planted.sites)}, whose plan "
         "declares half of them beside the site's own units; the promise is that plan's."
     )
+    if planted.claimed is not None and planted.most < planted.claimed:
+        yield (
+            f"These {planted.inside.size} canaries could not have contradicted epsilon "
+            f"{planted.claimed:.2f}: at most {planted.most:.2f}."
+        )
     kinds = len(planted.evidence)
     yield (
         f"{kinds} kinds of evidence were tried, each with {len(GUESSED)} numbers of guesses that "

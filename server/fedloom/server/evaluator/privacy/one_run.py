@@ -37,7 +37,8 @@ class OneRunBound:
     """The algorithm is not (`epsilon`, delta)-private, at the confidence that was asked for.
 
     0 says that nothing was shown. `correct` of `guesses` guesses were right, by the scores that
-    are called `evidence`.
+    are called `evidence`. `most` is what so many canaries could have shown at best: `epsilon`,
+    had every guess been right.
     """
 
     evidence: str
@@ -45,6 +46,7 @@ class OneRunBound:
     canaries: int
     guesses: int
     correct: int
+    most: float
 
 
 def audit(
@@ -69,10 +71,11 @@ def audit(
     best = []
     for group in groups:
         level = 1 - (1 - confidence) / (len(groups) * len(group) * len(GUESSED))
+        most = _most(inside.size, delta=delta, confidence=level)
         for name, scores in group.items():
             if scores.size < 2 or scores.shape != inside.shape or not np.isfinite(scores).all():
                 raise ValueError(f"one-run audit, {name}: expected {inside.size} finite scores")
-            bounds = _bounds(name, scores, inside, delta=delta, confidence=level)
+            bounds = _bounds(name, scores, inside, delta=delta, confidence=level, most=most)
             best.append(max(bounds, key=lambda bound: (bound.epsilon, bound.guesses)))
     return tuple(sorted(best, key=lambda bound: -bound.epsilon))
 
@@ -112,8 +115,23 @@ def p_value(epsilon: float, *, canaries: int, guesses: int, correct: int, delta:
     return min(1.0, tail + 2 * canaries * delta * steepest)
 
 
+def _most(canaries: int, *, delta: float, confidence: float) -> float:
+    """The largest bound there can be: all guesses are right."""
+    numbers = [min(sum(each), canaries) for each in _guesses(canaries)]
+    return max(
+        lower_bound(canaries=canaries, guesses=n, correct=n, delta=delta, confidence=confidence)
+        for n in numbers
+    )
+
+
 def _bounds(
-    name: str, scores: Values, inside: NDArray[np.bool_], *, delta: float, confidence: float
+    name: str,
+    scores: Values,
+    inside: NDArray[np.bool_],
+    *,
+    delta: float,
+    confidence: float,
+    most: float,
 ) -> Iterator[OneRunBound]:
     # Ties are parted by place, which knows nothing of the coins.
     order = np.argsort(scores, kind="stable")
@@ -133,6 +151,7 @@ def _bounds(
             canaries=scores.size,
             guesses=guesses,
             correct=correct,
+            most=most,
         )
 
 
