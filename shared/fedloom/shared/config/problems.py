@@ -2,15 +2,21 @@
 
 import difflib
 import typing
+from types import MappingProxyType
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from fedloom.shared.config.sections import NAME_PATTERN
+from fedloom.shared.config.sections import FIGURE_PATTERN, NAME_PATTERN
 
 # Values of these kinds of problem are shown; they come from a config file, never from records.
 _SHOWN_LENGTH = 60
-_A_NAME = "letters, digits, - and _, at most 64, a letter or digit first"
+_PATTERNS = MappingProxyType(
+    {
+        NAME_PATTERN: "letters, digits, - and _, at most 64, a letter or digit first",
+        FIGURE_PATTERN: "AUDIT.KEY, such as swaps.flip_rate",
+    }
+)
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
@@ -33,8 +39,9 @@ def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{where}: unknown key{_nearest(detail['loc'], model)}"
     if detail["type"] == "missing":
         return f"{where}: missing, expected a value"
-    if detail.get("ctx", {}).get("pattern") == NAME_PATTERN:
-        return f"{where}: got {_shown(detail['input'])}, expected {_A_NAME}"
+    expected = _PATTERNS.get(str(detail.get("ctx", {}).get("pattern")))
+    if expected is not None:
+        return f"{where}: got {_shown(detail['input'])}, expected {expected}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "expected")
     if detail["type"] == "value_error":

@@ -7,14 +7,14 @@ import tomli_w
 from pydantic import Field, model_validator
 
 from fedloom.shared.config.reading import read_toml
-from fedloom.shared.config.sections import Count, Number, Section
+from fedloom.shared.config.sections import FIGURE_PATTERN, Count, Number, Section
 from fedloom.shared.errors import ReleaseError
 
 # Which end of a figure's 95 % interval a threshold is held against, or the figure itself.
 Bound = Literal["value", "low", "high"]
 # A figure measured on fewer records says too little for a rule that does not say how many it wants.
 LEAST_RECORDS = 30
-FigureName = Annotated[str, Field(pattern=r"^[^.\s]+\.\S+$", max_length=200)]
+FigureName = Annotated[str, Field(pattern=FIGURE_PATTERN, max_length=200)]
 _Text = Annotated[str, Field(min_length=1, max_length=2000)]
 _Short = Annotated[str, Field(min_length=1, max_length=300)]
 

@@ -28,6 +28,7 @@ Steps = Annotated[Count, Field(le=MOST_STEPS)]
 Unit = Annotated[str, Field(min_length=1, max_length=200)]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+FIGURE_PATTERN = r"^[^.\s]+\.\S+$"
 
 
 class Section(BaseModel):
