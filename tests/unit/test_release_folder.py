@@ -395,9 +395,10 @@ def test_a_sites_own_key_can_be_held_against_its_head(tmp_path: Path) -> None:
     folder = released(tmp_path / "run", story=story)
     north = story.heads["north"].public_key
     assert verify_release(folder, site_keys={"north": north}).problems == ()
-    for name, key in (("south", north), ("nobody", north)):
-        line = problem(verify_release(folder, site_keys={name: key}))
-        assert line.startswith(f"heads.json: {name}: no head signed by the key that was given")
+    line = problem(verify_release(folder, site_keys={"south": north}))
+    assert line.startswith("heads.json: south: no head signed by the key that was given")
+    line = problem(verify_release(folder, site_keys={"nort": north}))
+    assert line == "no site nort, expected north or south"
 
 
 @pytest.mark.parametrize(

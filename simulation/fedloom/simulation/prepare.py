@@ -12,7 +12,7 @@ from fedloom.shared.data.split import Split
 from fedloom.shared.errors import DataError, PlanError
 from fedloom.shared.model.base import resolve_model
 from fedloom.shared.plan import Plan
-from fedloom.shared.words import count
+from fedloom.shared.words import any_of, count
 
 # A column of many values is hardly one of groups; a line names no more of them.
 _MOST_SHOWN = 12
@@ -113,10 +113,10 @@ def _check_weights(config: FederationConfig, groups: Collection[str]) -> None:
             continue
         unknown = sorted(asked.weights.keys() - groups)
         if unknown:
-            sites = " or ".join(site.name for site in config.data.sites)
+            sites = any_of([site.name for site in config.data.sites])
             raise PlanError(
                 f"{where}.weights {', '.join(unknown)}: no record of {sites} is of "
-                f"{asked.group_column} {' or '.join(unknown)}, there is {_listed(groups)}"
+                f"{asked.group_column} {any_of(unknown)}, there is {_listed(groups)}"
             )
 
 

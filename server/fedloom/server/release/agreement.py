@@ -20,6 +20,7 @@ from fedloom.server.release.signatures import SignatureFile
 from fedloom.server.run.heads import parse_heads
 from fedloom.shared.errors import ReleaseError
 from fedloom.shared.printable import printable
+from fedloom.shared.words import any_of
 
 # How a rule is put into words may change with FedLoom; what came of it may not.
 _WORDS = {"words", "note"}
@@ -107,7 +108,11 @@ def _adapter_problems(files: Mapping[str, bytes], decision: Decision) -> Iterato
 
 
 def _unlike_site_keys(contents: Contents, site_keys: Mapping[str, str]) -> Iterator[str]:
+    known = [site.name for site in contents.plan.sites]
     for name, key in site_keys.items():
+        if name not in known:
+            yield f"no site {name}, expected {any_of(known)}"
+            continue
         head = contents.heads.get(name)
         if head is None or head.public_key != key:
             yield f"{HEADS}: {name}: no head signed by the key that was given for it"
