@@ -28,6 +28,7 @@ from tests.support.tiny import write_federation
 
 SITES = ("site0", "site1")
 PROMISED = """
+suite = "suite.toml"
 [release]
 intended_use = "Tests."
 [[release.rules]]
@@ -58,6 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         privacy="noise_multiplier = 0.8\ndelta = 1e-4",
         more=PROMISED.format(least=0.7),
     )
+    (home / "suite.toml").write_text('[suite]\nname = "s"\n[audits.validation]\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fedloom.simulation.federation.worker_pool", one_process)
         fedloom("simulate", federation, "--out", home / "run", "--sites", home / "kept")

@@ -56,12 +56,14 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
     from rich.console import Console
 
     from fedloom.cli.progress import shown_progress
+    from fedloom.server.evaluator.promises import check_promises
     from fedloom.server.run.folder import RunFolder
     from fedloom.simulation.federation import worker_pool
     from fedloom.simulation.kept import answered_from_ledgers, ledger_lengths
     from fedloom.simulation.prepare import decided_as_before, prepare
     from fedloom.simulation.study import StudyOptions, run_study
 
+    check_promises(config)
     console = Console(stderr=True)
     options = StudyOptions(
         arms=_ARMS[wanted.compare],

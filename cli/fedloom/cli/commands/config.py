@@ -58,16 +58,21 @@ def init(path: Path) -> None:
 @command.command("validate")
 @click.argument("path", type=click.Path(path_type=Path), default=Path("federation.toml"))
 def validate(path: Path) -> None:
-    """Check PATH and name all problems at once; records are not read."""
+    """Check PATH and name all problems at once; records are not read.
+
+    The suite of audits is checked with it, and that it measures what release.rules ask for.
+    """
+    from fedloom.server.evaluator.promises import promise_problems
     from fedloom.shared.config.federation import missing_files, read_federation
     from fedloom.shared.errors import ConfigError
     from fedloom.shared.words import count
 
     config = read_federation(path)
-    missing, to_fetch = missing_files(config), _model_to_fetch(config)
-    if missing:
+    problems = [*missing_files(config), *promise_problems(config)]
+    to_fetch = _model_to_fetch(config)
+    if problems:
         # The model last: it may yet be fetched.
-        raise ConfigError(str(path), [*missing, *to_fetch])
+        raise ConfigError(str(path), [*problems, *to_fetch])
     sites = ", ".join(site.name for site in config.data.sites)
     click.echo(f"{path}: valid; {count(len(config.data.sites), 'site')}: {sites}")
     for text in to_fetch:

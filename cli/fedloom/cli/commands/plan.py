@@ -23,11 +23,13 @@ def command(federation: Path, as_toml: bool, online: bool) -> None:
 
     Where each site has declared_units there, no records are needed.
     """
+    from fedloom.server.evaluator.promises import check_promises
     from fedloom.server.initial import initial_adapter
     from fedloom.shared.config.federation import read_federation
     from fedloom.simulation.prepare import planned
 
     config = read_federation(federation)
+    check_promises(config)
     model, plan = planned(config, offline=not online)
     if as_toml:
         click.echo(plan.to_toml())

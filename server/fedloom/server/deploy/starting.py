@@ -7,7 +7,7 @@ from datetime import datetime
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.deploy.wanted import WantedRun, held_wanted, write_wanted
-from fedloom.server.evaluator.suite import read_suite
+from fedloom.server.evaluator.promises import check_promises
 from fedloom.server.planning import make_plan
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.federation import FederationConfig
@@ -32,19 +32,17 @@ def want_run(home: ServerHome, config: FederationConfig, *, offline: bool = True
     Raises:
         PlanError: a site's size is not declared, a site has no kit, or the numbers do not fit.
         ModelError: the base model is not at hand.
-        ConfigError: the suite of audits is wrong.
+        ConfigError: the suite of audits is wrong, or lacks what the release's rules ask for.
     """
     units = _declared(config)
     _check_sites(home, config)
-    suite = config.evaluation.suite
-    if suite is not None:
-        read_suite(suite)
+    check_promises(config)
     model = resolve_model(config.model.path, offline=offline)
     plan = make_plan(config, model=model, units=units)
     name = f"{plan.name[:_MOST_LETTERS]}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     folder = home.run(name)
     folder.create(plan, config.release)
-    start = config.lora.start
+    start, suite = config.lora.start, config.evaluation.suite
     write_wanted(
         folder,
         WantedRun(

@@ -8,7 +8,6 @@ from fedloom.shared.config.mitigation import MitigationSection
 from fedloom.shared.config.reading import read_toml
 from fedloom.shared.config.release import ReleaseSection
 from fedloom.shared.config.sections import (
-    DEFAULT_SUITE,
     AggregationSection,
     DataSection,
     EvaluationSection,
@@ -116,9 +115,6 @@ def missing_files(config: FederationConfig) -> list[str]:
     start = config.lora.start
     if start is not None and not is_folder(start):
         absent.insert(0, f"lora.start: no folder {start}")
-    suite = config.evaluation.suite
-    if suite is not None and suite.name != DEFAULT_SUITE and not suite.is_file():
-        absent.append(f"evaluation.suite: no file {suite}")
     model = config.model.path
     if not is_folder(Path(model)) and model.startswith((".", "/", "~")):
         absent.insert(0, f"model.path: no folder {model}")

@@ -1,0 +1,56 @@
+"""Whether what a federation promises of its adapter can be measured by the suite it names."""
+
+import difflib
+from collections.abc import Collection, Iterator
+
+from fedloom.server.evaluator.suite import read_suite
+from fedloom.shared.config.federation import FederationConfig
+from fedloom.shared.config.release import ReleaseRule
+from fedloom.shared.errors import ConfigError
+
+# What `fedloom audit` finds joins the evaluation whatever the suite is.
+_WITHOUT_SUITE = frozenset({"canaries"})
+
+
+def check_promises(config: FederationConfig) -> None:
+    """Refuse a wrong suite, and rules on figures of audits that are not in it.
+
+    Raises:
+        ConfigError: all that `promise_problems` names.
+    """
+    problems = promise_problems(config)
+    if problems:
+        raise ConfigError(f"federation {config.federation.name}", problems)
+
+
+def promise_problems(config: FederationConfig) -> list[str]:
+    """What is wrong with `evaluation.suite`, or else with what `release.rules` ask of it; one line
+    each. Before training, since a rule that nothing can measure holds every adapter."""
+    suite = config.evaluation.suite
+    if suite is None:
+        rules = config.release.rules
+        asks = any(_audit(rule) not in _WITHOUT_SUITE for rule in rules)
+        return ["release.rules need evaluation.suite, which measures their figures"] if asks else []
+    try:
+        audits = read_suite(suite).audits
+    except ConfigError as error:
+        return [f"evaluation.suite {suite}: {problem}" for problem in error.problems]
+    return list(_unmeasured(config.release.rules, audits))
+
+
+def _unmeasured(rules: Collection[ReleaseRule], audits: Collection[str]) -> Iterator[str]:
+    known = (*audits, *_WITHOUT_SUITE)
+    for at, rule in enumerate(rules, start=1):
+        audit = _audit(rule)
+        if audit not in known:
+            where = f"release.rules[{at}].figure"
+            yield f"{where}: audit {audit} is not in the suite{_nearest(audit, known)}"
+
+
+def _audit(rule: ReleaseRule) -> str:
+    return rule.figure.partition(".")[0]
+
+
+def _nearest(audit: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(audit, known, n=1, cutoff=0.5)
+    return f", did you mean {close[0]}?" if close else f", expected one of {', '.join(known)}"
