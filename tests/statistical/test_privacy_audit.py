@@ -85,6 +85,19 @@ def test_no_noise_at_all_breaks_the_claim(
     check_broken(run_audit(prepared, tmp_path / "run"))
 
 
+def test_canaries_at_several_sites_are_found_in_their_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without noise, in rounds of the head alone and of all tensors."""
+    monkeypatch.setattr(Stream, "normal", lambda _, count: np.zeros(count))
+    prepared = audited_federation(
+        tmp_path, sites=3, width=512, head_rounds=1, rounds=3, rows=60, batch=25
+    )
+    findings = run_audit(prepared, tmp_path / "run", canaries=120)
+    check_broken(findings)
+    assert "site0, site1, site2" in findings.caveats[1]
+
+
 @pytest.fixture(scope="module")
 def sampled(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """One site that promises epsilon 1 by taking few of its units in each of many steps."""
