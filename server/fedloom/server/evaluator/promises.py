@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Collection, Iterator
 
-from fedloom.server.evaluator.suite import read_suite
 from fedloom.shared.config.federation import FederationConfig
 from fedloom.shared.config.release import ReleaseRule
 from fedloom.shared.errors import ConfigError
@@ -31,6 +30,9 @@ def promise_problems(config: FederationConfig) -> list[str]:
         rules = config.release.rules
         asks = any(_audit(rule) not in _WITHOUT_SUITE for rule in rules)
         return ["release.rules need evaluation.suite, which measures their figures"] if asks else []
+    # Audits bring libraries that take seconds: only who names a suite waits for them.
+    from fedloom.server.evaluator.suite import read_suite
+
     try:
         audits = read_suite(suite).audits
     except ConfigError as error:
