@@ -86,6 +86,7 @@ def test_unseeded_runs_differ(tmp_path: Path) -> None:
 def test_training_learns(tmp_path: Path) -> None:
     """Without noise the federation solves the toy task on held-out records."""
     from fedloom.server.evaluator.bench import plan_bench
+    from fedloom.server.evaluator.corpus import Corpus
     from fedloom.server.evaluator.evaluate import Evaluator
 
     more = (
@@ -104,7 +105,7 @@ def test_training_learns(tmp_path: Path) -> None:
     plain = prepare(read_federation(path))
     final = run(plain, tmp_path / "run")
     predictor = plan_bench(plain.plan, plain.model, batch_size=32)
-    scores = Evaluator(predictor, plain.tests, resamples=100).adapter(final)
+    scores = Evaluator(predictor, Corpus(tests=plain.tests), resamples=100).adapter(final)
     assert scores["joint"].accuracy.low > 0.75, "the majority has about 0.54"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from fedloom.server.evaluator.corpus import Benchmarks
 from fedloom.server.evaluator.records import read_corpus
-from fedloom.server.evaluator.suite import RecordsSection
+from fedloom.server.evaluator.sections import RecordsSection
 from fedloom.shared.errors import DataError
 
 LABELS = ("negative", "positive")

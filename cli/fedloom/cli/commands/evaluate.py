@@ -11,7 +11,7 @@ import click
 from fedloom.shared.config.sections import Section
 
 if TYPE_CHECKING:
-    from fedloom.server.evaluator.suite import RecordsSection
+    from fedloom.server.evaluator.sections import RecordsSection
 
 _RESAMPLES = 1000
 _IN_WORDS: Mapping[str, str] = MappingProxyType(
@@ -41,7 +41,7 @@ class _Asked(Section):
 
     def records(self) -> "RecordsSection | None":
         """The records that `--data` names."""
-        from fedloom.server.evaluator.suite import RecordsSection
+        from fedloom.server.evaluator.sections import RecordsSection
 
         if self.data is None:
             return None

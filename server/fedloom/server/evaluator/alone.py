@@ -10,8 +10,9 @@ from fedloom.server.evaluator.corpus import Benchmarks, Corpus
 from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.evaluator.records import read_corpus
 from fedloom.server.evaluator.running import Base, Told, evaluate
+from fedloom.server.evaluator.sections import RecordsSection
 from fedloom.server.evaluator.subject import Candidate
-from fedloom.server.evaluator.suite import RecordsSection, Suite
+from fedloom.server.evaluator.suite import Suite
 from fedloom.server.start import read_peft
 from fedloom.shared.data.tables import read_table
 from fedloom.shared.errors import EvaluationError

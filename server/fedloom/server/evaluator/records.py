@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fedloom.server.evaluator.corpus import Benchmarks, Corpus
-from fedloom.server.evaluator.suite import RecordsSection
+from fedloom.server.evaluator.sections import RecordsSection
 from fedloom.shared.data.records import Record, RecordSource, read_records
 from fedloom.shared.data.tables import Table, read_table
 from fedloom.shared.errors import DataError

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from fedloom.server.evaluator.audits.base import Audit, Options
 from fedloom.server.evaluator.audits.registry import AUDITS
+from fedloom.server.evaluator.sections import RecordsSection
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.reading import read_toml
 from fedloom.shared.config.sections import DEFAULT_SUITE, Name, Section
@@ -29,20 +30,6 @@ class SuiteSection(Section):
     name: Name
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     not_compared: tuple[str, ...] = ()
-
-
-class RecordsSection(Section):
-    """`[records]`: labelled records to evaluate on, where no simulation brings its own.
-
-    `site` and each of `groups` name columns whose values part the records.
-    """
-
-    path: Path
-    text: str = "text"
-    label: str = "label"
-    messages: str | None = None
-    site: str | None = None
-    groups: tuple[str, ...] = ()
 
 
 class SuiteDocument(Section):

@@ -1,0 +1,19 @@
+"""What a suite's file and a command say alike of records; light, so that commands start fast."""
+
+from pathlib import Path
+
+from fedloom.shared.config.sections import Section
+
+
+class RecordsSection(Section):
+    """`[records]`: labelled records to evaluate on, where no simulation brings its own.
+
+    `site` and each of `groups` name columns whose values part the records.
+    """
+
+    path: Path
+    text: str = "text"
+    label: str = "label"
+    messages: str | None = None
+    site: str | None = None
+    groups: tuple[str, ...] = ()
