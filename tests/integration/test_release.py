@@ -19,6 +19,7 @@ from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.directory import SiteDirectory
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
+from fedloom.shared.errors import ReleaseError
 from fedloom.shared.keys import SigningKey
 from fedloom.shared.model.lora import live_parameters, read_adapter
 from fedloom.simulation.executors.serial import SerialExecutor
@@ -132,6 +133,17 @@ def test_what_is_promised_later_does_not_count(run: RunFolder, home: Path) -> No
     finally:
         config.write_text(text, encoding="utf-8")
     assert "at_least = 0.7," in (run.path / "release" / "release.toml").read_text()
+
+
+def test_what_was_released_is_not_decided_on_again_in_its_place(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    fedloom("release", run.path)
+    page = run.report_html.read_bytes()
+    with pytest.raises(ReleaseError, match="released before, expected --out"):
+        fedloom("release", run.path)
+    fedloom("release", run.path, "--out", tmp_path / "again")
+    assert run.report_html.read_bytes() == page
 
 
 def test_what_is_held_exits_with_3_and_one_line_and_an_override_with_0(run: RunFolder) -> None:

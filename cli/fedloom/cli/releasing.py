@@ -27,16 +27,20 @@ def release(run: Path, terms: Terms) -> bool:
     Raises:
         ReleaseError: the run is not at its end, or a folder is in the way.
     """
-    from fedloom.server.release.folder import coordinator_key, write_release
+    from fedloom.server.release.folder import RELEASE, coordinator_key, write_release
     from fedloom.server.report.writing import write_page
     from fedloom.server.run.folder import RunFolder
+    from fedloom.shared.errors import ReleaseError
 
     folder = RunFolder(run)
+    if terms.out is None and (run / RELEASE).exists():
+        raise ReleaseError(f"{run / RELEASE}: released before, expected --out to decide again")
     key = coordinator_key(folder, terms.key)
     written = write_release(
         folder, key, out=terms.out, overrides=terms.overrides, evaluation=terms.evaluation
     )
-    if terms.evaluation is None:
+    # The run's page shows what was decided on its own evaluation, in its own folder.
+    if terms.evaluation is None and terms.out is None:
         write_page(folder, written.decision)
     show(written.decision)
     click.echo(f"signed by {key.public}; tell this key by another way than the folder")

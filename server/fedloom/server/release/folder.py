@@ -27,7 +27,7 @@ from fedloom.shared.files import sync_folder, write_durably
 from fedloom.shared.keys import SigningKey, read_key
 
 DECISION, DECISION_SIGNATURE, PROVENANCE = "decision.json", "decision.json.sig", "provenance.json"
-_KEY, _RELEASE = "coordinator.key", "release"
+_KEY, RELEASE = "coordinator.key", "release"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def _decided(contents: Contents, overrides: Sequence[Override]) -> Decision:
 
 def _folder_name(decision: Decision) -> str:
     when = decision.decided.replace(":", "").replace("-", "")
-    return _RELEASE if decision.released else f"held-{when}"
+    return RELEASE if decision.released else f"held-{when}"
 
 
 def _signed(
