@@ -161,7 +161,7 @@ def test_a_site_with_another_base_model_refuses(tmp_path: Path) -> None:
     ("fault", "rounds", "deadline", "told"),
     [
         ("die", 2, 120.0, "failed"),
-        pytest.param("hang", 1, 20.0, "no answer", marks=pytest.mark.slow),
+        pytest.param("hang", 1, 45.0, "no answer", marks=pytest.mark.slow),
     ],
 )
 def test_a_site_whose_process_dies_or_hangs_is_left_out(
