@@ -52,6 +52,15 @@ def initial_adapter(plan: Plan, folder: Path, start: Path | None = None) -> Adap
     return found
 
 
+def start_in_words(plan: Plan) -> str:
+    """What round 1 starts from, for people."""
+    if plan.start_sha256:
+        return "the public start"
+    if plan.task.kind == "classification":
+        return "the base model with an untrained head"
+    return "the base model as it is"
+
+
 def save_adapter(plan: Plan, folder: Path, adapter: Adapter, *, target: Path) -> None:
     """Write `adapter` as a PEFT folder, head included, with a card that says what it is.
 

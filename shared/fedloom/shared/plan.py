@@ -135,6 +135,13 @@ class Plan(Section):
         return text.encode()
 
     @property
+    def promised_epsilon(self) -> float | None:
+        """What is promised to every privacy unit of every site, None without privacy. With a
+        fixed noise multiplier, sites differ; the promise is the weakest of them."""
+        promised = [site.epsilon for site in self.sites if site.epsilon is not None]
+        return self.privacy.epsilon or max(promised, default=None)
+
+    @property
     def sha256(self) -> str:
         """Hex digest that names this plan."""
         return hashlib.sha256(self.canonical()).hexdigest()

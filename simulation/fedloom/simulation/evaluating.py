@@ -66,7 +66,7 @@ def audit_study(
             kind=_AUDITED[arm.kind],
             description=arm.description,
             adapter=adapter,
-            epsilon=arm.prepared.plan.privacy.epsilon,
+            epsilon=arm.prepared.plan.promised_epsilon,
         )
         for arm, adapter in trained
         if arm.kind in _AUDITED

@@ -1,10 +1,10 @@
 """Scores every arm of a study on the same held-out records."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from fedloom.server.evaluator.evaluate import Evaluator
+from fedloom.server.initial import start_in_words
 from fedloom.server.report.schema import Arm, CurvePoint
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
@@ -13,14 +13,6 @@ from fedloom.shared.config.sections import JOINT
 from fedloom.simulation.arms import TrainedArm
 from fedloom.simulation.prepare import Prepared
 from fedloom.simulation.progress import Progress
-
-_UNTRAINED: Mapping[str, str] = MappingProxyType(
-    {
-        "classification": "the base model with an untrained head",
-        "causal-lm": "the base model as it is",
-        "seq2seq": "the base model as it is",
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +68,7 @@ def _arms(
     yield Arm(
         name="untrained",
         kind="untrained",
-        description="the public start" if plan.start_sha256 else _UNTRAINED[plan.task.kind],
+        description=start_in_words(plan),
         epsilon=None,
         tests=evaluator.adapter(start),
     )
@@ -84,7 +76,7 @@ def _arms(
         name="federation",
         kind="federation",
         description="all sites together" + (", private" if plan.privacy.private else ""),
-        epsilon=_epsilon(prepared),
+        epsilon=plan.promised_epsilon,
         tests=evaluator.adapter(final),
     )
     for arm, adapter in trained:
@@ -92,15 +84,9 @@ def _arms(
             name=arm.name,
             kind=arm.kind,
             description=arm.description,
-            epsilon=_epsilon(arm.prepared),
+            epsilon=arm.prepared.plan.promised_epsilon,
             tests=evaluator.adapter(adapter),
         )
-
-
-def _epsilon(prepared: Prepared) -> float | None:
-    plan = prepared.plan
-    promised = [site.epsilon for site in plan.sites if site.epsilon is not None]
-    return plan.privacy.epsilon or max(promised, default=None)
 
 
 def _told(arm: Arm) -> str:

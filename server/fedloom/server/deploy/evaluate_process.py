@@ -47,7 +47,6 @@ def _evaluator(folder: RunFolder, wanted: WantedRun) -> RunEvaluator:
         bench=plan_bench(plan, wanted.model, batch_size=suite.batch_size),
         suite=suite,
         corpus=corpus,
-        every=wanted.every,
     )
 
 

@@ -1,9 +1,8 @@
 """A suite over the adapters of one run: at its end, and after every k rounds if asked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 
 from fedloom.server.evaluator.audits.registry import AUDITS
 from fedloom.server.evaluator.bench import Bench
@@ -13,6 +12,7 @@ from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.evaluator.running import Base, Told, evaluate
 from fedloom.server.evaluator.subject import Candidate
 from fedloom.server.evaluator.suite import Suite
+from fedloom.server.initial import start_in_words
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import RoundEntry
@@ -21,9 +21,6 @@ from fedloom.shared.files import make_folder
 from fedloom.shared.plan import Plan
 
 FEDERATION = "federation"
-_STARTS: Mapping[str, str] = MappingProxyType(
-    {"classification": "the base model with an untrained head"}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,22 +79,20 @@ class RunEvaluator:
 
     def federation(self, adapter: Adapter) -> Candidate:
         """The run's own adapter."""
-        promised = [site.epsilon for site in self.plan.sites if site.epsilon is not None]
         private = self.plan.privacy.private
         return Candidate(
             name=FEDERATION,
             kind="federation",
             description="all sites together" + (", private" if private else ""),
             adapter=adapter,
-            epsilon=self.plan.privacy.epsilon or max(promised, default=None),
+            epsilon=self.plan.promised_epsilon,
         )
 
     def _start(self) -> Candidate:
-        as_it_is = _STARTS.get(self.plan.task.kind, "the base model as it is")
         return Candidate(
             name="base",
             kind="base",
-            description="the public start" if self.plan.start_sha256 else as_it_is,
+            description=start_in_words(self.plan),
             adapter=self._checkpoint(0),
         )
 

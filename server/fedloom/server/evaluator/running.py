@@ -10,7 +10,7 @@ import numpy as np
 from fedloom.server.evaluator.audits.base import Audit, Measured, found_by
 from fedloom.server.evaluator.bench import Bench
 from fedloom.server.evaluator.cache import FindingsCache
-from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.corpus import Corpus, pick
 from fedloom.server.evaluator.findings import (
     AuditFindings,
     Comparison,
@@ -21,8 +21,11 @@ from fedloom.server.evaluator.statistics import number_of, paired
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.server.evaluator.suite import Suite
 from fedloom.shared.errors import AssetError, BrokenModelError, EvaluationError
+from fedloom.shared.words import count
 
 _BESIDE = "asked of the adapter that may be released alone"
+# So many records tell whether an adapter has one answer to everything.
+_ASKED = 200
 # Told of each audit as it ends: adapter, audit, and one line of what it found.
 Told = Callable[[str], None]
 
@@ -112,18 +115,29 @@ class _Runner:
 def _with_warning(measured: Measured, subject: Subject, corpus: Corpus) -> Measured:
     """An adapter that gives all records one label is moved by nothing, which must not pass for
     fairness."""
-    said = subject.memory.get(corpus.joint)
-    if said is None or said.probabilities is None:
-        return measured
-    given = np.unique(said.probabilities.argmax(axis=1))
-    if given.size != 1:
+    places = pick(_ASKED, of=len(corpus.joint)) if subject.classifies else []
+    given = _given(subject, corpus, places)
+    if len(given) != 1:
         return measured
     warning = (
-        f"It answers {subject.labels[given[0]]} to every record: nothing moves it, and figures of "
-        "what does not change it say nothing good of it."
+        f"It answers {subject.labels[given.pop()]} to each of {count(len(places), 'record')}: "
+        "nothing moves it, and figures of what does not change it say nothing good of it."
     )
     caveats = (warning, *measured.findings.caveats)
     return replace(measured, findings=measured.findings.model_copy(update={"caveats": caveats}))
+
+
+def _given(subject: Subject, corpus: Corpus, places: Sequence[int]) -> set[int]:
+    """The labels that some records get; one pass over them, unless it was made for all."""
+    if not places:
+        return set()
+    known = subject.memory.get(corpus.joint)
+    found = (
+        subject.outcomes([corpus.joint[at] for at in places])
+        if known is None
+        else known[np.array(places)]
+    )
+    return set() if found.probabilities is None else set(found.probabilities.argmax(axis=1))
 
 
 def _unasked(audit: Audit, why_not: str) -> Measured:

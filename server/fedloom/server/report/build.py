@@ -101,14 +101,12 @@ def _training_facts(plan: Plan) -> TrainingFacts:
 
 def _privacy_facts(plan: Plan) -> PrivacyFacts:
     privacy = plan.privacy
-    promised = [site.epsilon for site in plan.sites if site.epsilon is not None]
     return PrivacyFacts(
         mode=privacy.mode,
         unit=privacy.unit,
         relation=privacy.relation,
         accountant=privacy.accountant,
-        # With a fixed noise multiplier, sites differ; the promise is the weakest of them.
-        epsilon=privacy.epsilon or max(promised, default=None),
+        epsilon=plan.promised_epsilon,
         delta=privacy.delta,
         clip_norm=privacy.clip_norm,
         clipping=privacy.clipping,

@@ -18,7 +18,7 @@ from fedloom.shared.words import count
 _RISKS = (
     (
         "canaries.epsilon_lower_bound",
-        "measured by planted canaries, at 95 % confidence, ε is at least",
+        "by canaries in another run of the same federation, at 95 % confidence, ε is at least",
     ),
     ("membership.auc", "membership inference tells members from others (0.5 is chance), AUC"),
     ("membership.tpr_at_1_fpr", "members found at one false alarm in a hundred"),
