@@ -25,8 +25,6 @@ from fedloom.simulation.site_app import in_process
 from fedloom.simulation.study import StudyOptions, run_study
 from tests.support.biased import biased_rows, rows_of_a_rare_group, write_biased_federation
 
-PRIVACY = "epsilon = 8.0\ndelta = 1e-4\nnoise_seed = 7"
-
 
 class Study(NamedTuple):
     prepared: Prepared
@@ -49,9 +47,10 @@ class Study(NamedTuple):
         assert promised["mitigated"] == promised["federation"] == 8.0
 
 
-def study(folder: Path, **federation: object) -> Study:
+def study(folder: Path, *, noise_seed: int = 7, **federation: object) -> Study:
     """The federation and its mitigated arm, trained and scored."""
-    path = write_biased_federation(folder, rows=500, privacy=PRIVACY, **federation)
+    privacy = f"epsilon = 8.0\ndelta = 1e-4\nnoise_seed = {noise_seed}"
+    path = write_biased_federation(folder, privacy=privacy, **federation)
     prepared, home = prepare(read_federation(path)), folder / "run"
     executor = SerialExecutor(make_client_app(in_process(SiteDirectory())))
     options = StudyOptions(arms=("mitigated",))
@@ -62,7 +61,7 @@ def study(folder: Path, **federation: object) -> Study:
 @pytest.fixture(scope="module")
 def swapped(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("biased")
-    return study(folder, mitigation='counterfactuals = ["gender"]', rounds=5)
+    return study(folder, mitigation='counterfactuals = ["gender"]', rows=500, rounds=5)
 
 
 def flips_and_accuracy(subject: Subject) -> tuple[float, float]:
@@ -96,24 +95,30 @@ def test_the_report_names_the_arm(swapped: Study) -> None:
     assert not any("mitigation" in line for line in swapped.report.omitted)
 
 
-def worst_group(subject: Subject) -> float:
+def groups(subject: Subject) -> list[float]:
+    """The accuracy for the few, then for the many."""
     rows = rows_of_a_rare_group(1500, seed=99)
     found = right(subject.classify([row["text"] for row in rows]).argmax(axis=1), rows)
-    return min(float(found[[row["sex"] == sex for row in rows]].mean()) for sex in ("f", "m"))
+    return [float(found[[row["sex"] == sex for row in rows]].mean()) for sex in ("f", "m")]
 
 
 @pytest.mark.parametrize(("weights", "helps"), [("m = 0.15", True), ("f = 7.0", False)])
 def test_a_weight_below_one_for_the_many_helps_the_few_and_one_above_is_clipped_away(
     tmp_path: Path, weights: str, helps: bool
 ) -> None:
-    """Both make the same ratio of losses; a gradient at the clip norm cannot grow beyond it."""
+    """Both make the same ratio of losses; a gradient at the clip norm cannot grow beyond it.
+
+    24 rounds, since a few more or less of noise must not decide: with noise seeds 1 to 6 the
+    weight below one raised the worst group by 0.29 at least, and the one above by nothing.
+    """
     weighted = study(
         tmp_path,
         mitigation=f'group_column = "sex"\nweights = {{ {weights} }}',
-        rounds=8,
+        rows=1000,
+        rounds=24,
         make=rows_of_a_rare_group,
     )
-    before, after = map(worst_group, weighted.subjects)
+    before, after = (min(groups(subject)) for subject in weighted.subjects)
     assert before < 0.6, "the rare group must be left behind"
     assert (after > before + 0.15) == helps
     weighted.check_epsilon()
