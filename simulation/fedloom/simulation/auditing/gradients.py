@@ -1,9 +1,8 @@
 """Gradients of single records, tensor by tensor, in few enough numbers to be kept."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.scorer import Scorer
@@ -11,10 +10,12 @@ from fedloom.server.evaluator.statistics import Values
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import Record
 from fedloom.shared.model.lora import live_parameters
-from fedloom.shared.tasks.base import Example, device_of
+from fedloom.simulation.auditing.per_record import per_record
 
 # Numbers that are kept of each record's gradient: at 2,000 records, half a gigabyte.
 _KEPT = 65_536
+# Records whose gradients are held whole at once.
+_BATCH = 32
 
 ByTensor = Mapping[str, Values]
 
@@ -59,35 +60,26 @@ def gradients(
     scorer: Scorer, records: Sequence[Record], names: Sequence[str], sketch: Sketch
 ) -> ByTensor:
     """Of each record's loss at the adapter that the model holds, each record's of norm 1 over all
-    of `names`; by tensor, shape (records, kept numbers)."""
-    rows: dict[str, list[Values]] = {name: [] for name in names}
-    for gradient in _one_by_one(scorer, records, names):
-        norm = float(np.sqrt(sum(float((values**2).sum()) for values in gradient.values())))
-        for name, values in gradient.items():
-            rows[name].append((sketch(name, values) / max(norm, 1e-12)).astype(np.float32))
-    return {name: np.stack(found) for name, found in rows.items()}
-
-
-def _one_by_one(
-    scorer: Scorer, records: Sequence[Record], names: Sequence[str]
-) -> Iterator[Mapping[str, NDArray[np.float32]]]:
+    of `names`; by tensor, shape (records, kept numbers), rows in the order of `records`."""
     live = live_parameters(scorer.model)
-    parameters = [live[name] for name in names]
-    for example in scorer.encode(records):
-        found = torch.autograd.grad(_loss(scorer, example), parameters, allow_unused=True)
-        yield {
-            name: _plain(gradient, parameter)
-            for name, gradient, parameter in zip(names, found, parameters, strict=True)
-        }
+    parameters = {name: live[name] for name in names}
+    examples = scorer.encode(records)
+    # Similar lengths together: less padding.
+    order = sorted(range(len(examples)), key=lambda at: examples[at].bucket)
+    batches = (order[start : start + _BATCH] for start in range(0, len(order), _BATCH))
+    parts = [
+        _of_norm_1(per_record(scorer, parameters, [examples[at] for at in places]), sketch)
+        for places in batches
+    ]
+    back = np.argsort(order)
+    return {name: np.concatenate([part[name] for part in parts])[back] for name in names}
 
 
-def _loss(scorer: Scorer, example: Example) -> torch.Tensor:
-    batch = scorer.task.collate([example], scorer.tokenizer).to(device_of(scorer.model))
-    return scorer.task.losses(scorer.model, batch).sum()
-
-
-def _plain(gradient: torch.Tensor | None, parameter: torch.Tensor) -> NDArray[np.float32]:
-    if gradient is None:
-        return np.zeros(tuple(parameter.shape), dtype=np.float32)
-    found: NDArray[np.float32] = gradient.detach().float().cpu().numpy()
-    return found
+def _of_norm_1(found: Mapping[str, NDArray[np.float32]], sketch: Sketch) -> ByTensor:
+    flat = {name: values.reshape(len(values), -1) for name, values in found.items()}
+    norms = np.sqrt(sum((values.astype(np.float64) ** 2).sum(axis=1) for values in flat.values()))
+    whole = np.maximum(norms, 1e-12)[:, None]
+    return {
+        name: (np.stack([sketch(name, row) for row in values]) / whole).astype(np.float32)
+        for name, values in flat.items()
+    }
