@@ -26,8 +26,10 @@ medmcqa: $(READY)
 	$(BIN)/fedloom fetch medmcqa --into examples/medmcqa
 	$(BIN)/fedloom simulate examples/medmcqa/federation.toml --compare non-private
 
+# One thread a worker: tiny models gain nothing from more, and workers do.
 test: $(READY)
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' \
+	  --numprocesses logical --maxprocesses 8 --dist worksteal
 
 # What a server needs beside Python; the deployment's tests need it too.
 nginx:
