@@ -56,6 +56,7 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
     from rich.console import Console
 
     from fedloom.cli.progress import shown_progress
+    from fedloom.server.evaluator.kept_suite import unlike_kept
     from fedloom.server.evaluator.promises import check_promises
     from fedloom.server.run.folder import RunFolder
     from fedloom.simulation.federation import worker_pool
@@ -63,7 +64,6 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
     from fedloom.simulation.prepare import decided_as_before, prepare
     from fedloom.simulation.study import StudyOptions, run_study
 
-    check_promises(config)
     console = Console(stderr=True)
     options = StudyOptions(
         arms=_ARMS[wanted.compare],
@@ -75,7 +75,9 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
     run = RunFolder(folder)
     if wanted.resume:
         config = decided_as_before(config, run.read_plan())
+        _say_note(unlike_kept(run, config.evaluation.suite))
     else:
+        check_promises(config)
         run.refuse_existing()
     console.print(f"run folder {folder}", highlight=False, soft_wrap=True)
     with (
@@ -133,6 +135,11 @@ def _say(report: "Report", folder: Path) -> None:
         click.echo(f"  note: {concern}")
     click.echo(f"adapter {folder / 'adapter'}")
     click.echo(f"report  {folder / 'report.html'}")
+
+
+def _say_note(note: str | None) -> None:
+    if note:
+        click.echo(f"note: {note}")
 
 
 def _say_answered(names: Sequence[str]) -> None:

@@ -6,9 +6,10 @@ from types import MappingProxyType
 from fedloom.server.evaluator.bench import Bench
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Evaluation, SubjectKind
+from fedloom.server.evaluator.kept_suite import read_kept
 from fedloom.server.evaluator.of_run import RunEvaluator
 from fedloom.server.evaluator.subject import Candidate
-from fedloom.server.evaluator.suite import read_suite
+from fedloom.server.evaluator.suite import Suite, read_suite
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import Record, read_records
@@ -22,35 +23,40 @@ _AUDITED: Mapping[ArmKind, SubjectKind] = MappingProxyType(
 )
 
 
-def study_corpus(prepared: Prepared) -> Corpus:
+def study_suite(prepared: Prepared, folder: RunFolder, *, resume: bool) -> Suite | None:
+    """The suite that the config asks for, or that a run to be resumed began with; None without.
+
+    Raises:
+        ConfigError: the suite is wrong, or no longer what it was when the run began.
+    """
+    if resume:
+        return read_kept(folder)
+    asked = prepared.config.evaluation.suite
+    return None if asked is None else read_suite(asked)
+
+
+def study_corpus(prepared: Prepared, suite: Suite | None) -> Corpus:
     """Held-out records, and where a suite may ask for them, those that sites train on.
 
     Raises:
         DataError: a site's records cannot be read.
     """
-    if prepared.config.evaluation.suite is None:
+    if suite is None:
         return Corpus(tests=prepared.tests)
     return Corpus(tests=prepared.tests, members=_members(prepared))
 
 
 def study_evaluator(
-    prepared: Prepared, folder: RunFolder, bench: Bench, corpus: Corpus
-) -> RunEvaluator | None:
-    """The evaluator that the config asks for, None without a suite.
-
-    Raises:
-        ConfigError: the suite is wrong.
-    """
-    evaluation = prepared.config.evaluation
-    if evaluation.suite is None:
-        return None
+    prepared: Prepared, folder: RunFolder, bench: Bench, corpus: Corpus, suite: Suite
+) -> RunEvaluator:
+    """What runs the suite over the study's adapters, also after rounds if the config says so."""
     return RunEvaluator(
         folder=folder,
         plan=prepared.plan,
         bench=bench,
-        suite=read_suite(evaluation.suite),
+        suite=suite,
         corpus=corpus,
-        every=evaluation.every,
+        every=prepared.config.evaluation.every,
     )
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from fedloom.server.evaluator.bench import plan_bench
 from fedloom.server.evaluator.evaluate import Evaluator
+from fedloom.server.evaluator.kept_suite import kept_text
 from fedloom.server.report.build import Findings, build_report
 from fedloom.server.report.schema import Report, Timings
 from fedloom.server.report.writing import write_report
@@ -19,7 +20,7 @@ from fedloom.server.run.journal import Journal, RoundEntry
 from fedloom.server.run.telling import round_told
 from fedloom.shared.adapter import Adapter
 from fedloom.simulation.arms import ARM_KINDS, ArmKind, TrainedArm, arms_beside
-from fedloom.simulation.evaluating import audit_study, study_corpus, study_evaluator
+from fedloom.simulation.evaluating import audit_study, study_corpus, study_evaluator, study_suite
 from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.federation import RunOptions, heads_beside, run_federation
 from fedloom.simulation.prepare import Prepared
@@ -62,16 +63,18 @@ def run_study(
     """
     options = options or StudyOptions()
     clock = _Clock()
-    corpus = study_corpus(prepared)
+    suite = study_suite(prepared, folder, resume=options.resume)
+    corpus = study_corpus(prepared, suite)
     bench = plan_bench(
         prepared.plan, prepared.model, batch_size=prepared.config.evaluation.batch_size
     )
-    auditor = study_evaluator(prepared, folder, bench, corpus)
+    auditor = study_evaluator(prepared, folder, bench, corpus, suite) if suite else None
     main = RunOptions(
         resume=options.resume,
         cache=_cache(folder),
         sites=options.sites,
         observers=(auditor.observe,) if auditor else (),
+        asked={folder.suite: kept_text(suite)} if suite else {},
     )
     final = _train(prepared, folder, executor, progress, main)
     training = clock.lap()
