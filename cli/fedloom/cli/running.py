@@ -37,9 +37,10 @@ def default_folder(name: str) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """How a user wants a run carried out. `sites` is a folder of sites that outlast it."""
+    """How a user wants a run carried out. `sites` is a folder of sites that outlast it; a resumed
+    run has the arms that it was begun with, and those of `compare`."""
 
-    compare: str
+    compare: str | None = None
     resume: bool = False
     workers: int | None = None
     online: bool = False
@@ -66,7 +67,7 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
 
     console = Console(stderr=True)
     options = StudyOptions(
-        arms=_ARMS[wanted.compare],
+        arms=_ARMS[wanted.compare or "none"],
         resume=wanted.resume,
         sites=wanted.sites,
         how_to_run_all=wanted.how_to_run_all,

@@ -47,7 +47,7 @@ class RunOptions:
     `cache` is where sites keep hidden states for later runs; without it, for this run alone.
     `sites` is a folder of sites that outlast the run: the policy and the ledger of
     a site that is there already are its own and stay. `asked` are files that say what else is asked
-    of the run, written when it begins.
+    of the run, written before it begins or goes on.
     """
 
     resume: bool = False
@@ -114,6 +114,8 @@ def _open_folder(prepared: Prepared, folder: RunFolder, options: RunOptions) -> 
             f"run folder {folder.path}: made by another plan, {changed} changed; expected the "
             "same config, model and records"
         )
+    for path, text in options.asked.items():
+        write_durably(path, text.encode())
 
 
 def _write_sites(prepared: Prepared, sites: Path, cache: Path | None) -> dict[int, UserConfig]:
