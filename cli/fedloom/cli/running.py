@@ -60,6 +60,7 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
     from fedloom.server.evaluator.kept_suite import unlike_kept
     from fedloom.server.evaluator.promises import check_promises
     from fedloom.server.run.folder import RunFolder
+    from fedloom.simulation.asked import unlike_groups
     from fedloom.simulation.federation import worker_pool
     from fedloom.simulation.kept import answered_from_ledgers, ledger_lengths
     from fedloom.simulation.prepare import decided_as_before, prepare
@@ -77,6 +78,7 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
     if wanted.resume:
         config = decided_as_before(config, run.read_plan())
         _say_note(unlike_kept(run, config.evaluation.suite))
+        _say_note(unlike_groups(run, config.evaluation.groups))
     else:
         check_promises(config)
         run.refuse_existing()

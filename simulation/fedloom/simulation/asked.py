@@ -8,7 +8,7 @@ import tomli_w
 
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.reading import read_toml
-from fedloom.shared.config.sections import Section
+from fedloom.shared.config.sections import Column, Section
 from fedloom.shared.errors import RunFolderError
 from fedloom.simulation.arms import ARM_KINDS, ArmKind
 
@@ -16,10 +16,11 @@ _HEADING = "# What this simulation was asked beside its plan; --resume goes on w
 
 
 class Asked(Section):
-    """`asked.toml`: the arms to train beside the federation, and the folder of its sites if they
-    outlast it."""
+    """`asked.toml`: the arms to train beside the federation, the columns by which audits part
+    held-out records, and the folder of its sites if they outlast it."""
 
     arms: tuple[ArmKind, ...] = ()
+    groups: tuple[Column, ...] = ()
     sites: Path | None = None
 
     def with_arms(self, more: Sequence[ArmKind]) -> Self:
@@ -35,17 +36,6 @@ class Asked(Section):
 def asked_file(run: RunFolder) -> Path:
     """Where it lies."""
     return run.path / "asked.toml"
-
-
-def asked_of(run: RunFolder, arms: Sequence[ArmKind], sites: Path | None, *, resume: bool) -> Asked:
-    """What is asked of a new run; or of one to be resumed, to which arms are added.
-
-    Raises:
-        RunFolderError, ConfigError: as `asked_before`.
-    """
-    if resume:
-        return asked_before(run, sites).with_arms(arms)
-    return Asked(sites=None if sites is None else sites.resolve()).with_arms(arms)
 
 
 def asked_before(run: RunFolder, sites: Path | None = None) -> Asked:
@@ -66,3 +56,14 @@ def asked_before(run: RunFolder, sites: Path | None = None) -> Asked:
             "others: the ledgers there have what it spent"
         )
     return asked
+
+
+def unlike_groups(run: RunFolder, groups: Sequence[str]) -> str | None:
+    """One line if groups that are asked for now are not those that a run was begun with."""
+    kept = asked_before(run).groups
+    if tuple(groups) == kept:
+        return None
+    return (
+        f"evaluation.groups: changed since the run began: {', '.join(kept) or 'none'} of "
+        f"{asked_file(run)} counts"
+    )

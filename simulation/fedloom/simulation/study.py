@@ -20,7 +20,7 @@ from fedloom.server.run.journal import Journal, RoundEntry
 from fedloom.server.run.telling import round_told
 from fedloom.shared.adapter import Adapter
 from fedloom.simulation.arms import ArmKind, TrainedArm, arms_beside, left_out
-from fedloom.simulation.asked import Asked, asked_file, asked_of
+from fedloom.simulation.asked import Asked, asked_before, asked_file
 from fedloom.simulation.begun import begun_beside
 from fedloom.simulation.evaluating import audit_study, study_corpus, study_evaluator, study_suite
 from fedloom.simulation.executors.base import Executor
@@ -35,7 +35,7 @@ class StudyOptions:
     """Which arms to train beside the federation, and how those left out can be had.
 
     `sites` as in `RunOptions`, for the federation itself alone. With `resume`, both are what the
-    run was begun with, and `arms` are added.
+    run was begun with, as are the config's groups, and `arms` are added.
     """
 
     arms: Sequence[ArmKind] = ()
@@ -54,13 +54,13 @@ def run_study(
     """Run the federation and the arms asked for, score all, and write the report.
 
     Raises:
-        FedLoomError: as `run_federation` and `asked_of`; rounds that were durable stay so.
+        FedLoomError: as `run_federation` and `asked_before`; rounds that were durable stay so.
     """
     options = options or StudyOptions()
     clock = _Clock()
-    asked = asked_of(folder, options.arms, options.sites, resume=options.resume)
+    asked = _asked(prepared, folder, options)
     suite = study_suite(prepared, folder, resume=options.resume)
-    corpus = study_corpus(prepared, suite)
+    corpus = study_corpus(prepared, suite, asked.groups)
     bench = plan_bench(
         prepared.plan, prepared.model, batch_size=prepared.config.evaluation.batch_size
     )
@@ -105,6 +105,14 @@ def run_study(
     report = build_report(prepared.plan, findings)
     write_report(report, folder, audited)
     return report
+
+
+def _asked(prepared: Prepared, folder: RunFolder, options: StudyOptions) -> Asked:
+    if options.resume:
+        return asked_before(folder, options.sites).with_arms(options.arms)
+    sites = None if options.sites is None else options.sites.resolve()
+    asked = Asked(groups=prepared.config.evaluation.groups, sites=sites)
+    return asked.with_arms(options.arms)
 
 
 def _files(folder: RunFolder, asked: Asked, suite: Suite | None) -> dict[Path, str]:
