@@ -84,7 +84,7 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
         run.refuse_existing()
     console.print(f"run folder {folder}", highlight=False, soft_wrap=True)
     with (
-        _told_how_to_resume(run),
+        told_how_to_resume(run),
         worker_pool(sites=len(config.data.sites), workers=wanted.workers) as executor,
         shown_progress(console) as progress,
     ):
@@ -102,7 +102,8 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
 
 
 @contextmanager
-def _told_how_to_resume(run: "RunFolder") -> Iterator[None]:
+def told_how_to_resume(run: "RunFolder") -> Iterator[None]:
+    """Whoever presses Ctrl-C within is told how the run goes on; exit code 130."""
     try:
         yield
     except KeyboardInterrupt:
