@@ -109,3 +109,27 @@ def test_killed_and_resumed_gives_the_same_adapter_and_spends_nothing_twice(
         entries = Ledger(run / "sites" / f"site{site}" / "state").entries()
         charged = [entry.charge.round for entry in entries if entry.event == "reserved"]
         assert charged == list(range(1, ROUNDS + 1))
+
+
+def findings(run: Path) -> bytes:
+    return (run / "privacy-audit.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_killed_audit_goes_on_finds_the_same_and_spends_nothing_twice(home: Path) -> None:
+    asked = ("audit", "federation.toml", "--canaries", "20", "--shadows", "2")
+    finish(fedloom(*asked, "--out", "audited", cwd=home))
+    run = home / "killed-audit"
+    for moment in (lambda: durable(run, 1), lambda: reserved(run / "shadows" / "1", 2)):
+        options = ("--resume", run.name) if run.exists() else ("--out", run.name)
+        process = fedloom(*(asked[:2] if run.exists() else asked), *options, cwd=home)
+        wait_until(moment, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    finish(fedloom(*asked[:2], "--resume", run.name, cwd=home))
+    assert findings(run) == findings(home / "audited")
+    for each in (run, run / "shadows" / "1", run / "shadows" / "2"):
+        for site in range(SITES):
+            entries = Ledger(each / "sites" / f"site{site}" / "state").entries()
+            charged = [entry.charge.round for entry in entries if entry.event == "reserved"]
+            assert charged == list(range(1, ROUNDS + 1))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.kept_suite import unlike_kept
 from fedloom.server.report.compliance import Compliance
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.federation import read_federation
@@ -80,6 +81,32 @@ def test_a_resumed_study_measures_nothing_again(federation: Path, finished: RunF
     assert {
         path: path.stat().st_mtime_ns for path in finished.evaluations.rglob("*.json")
     } == before
+
+
+@pytest.mark.parametrize(
+    "later",
+    [SUITE.replace("100", "200"), "[audits.validaton]", None],
+    ids=["edited", "damaged", "gone"],
+)
+def test_a_resumed_study_is_judged_by_the_suite_that_it_began_with(
+    federation: Path, finished: RunFolder, tmp_path: Path, later: str | None
+) -> None:
+    """Else whoever does not like the figures edits the suite, and goes on."""
+    shutil.copytree(finished.path, tmp_path / "run")
+    run, suite = RunFolder(tmp_path / "run"), federation.parent / "suite.toml"
+    before = Evaluation.read(run.evaluation)
+    run.evaluation.unlink()
+    suite.unlink()
+    if later is not None:
+        suite.write_text(later, encoding="utf-8")
+    try:
+        said = unlike_kept(run, suite)
+        study(federation, run, resume=True)
+    finally:
+        suite.write_text(SUITE, encoding="utf-8")
+    assert said is not None and str(run.suite) in said
+    assert unlike_kept(run, suite) is None
+    assert Evaluation.read(run.evaluation).suite_sha256 == before.suite_sha256
 
 
 def test_the_page_shows_what_was_measured_and_that_nothing_is_decided(

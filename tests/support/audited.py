@@ -12,7 +12,9 @@ from fedloom.client.site.directory import SiteDirectory
 from fedloom.server.evaluator.findings import AuditFindings
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.federation import read_federation
-from fedloom.simulation.auditing.audit import PrivacyAuditOptions, audit_federation
+from fedloom.simulation.auditing.asked import PrivacyAuditOptions
+from fedloom.simulation.auditing.audit import audit_federation
+from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.executors.serial import SerialExecutor
 from fedloom.simulation.prepare import Prepared, prepare
 from fedloom.simulation.progress import silent
@@ -112,11 +114,14 @@ def run_audit(
     site: str | None = None,
     seed: int = 0,
     shadows: int = 0,
+    executor: Executor | None = None,
+    resume: bool = False,
 ) -> AuditFindings:
     """The audit, all sites in this process, so that a test can plant faults in their code."""
-    executor = SerialExecutor(make_client_app(in_process(SiteDirectory())))
+    executor = executor or SerialExecutor(make_client_app(in_process(SiteDirectory())))
     options = PrivacyAuditOptions(canaries=canaries, site=site, seed=seed, shadows=shadows)
-    return audit_federation(prepared, RunFolder(folder), executor, silent(), options)
+    run = RunFolder(folder)
+    return audit_federation(prepared, run, executor, silent(), options, resume=resume)
 
 
 def figures_of(findings: AuditFindings) -> dict[str, float]:

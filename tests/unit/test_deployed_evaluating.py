@@ -12,6 +12,8 @@ from fedloom.server.deploy.evaluating import DeployedEvaluation
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.wanted import WantedRun, write_wanted
 from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.kept_suite import kept_text
+from fedloom.server.evaluator.suite import read_suite
 from fedloom.server.initial import initial_adapter
 from fedloom.server.report.writing import write_page, write_report
 from fedloom.server.run.checkpoint import read_checkpoint, write_checkpoint
@@ -28,13 +30,13 @@ SUITE = '[suite]\nname = "ours"\n[records]\npath = "own.csv"\n[audits.validation
 def wanted(tmp_path: Path, tiny_model: Path) -> tuple[RunFolder, WantedRun]:
     plan = make_plan(tiny_model)
     folder = RunFolder(tmp_path / "run")
-    folder.create(plan)
+    suite = tmp_path / "suite.toml"
+    suite.write_text(SUITE, encoding="utf-8")
+    folder.create(plan, asked={folder.suite: kept_text(read_suite(suite))})
     start = initial_adapter(plan, tiny_model)
     for number in (0, plan.rounds.total):
         write_checkpoint(folder.checkpoints, number, start, plan.sha256)
     write_csv(tmp_path / "own.csv", sentences(20, seed=1))
-    suite = tmp_path / "suite.toml"
-    suite.write_text(SUITE, encoding="utf-8")
     run = WantedRun(
         name="run", plan_sha256=plan.sha256, model=tiny_model, suite=suite, every=2, created=1.0
     )
@@ -55,6 +57,22 @@ def test_the_coordinators_own_records_are_what_it_is_measured_on(
     assert DeployedEvaluation(folder=folder, wanted=run).at_end()
     assert Evaluation.read(folder.evaluation).subject.audits[0].figures[0].records == 20
     assert not EventLog.of(folder).path.exists()
+
+
+def test_who_edits_the_suite_while_a_run_trains_changes_nothing(
+    wanted: tuple[RunFolder, WantedRun],
+) -> None:
+    """Else the threshold on a figure is kept, and what is measured is not."""
+    folder, run = wanted
+    assert run.suite is not None
+    before = read_suite(run.suite)
+    run.suite.write_text(SUITE + "resamples = 200\n", encoding="utf-8")
+    assert DeployedEvaluation(folder=folder, wanted=run).at_end()
+    run.suite.unlink()
+    assert main(str(folder.path), str(folder.read_plan().rounds.total)) == 0
+    (round_file,) = folder.evaluations.glob("round-*.json")
+    for file in (folder.evaluation, round_file):
+        assert Evaluation.read(file).suite_sha256 == before.sha256
 
 
 def test_it_is_measured_after_every_k_rounds(wanted: tuple[RunFolder, WantedRun]) -> None:
@@ -85,8 +103,13 @@ def _missing(folder: RunFolder, suite: Path) -> None:
 
 
 def _unreadable(folder: RunFolder, suite: Path) -> None:
-    suite.unlink()
-    suite.mkdir()
+    folder.suite.unlink()
+    folder.suite.mkdir()
+
+
+def _altered(folder: RunFolder, suite: Path) -> None:
+    """Not by FedLoom: its digest is another."""
+    folder.suite.write_text(folder.suite.read_text().replace('"ours"', '"mine"'), encoding="utf-8")
 
 
 def _too_long(folder: RunFolder, suite: Path) -> None:
@@ -119,7 +142,7 @@ def test_what_was_measured_is_its_owners_alone(wanted: tuple[RunFolder, WantedRu
     assert stat.S_IMODE(folder.report_json.stat().st_mode) == 0o644
 
 
-@pytest.mark.parametrize("harm", [_missing, _unreadable, _too_long, _dead])
+@pytest.mark.parametrize("harm", [_missing, _unreadable, _altered, _too_long, _dead])
 def test_a_suite_that_cannot_be_run_is_an_event_and_ends_nothing(
     wanted: tuple[RunFolder, WantedRun], harm: Callable[[RunFolder, Path], None]
 ) -> None:

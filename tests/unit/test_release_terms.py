@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from fedloom.server.deploy.home import ServerHome
-from fedloom.server.deploy.starting import want_run
+from fedloom.server.deploy.starting import want_again, want_run
+from fedloom.server.evaluator.kept_suite import read_kept
+from fedloom.server.evaluator.suite import read_suite
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.federation import read_federation
 from fedloom.shared.config.release import ReleaseSection, read_terms
@@ -71,16 +73,26 @@ def test_terms_that_are_gone_do_not_mean_that_there_were_none(tmp_path: Path) ->
         read_terms(tmp_path / "release.toml")
 
 
-def test_a_deployed_run_writes_down_its_terms_when_it_is_wanted(tmp_path: Path) -> None:
+def test_a_deployed_run_writes_down_its_terms_and_suite_when_it_is_wanted(tmp_path: Path) -> None:
     home = ServerHome(tmp_path / "server")
     home.write_sites({f"site{number}": some_keys() for number in range(3)})
     more = '[release]\n[[release.rules]]\nfigure = "canaries.auc"\nat_most = 0.5\n'
-    federation = write_federation(tmp_path, more=more)
+    federation = write_federation(tmp_path, more=f'suite = "suite.toml"\n{more}')
+    suite = tmp_path / "suite.toml"
+    suite.write_text('[suite]\nname = "s"\n[audits.validation]\n', encoding="utf-8")
     declare_units(federation)
     config = read_federation(federation)
     begun = want_run(home, config)
     assert read_terms(begun.folder.release) == config.release
     assert [rule.name for rule in config.release.rules] == ["canaries.auc.at_most"]
+    kept = read_kept(begun.folder)
+    assert kept is not None and kept.sha256 == read_suite(suite).sha256
+    assert want_again(home, begun.name).note is None
+    suite.write_text('[suite]\nname = "s"\n[audits.groups]\n', encoding="utf-8")
+    note = want_again(home, begun.name).note
+    assert note is not None and "changed since the run began" in note
+    again = read_kept(begun.folder)
+    assert again is not None and again.sha256 == kept.sha256
 
 
 def test_a_frames_digest_knows_where_its_header_ends() -> None:

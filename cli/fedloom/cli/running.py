@@ -37,9 +37,10 @@ def default_folder(name: str) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """How a user wants a run carried out. `sites` is a folder of sites that outlast it."""
+    """How a user wants a run carried out. `sites` is a folder of sites that outlast it; a resumed
+    run has the arms that it was begun with, and those of `compare`."""
 
-    compare: str
+    compare: str | None = None
     resume: bool = False
     workers: int | None = None
     online: bool = False
@@ -56,17 +57,18 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
     from rich.console import Console
 
     from fedloom.cli.progress import shown_progress
+    from fedloom.server.evaluator.kept_suite import unlike_kept
     from fedloom.server.evaluator.promises import check_promises
     from fedloom.server.run.folder import RunFolder
+    from fedloom.simulation.asked import unlike_groups
     from fedloom.simulation.federation import worker_pool
     from fedloom.simulation.kept import answered_from_ledgers, ledger_lengths
     from fedloom.simulation.prepare import decided_as_before, prepare
     from fedloom.simulation.study import StudyOptions, run_study
 
-    check_promises(config)
     console = Console(stderr=True)
     options = StudyOptions(
-        arms=_ARMS[wanted.compare],
+        arms=_ARMS[wanted.compare or "none"],
         resume=wanted.resume,
         sites=wanted.sites,
         how_to_run_all=wanted.how_to_run_all,
@@ -75,11 +77,14 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
     run = RunFolder(folder)
     if wanted.resume:
         config = decided_as_before(config, run.read_plan())
+        _say_note(unlike_kept(run, config.evaluation.suite))
+        _say_note(unlike_groups(run, config.evaluation.groups))
     else:
+        check_promises(config)
         run.refuse_existing()
     console.print(f"run folder {folder}", highlight=False, soft_wrap=True)
     with (
-        _told_how_to_resume(run),
+        told_how_to_resume(run),
         worker_pool(sites=len(config.data.sites), workers=wanted.workers) as executor,
         shown_progress(console) as progress,
     ):
@@ -97,7 +102,8 @@ def simulate(config: FederationConfig, folder: Path, wanted: Simulation) -> "Rep
 
 
 @contextmanager
-def _told_how_to_resume(run: "RunFolder") -> Iterator[None]:
+def told_how_to_resume(run: "RunFolder") -> Iterator[None]:
+    """Whoever presses Ctrl-C within is told how the run goes on; exit code 130."""
     try:
         yield
     except KeyboardInterrupt:
@@ -133,6 +139,11 @@ def _say(report: "Report", folder: Path) -> None:
         click.echo(f"  note: {concern}")
     click.echo(f"adapter {folder / 'adapter'}")
     click.echo(f"report  {folder / 'report.html'}")
+
+
+def _say_note(note: str | None) -> None:
+    if note:
+        click.echo(f"note: {note}")
 
 
 def _say_answered(names: Sequence[str]) -> None:

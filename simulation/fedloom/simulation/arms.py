@@ -1,6 +1,6 @@
 """The arms of the comparison, each a federation of its own or a baseline that trains nothing."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -12,6 +12,14 @@ from fedloom.simulation.prepare import Prepared, decided_as_before
 
 ArmKind = Literal["non-private", "mitigated", "alone"]
 ARM_KINDS: tuple[ArmKind, ...] = get_args(ArmKind)
+
+_ARMS_IN_WORDS: Mapping[ArmKind, str] = MappingProxyType(
+    {
+        "non-private": "the same federation without privacy",
+        "mitigated": "the same federation with mitigation at its sites",
+        "alone": "each site training alone under the same privacy",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +35,15 @@ class TrainedArm:
 def arms_beside(prepared: Prepared, kind: ArmKind) -> Iterator[TrainedArm]:
     """The federations that an arm of `kind` stands for."""
     yield from _MAKERS[kind](prepared)
+
+
+def left_out(prepared: Prepared, asked: Sequence[ArmKind], *, how_to_run_all: str) -> list[str]:
+    """A line for each kind of arm that could stand beside the federation and was not asked for."""
+    return [
+        f"{_ARMS_IN_WORDS[kind]}: not run here, {how_to_run_all} runs it"
+        for kind in ARM_KINDS
+        if kind not in asked and any(True for _ in arms_beside(prepared, kind))
+    ]
 
 
 def _non_private(prepared: Prepared) -> Iterator[TrainedArm]:

@@ -6,12 +6,16 @@ from types import MappingProxyType
 from fedloom.server.evaluator.bench import Bench
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Evaluation, SubjectKind
+from fedloom.server.evaluator.kept_suite import read_kept
 from fedloom.server.evaluator.of_run import RunEvaluator
+from fedloom.server.evaluator.records import group_values
 from fedloom.server.evaluator.subject import Candidate
-from fedloom.server.evaluator.suite import read_suite
+from fedloom.server.evaluator.suite import Suite, read_suite
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.adapter import Adapter
+from fedloom.shared.config.sections import SiteSection
 from fedloom.shared.data.records import Record, read_records
+from fedloom.shared.data.tables import read_table
 from fedloom.simulation.arms import ArmKind, TrainedArm
 from fedloom.simulation.prepare import Prepared, source_of, split_of
 from fedloom.simulation.progress import Progress
@@ -22,35 +26,43 @@ _AUDITED: Mapping[ArmKind, SubjectKind] = MappingProxyType(
 )
 
 
-def study_corpus(prepared: Prepared) -> Corpus:
-    """Held-out records, and where a suite may ask for them, those that sites train on.
+def study_suite(prepared: Prepared, folder: RunFolder, *, resume: bool) -> Suite | None:
+    """The suite that the config asks for, or that a run to be resumed began with; None without.
 
     Raises:
-        DataError: a site's records cannot be read.
+        ConfigError: the suite is wrong, or no longer what it was when the run began.
     """
-    if prepared.config.evaluation.suite is None:
+    if resume:
+        return read_kept(folder)
+    asked = prepared.config.evaluation.suite
+    return None if asked is None else read_suite(asked)
+
+
+def study_corpus(prepared: Prepared, suite: Suite | None, groups: Sequence[str] = ()) -> Corpus:
+    """Held-out records; and where a suite may ask for them, what `groups`, names of columns, say of
+    each, and the records that sites train on.
+
+    Raises:
+        DataError: a site's records cannot be read, or one held out has no value in such a column.
+    """
+    if suite is None:
         return Corpus(tests=prepared.tests)
-    return Corpus(tests=prepared.tests, members=_members(prepared))
+    return Corpus(
+        tests=prepared.tests, members=_members(prepared), groups=_groups(prepared, groups)
+    )
 
 
 def study_evaluator(
-    prepared: Prepared, folder: RunFolder, bench: Bench, corpus: Corpus
-) -> RunEvaluator | None:
-    """The evaluator that the config asks for, None without a suite.
-
-    Raises:
-        ConfigError: the suite is wrong.
-    """
-    evaluation = prepared.config.evaluation
-    if evaluation.suite is None:
-        return None
+    prepared: Prepared, folder: RunFolder, bench: Bench, corpus: Corpus, suite: Suite
+) -> RunEvaluator:
+    """What runs the suite over the study's adapters, also after rounds if the config says so."""
     return RunEvaluator(
         folder=folder,
         plan=prepared.plan,
         bench=bench,
-        suite=read_suite(evaluation.suite),
+        suite=suite,
         corpus=corpus,
-        every=evaluation.every,
+        every=prepared.config.evaluation.every,
     )
 
 
@@ -77,10 +89,25 @@ def audit_study(
 
 def _members(prepared: Prepared) -> dict[str, tuple[Record, ...]]:
     """What each site trained on."""
-    config, split = prepared.config, split_of(prepared.config)
+    split = split_of(prepared.config)
     return {
-        site.name: tuple(
-            split.training(read_records(source_of(config, site), labels=config.task.labels))
-        )
-        for site in config.data.sites
+        site.name: tuple(split.training(_records(prepared, site)))
+        for site in prepared.config.data.sites
     }
+
+
+def _groups(prepared: Prepared, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """By column its values, for held-out records alone: others may have none."""
+    found: dict[str, list[str]] = {column: [] for column in columns}
+    split = split_of(prepared.config)
+    for site in prepared.config.data.sites if columns else ():
+        rows = split.held_out_rows(_records(prepared, site))
+        table = read_table(site.path)
+        for column, values in found.items():
+            values.extend(group_values(site.path, table, column, rows))
+    return {column: tuple(values) for column, values in found.items()}
+
+
+def _records(prepared: Prepared, site: SiteSection) -> list[Record]:
+    config = prepared.config
+    return read_records(source_of(config, site), labels=config.task.labels)

@@ -1,9 +1,9 @@
 """One run in simulation: the two Flower apps over the in-process Grid."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
@@ -46,13 +46,15 @@ class RunOptions:
 
     `cache` is where sites keep hidden states for later runs; without it, for this run alone.
     `sites` is a folder of sites that outlast the run: the policy and the ledger of
-    a site that is there already are its own and stay.
+    a site that is there already are its own and stay. `asked` are files that say what else is asked
+    of the run, written before it begins or goes on.
     """
 
     resume: bool = False
     cache: Path | None = None
     sites: Path | None = None
     observers: Sequence[RoundObserver] = ()
+    asked: Mapping[Path, str] = field(default_factory=dict)
 
 
 def default_workers(sites: int) -> int:
@@ -78,7 +80,7 @@ def run_federation(
         QuorumError: too few sites answered; what is durable stays.
     """
     options = options or RunOptions()
-    _open_folder(prepared, folder, resume=options.resume)
+    _open_folder(prepared, folder, options)
     nodes = _write_sites(prepared, options.sites or folder.path / "sites", options.cache)
     grid = InProcessGrid(nodes, executor)
     context = Context(run_id=RUN_ID, node_id=0, node_config={}, state=RecordDict(), run_config={})
@@ -101,9 +103,9 @@ def heads_beside(sites: Path | None) -> Path | None:
     return None if sites is None else sites / "heads.json"
 
 
-def _open_folder(prepared: Prepared, folder: RunFolder, *, resume: bool) -> None:
-    if not resume:
-        folder.create(prepared.plan, prepared.config.release)
+def _open_folder(prepared: Prepared, folder: RunFolder, options: RunOptions) -> None:
+    if not options.resume:
+        folder.create(prepared.plan, prepared.config.release, asked=options.asked)
         return
     found = folder.read_plan()
     if found.sha256 != prepared.plan.sha256:
@@ -112,6 +114,8 @@ def _open_folder(prepared: Prepared, folder: RunFolder, *, resume: bool) -> None
             f"run folder {folder.path}: made by another plan, {changed} changed; expected the "
             "same config, model and records"
         )
+    for path, text in options.asked.items():
+        write_durably(path, text.encode())
 
 
 def _write_sites(prepared: Prepared, sites: Path, cache: Path | None) -> dict[int, UserConfig]:

@@ -2,13 +2,14 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 from fedloom.server.evaluator.bench import plan_bench
 from fedloom.server.evaluator.evaluate import Evaluator
+from fedloom.server.evaluator.kept_suite import kept_text
+from fedloom.server.evaluator.suite import Suite
 from fedloom.server.report.build import Findings, build_report
 from fedloom.server.report.schema import Report, Timings
 from fedloom.server.report.writing import write_report
@@ -18,28 +19,23 @@ from fedloom.server.run.heads import settle_heads
 from fedloom.server.run.journal import Journal, RoundEntry
 from fedloom.server.run.telling import round_told
 from fedloom.shared.adapter import Adapter
-from fedloom.simulation.arms import ARM_KINDS, ArmKind, TrainedArm, arms_beside
-from fedloom.simulation.evaluating import audit_study, study_corpus, study_evaluator
+from fedloom.simulation.arms import ArmKind, TrainedArm, arms_beside, left_out
+from fedloom.simulation.asked import Asked, asked_before, asked_file
+from fedloom.simulation.begun import begun_beside
+from fedloom.simulation.evaluating import audit_study, study_corpus, study_evaluator, study_suite
 from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.federation import RunOptions, heads_beside, run_federation
 from fedloom.simulation.prepare import Prepared
 from fedloom.simulation.progress import Progress
 from fedloom.simulation.scoring import score_study
 
-_ARMS_IN_WORDS: Mapping[ArmKind, str] = MappingProxyType(
-    {
-        "non-private": "the same federation without privacy",
-        "mitigated": "the same federation with mitigation at its sites",
-        "alone": "each site training alone under the same privacy",
-    }
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions:
     """Which arms to train beside the federation, and how those left out can be had.
 
-    `sites` as in `RunOptions`, for the federation itself alone.
+    `sites` as in `RunOptions`, for the federation itself alone. With `resume`, both are what the
+    run was begun with, as are the config's groups, and `arms` are added.
     """
 
     arms: Sequence[ArmKind] = ()
@@ -58,24 +54,27 @@ def run_study(
     """Run the federation and the arms asked for, score all, and write the report.
 
     Raises:
-        FedLoomError: as `run_federation`; rounds that were durable stay so.
+        FedLoomError: as `run_federation` and `asked_before`; rounds that were durable stay so.
     """
     options = options or StudyOptions()
     clock = _Clock()
-    corpus = study_corpus(prepared)
+    asked = _asked(prepared, folder, options)
+    suite = study_suite(prepared, folder, resume=options.resume)
+    corpus = study_corpus(prepared, suite, asked.groups)
     bench = plan_bench(
         prepared.plan, prepared.model, batch_size=prepared.config.evaluation.batch_size
     )
-    auditor = study_evaluator(prepared, folder, bench, corpus)
+    auditor = study_evaluator(prepared, folder, bench, corpus, suite) if suite else None
     main = RunOptions(
         resume=options.resume,
         cache=_cache(folder),
-        sites=options.sites,
+        sites=asked.sites,
         observers=(auditor.observe,) if auditor else (),
+        asked=_files(folder, asked, None if options.resume else suite),
     )
     final = _train(prepared, folder, executor, progress, main)
     training = clock.lap()
-    arms = [arm for kind in options.arms for arm in arms_beside(prepared, kind)]
+    arms = [arm for kind in asked.arms for arm in arms_beside(prepared, kind)]
     trained = [(arm, _train_arm(arm, folder, executor, progress)) for arm in arms]
     # All arms train on the same records, whose hidden states were kept for them.
     shutil.rmtree(_cache(folder), ignore_errors=True)
@@ -91,7 +90,7 @@ def run_study(
         audit=clock.lap(),
         total=clock.since_start(),
     )
-    remembered = heads_beside(options.sites) or folder.heads
+    remembered = heads_beside(asked.sites) or folder.heads
     findings = Findings(
         adapter=final,
         rounds=Journal(folder.rounds).entries(),
@@ -99,13 +98,27 @@ def run_study(
         budgets=read_budgets(folder.budgets),
         curve=scored.curve,
         arms=scored.arms,
-        omitted=_omitted(prepared, options),
+        omitted=left_out(prepared, asked.arms, how_to_run_all=options.how_to_run_all),
         holdout=prepared.config.evaluation.holdout,
         timings=timings,
     )
     report = build_report(prepared.plan, findings)
     write_report(report, folder, audited)
     return report
+
+
+def _asked(prepared: Prepared, folder: RunFolder, options: StudyOptions) -> Asked:
+    if options.resume:
+        return asked_before(folder, options.sites).with_arms(options.arms)
+    sites = None if options.sites is None else options.sites.resolve()
+    asked = Asked(groups=prepared.config.evaluation.groups, sites=sites)
+    return asked.with_arms(options.arms)
+
+
+def _files(folder: RunFolder, asked: Asked, suite: Suite | None) -> dict[Path, str]:
+    """A suite is kept when the run begins, and arms may be added later."""
+    kept = {} if suite is None else {folder.suite: kept_text(suite)}
+    return {asked_file(folder): asked.to_toml(), **kept}
 
 
 def _cache(folder: RunFolder) -> Path:
@@ -116,7 +129,7 @@ def _train_arm(
     arm: TrainedArm, folder: RunFolder, executor: Executor, progress: Progress
 ) -> Adapter:
     home = RunFolder(folder.path / "arms" / arm.name)
-    options = RunOptions(resume=home.plan.exists(), cache=_cache(folder))
+    options = RunOptions(resume=begun_beside(home), cache=_cache(folder))
     return _train(arm.prepared, home, executor, progress, options)
 
 
@@ -139,15 +152,6 @@ def _train(
 
     observers = (observe, *options.observers)
     return run_federation(prepared, folder, executor, replace(options, observers=observers))
-
-
-def _omitted(prepared: Prepared, options: StudyOptions) -> list[str]:
-    left_out = [kind for kind in ARM_KINDS if kind not in options.arms]
-    return [
-        f"{_ARMS_IN_WORDS[kind]}: not run here, {options.how_to_run_all} runs it"
-        for kind in left_out
-        if any(True for _ in arms_beside(prepared, kind))
-    ]
 
 
 class _Clock:

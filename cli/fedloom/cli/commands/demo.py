@@ -27,7 +27,7 @@ def command(
 
     federation = prepare_demo(cache or default_cache(), offline=offline)
     wanted = Simulation(
-        compare="all" if full else "none",
+        compare="all" if full else None,
         resume=resume is not None,
         how_to_run_all="fedloom demo --full",
     )

@@ -55,6 +55,8 @@ def run(
     elif federation is not None:
         begun = want_run(home, read_federation(federation), offline=not online)
     click.echo(f"run {begun.name}, in {begun.folder.path}")
+    if begun.note:
+        click.echo(f"note: {begun.note}")
     for line in _cost(begun.folder.read_plan()):
         click.echo(line)
     if not no_follow:

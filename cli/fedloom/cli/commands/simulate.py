@@ -15,9 +15,7 @@ from fedloom.cli.running import ARM_CHOICES, Simulation, default_folder, simulat
 @click.option(
     "--compare",
     type=click.Choice(ARM_CHOICES),
-    default="none",
-    show_default=True,
-    help="Arms to train beside the federation.",
+    help="Arms to train beside the federation (none; with --resume, added to RUN's).",
 )
 @click.option(
     "--sites",
@@ -30,13 +28,14 @@ def command(
     out: Path | None,
     resume: Path | None,
     workers: int | None,
-    compare: str,
+    compare: str | None,
     sites: Path | None,
     online: bool,
 ) -> None:
     """Run FEDERATION.toml with every site on this machine, and write its report.
 
-    Killed at any point, it goes on with --resume RUN and spends nothing twice. With --sites,
+    Killed at any point, it goes on with --resume RUN, with just what it was asked when it began,
+    and spends nothing twice. With --sites,
     the first run writes each site's policy.toml for just what it asks, and a second
     one finds what was spent and is refused what that file does not allow. The very same plan
     again is answered from the ledgers, which is said.

@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 
-from fedloom.server.deploy.wanted import WantedRun, read_wanted
+from fedloom.server.deploy.wanted import read_wanted
 from fedloom.server.evaluator.bench import plan_bench
 from fedloom.server.evaluator.corpus import Benchmarks, Corpus
+from fedloom.server.evaluator.kept_suite import read_kept
 from fedloom.server.evaluator.of_run import RunEvaluator
 from fedloom.server.evaluator.records import read_corpus
-from fedloom.server.evaluator.suite import read_suite
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.errors import ConfigError, FedLoomError
 from fedloom.shared.quiet import quiet_libraries
@@ -19,7 +19,7 @@ def main(run: str, number: str = "") -> int:
     quiet_libraries()
     folder = RunFolder(Path(run))
     try:
-        evaluator = _evaluator(folder, read_wanted(folder))
+        evaluator = _evaluator(folder, read_wanted(folder).model)
         if number:
             evaluator.after_round(int(number))
         else:
@@ -30,10 +30,10 @@ def main(run: str, number: str = "") -> int:
     return 0
 
 
-def _evaluator(folder: RunFolder, wanted: WantedRun) -> RunEvaluator:
-    if wanted.suite is None:
-        raise ConfigError(str(folder.path), ["no suite is wanted, expected evaluation.suite"])
-    suite, plan = read_suite(wanted.suite), folder.read_plan()
+def _evaluator(folder: RunFolder, model: Path) -> RunEvaluator:
+    suite, plan = read_kept(folder), folder.read_plan()
+    if suite is None:
+        raise ConfigError(str(folder.suite), ["no such file, expected the suite of the run"])
     # What is not in the cache stays away: nothing is fetched while a server serves.
     benchmarks = Benchmarks(offline=True)
     corpus = (
@@ -44,7 +44,7 @@ def _evaluator(folder: RunFolder, wanted: WantedRun) -> RunEvaluator:
     return RunEvaluator(
         folder=folder,
         plan=plan,
-        bench=plan_bench(plan, wanted.model, batch_size=suite.batch_size),
+        bench=plan_bench(plan, model, batch_size=suite.batch_size),
         suite=suite,
         corpus=corpus,
     )

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.home import ServerHome
@@ -20,10 +21,11 @@ _MOST_LETTERS = 48
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """A run that is wanted now, and its folder."""
+    """A run that is wanted now, and its folder; `note` is what the coordinator should know."""
 
     name: str
     folder: RunFolder
+    note: str | None = None
 
 
 def want_run(home: ServerHome, config: FederationConfig, *, offline: bool = True) -> Begun:
@@ -41,8 +43,8 @@ def want_run(home: ServerHome, config: FederationConfig, *, offline: bool = True
     plan = make_plan(config, model=model, units=units)
     name = f"{plan.name[:_MOST_LETTERS]}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     folder = home.run(name)
-    folder.create(plan, config.release)
     start, suite = config.lora.start, config.evaluation.suite
+    folder.create(plan, config.release, asked=_kept(folder, suite))
     write_wanted(
         folder,
         WantedRun(
@@ -58,8 +60,18 @@ def want_run(home: ServerHome, config: FederationConfig, *, offline: bool = True
     return Begun(name=name, folder=folder)
 
 
+def _kept(folder: RunFolder, suite: Path | None) -> dict[Path, str]:
+    if suite is None:
+        return {}
+    # Audits bring libraries that take seconds: only who names a suite waits for them.
+    from fedloom.server.evaluator.kept_suite import kept_text
+    from fedloom.server.evaluator.suite import read_suite
+
+    return {folder.suite: kept_text(read_suite(suite))}
+
+
 def want_again(home: ServerHome, name: str) -> Begun:
-    """Let a run that was stopped or given up go on.
+    """Let a run that was stopped or given up go on, with the suite that it began with.
 
     Raises:
         RunFolderError: there is none of that name, or it is finished.
@@ -71,7 +83,15 @@ def want_again(home: ServerHome, name: str) -> Begun:
         if wanted.state != "wanted":
             EventLog.of(folder).note("resumed", "by the coordinator")
             write_wanted(folder, wanted.model_copy(update={"state": "wanted"}))
-    return Begun(name=name, folder=folder)
+    return Begun(name=name, folder=folder, note=_unlike_kept(folder, wanted.suite))
+
+
+def _unlike_kept(folder: RunFolder, suite: Path | None) -> str | None:
+    if suite is None:
+        return None
+    from fedloom.server.evaluator.kept_suite import unlike_kept
+
+    return unlike_kept(folder, suite)
 
 
 def stop_run(home: ServerHome, name: str) -> None:

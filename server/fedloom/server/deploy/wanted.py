@@ -29,8 +29,9 @@ class WantedRun(Section):
 
     A `wanted` run is started, and started again, until it is `finished`; `given-up` after an
     error that trying again does not mend, `stopped` by the coordinator. `flower_run` is the
-    number of Flower's latest run for it; Flower knows no other name for it. `suite` is a file of
-    audits for its end, and for after `every` rounds if that is not 0.
+    number of Flower's latest run for it; Flower knows no other name for it. `suite` is the file of
+    audits, for its end and for after `every` rounds if that is not 0, of which the run's folder
+    has a copy that counts.
     """
 
     name: Name

@@ -29,10 +29,11 @@ def read_corpus(
     )
     records = read_records(source, labels=labels)
     table = read_table(section.path)
-    named = {name: _column(section.path, table, name) for name in section.groups}
+    every = range(len(records))
+    named = {name: group_values(section.path, table, name, every) for name in section.groups}
     sites = [_ALL] * len(records)
     if section.site is not None:
-        sites = _column(section.path, table, section.site)
+        sites = group_values(section.path, table, section.site, every)
     order = _site_after_site(sites)
     return Corpus(
         tests={site: _of(site, sites, records) for site in dict.fromkeys(sites)},
@@ -41,15 +42,22 @@ def read_corpus(
     )
 
 
-def _column(path: Path, table: Table, column: str) -> list[str]:
+def group_values(path: Path, table: Table, column: str, rows: Iterable[int]) -> list[str]:
+    """What a column of the file says of some of its rows, the first being 0.
+
+    Raises:
+        DataError: there is no such column, or no value in one of the rows; names file, row and
+            column.
+    """
     if column not in table.columns:
         raise DataError(f"{path}: no column {column}, expected it for sites or groups")
     found = []
-    for at, row in enumerate(table.rows, start=1):
+    for at in rows:
+        row = table.rows[at]
         value = None if row is None else row.get(column)
         missing = value is None or (isinstance(value, float) and math.isnan(value))
         if missing or not str(value).strip():
-            raise DataError(f"{path}, row {at}, column {column}: no value, expected a group")
+            raise DataError(f"{path}, row {at + 1}, column {column}: no value, expected a group")
         found.append(str(value).strip())
     return found
 

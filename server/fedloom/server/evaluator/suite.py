@@ -70,9 +70,18 @@ def read_suite(path: Path) -> Suite:
     """
     if path.name == DEFAULT_SUITE and not path.exists():
         path = Path(str(files("fedloom.server.evaluator.suites") / "default.toml"))
-    document = read_toml(path, SuiteDocument, expected="a suite of audits")
+    return suite_of(read_toml(path, SuiteDocument, expected="a suite of audits"), path)
+
+
+def suite_of(document: SuiteDocument, path: Path) -> Suite:
+    """What the document in a file says, ready to run.
+
+    Raises:
+        ConfigError: as `read_suite`.
+    """
+    folder = path.resolve().parent
     problems: list[str] = []
-    options = dict(_options(document, problems, folder=path.resolve().parent))
+    options = dict(_options(document, problems, folder=folder))
     problems += [
         f"suite.not_compared: {name} is none of the suite's audits"
         for name in document.suite.not_compared
@@ -82,7 +91,7 @@ def read_suite(path: Path) -> Suite:
         raise ConfigError(str(path), problems)
     records = document.records
     if records is not None:
-        records = records.model_copy(update={"path": path.resolve().parent / records.path})
+        records = records.model_copy(update={"path": folder / records.path})
     return Suite(
         name=document.suite.name,
         batch_size=document.suite.batch_size,

@@ -3,10 +3,11 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from fedloom.shared.config.release import ReleaseSection
 from fedloom.shared.errors import RunFolderError
@@ -14,6 +15,7 @@ from fedloom.shared.files import write_durably
 from fedloom.shared.plan import Plan
 
 _LOCK_SECONDS = 1.0
+_NOTHING: Mapping[Path, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class RunFolder:
     def release(self) -> Path:
         """What was promised of the adapter when the run began."""
         return self.path / "release.toml"
+
+    @property
+    def suite(self) -> Path:
+        """The suite of audits that the run began with, if it began with one."""
+        return self.path / "suite.toml"
 
     @property
     def rounds(self) -> Path:
@@ -98,8 +105,15 @@ class RunFolder:
                 f"run folder {self.path}: exists already, expected a new one (or --resume)"
             )
 
-    def create(self, plan: Plan, release: ReleaseSection | None = None) -> None:
-        """Make the folder with its plan, and with what is promised of the adapter.
+    def create(
+        self,
+        plan: Plan,
+        release: ReleaseSection | None = None,
+        *,
+        asked: Mapping[Path, str] = _NOTHING,
+    ) -> None:
+        """Make the folder with its plan, with what is promised of the adapter, and with what else
+        was asked of the run: the text of each file.
 
         Raises:
             RunFolderError: something is there already; a run is never overwritten.
@@ -107,6 +121,8 @@ class RunFolder:
         self.refuse_existing()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         write_durably(self.release, (release or ReleaseSection()).to_toml().encode())
+        for path, text in asked.items():
+            write_durably(path, text.encode())
         # Last: where it is, the run has begun.
         write_durably(self.plan, plan.to_toml().encode())
 

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from fedloom.shared.config.sections import Count, Positive, Section
+from fedloom.shared.config.sections import Column, Count, Positive, Section
 from fedloom.shared.swaps.vocabulary import Axis, vocabulary
 
 # Beyond this, one group's records would drown the rest even before they are clipped.
@@ -26,7 +26,7 @@ class MitigationSection(Section):
     counterfactuals: tuple[Axis, ...] = ()
     most_copies: Annotated[Count, Field(le=16)] = 4
     group_axis: Axis | None = None
-    group_column: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    group_column: Column | None = None
     weights: dict[str, Weight] = Field(default_factory=dict, max_length=100)
 
     @property

@@ -14,6 +14,8 @@ MOST_NOISE = 1e4
 MOST_STEPS = 1_000_000
 # The name of all sites' held-out records together, beside the sites' own names.
 JOINT = "joint"
+# The grouping of records that every evaluation has.
+SITE = "site"
 
 # Strict: `true` is no number, and "8" is text. A whole number is still a float.
 Integer = Annotated[int, Field(strict=True)]
@@ -24,8 +26,9 @@ Positive = Annotated[Number, Field(gt=0)]
 Rate = Annotated[Positive, Field(le=1e4)]
 Count = Annotated[Integer, Field(ge=1)]
 Steps = Annotated[Count, Field(le=MOST_STEPS)]
+Column = Annotated[str, Field(min_length=1, max_length=200)]
 # The name of what is protected: a column, or `record`.
-Unit = Annotated[str, Field(min_length=1, max_length=200)]
+Unit = Column
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 FIGURE_PATTERN = r"^[^.\s]+\.\S+$"
@@ -327,8 +330,9 @@ class EvaluationSection(Section):
     `holdout = "validation"` sets the test units aside untouched and scores a part of the rest:
     for choosing hyperparameters. `curve_records` bounds the records scored after each round.
     `suite` is a file of audits for the final adapter, and for the one after every `every` rounds
-    if that is not 0. `non_private_learning_rate` is for the comparison without privacy, which
-    wants its own, as `non_private_head_learning_rate` is for its head.
+    if that is not 0. `groups` are columns whose values part the held-out records of a simulation,
+    for audits alone: nothing is trained by them. `non_private_learning_rate` is for the comparison
+    without privacy, which wants its own, as `non_private_head_learning_rate` is for its head.
     """
 
     holdout: Literal["test", "validation"] = "test"
@@ -339,5 +343,16 @@ class EvaluationSection(Section):
     batch_size: Count = 64
     suite: Path | None = None
     every: Annotated[Integer, Field(ge=0)] = 0
+    groups: tuple[Column, ...] = ()
     non_private_learning_rate: Rate | None = None
     non_private_head_learning_rate: Rate | None = None
+
+    @model_validator(mode="after")
+    def _groups_are_measured(self) -> Self:
+        if self.groups and self.suite is None:
+            raise ValueError("groups need suite, whose audits part records by them")
+        if len(set(self.groups)) != len(self.groups):
+            raise ValueError("groups are listed twice, expected each once")
+        if SITE in self.groups:
+            raise ValueError(f"groups name {SITE}, which every evaluation has, expected others")
+        return self

@@ -36,7 +36,14 @@ class Split:
 
     def held_out(self, records: Iterable[Record]) -> list[Record]:
         """Records to score on: test or validation units, as `holdout` says."""
-        return [record for record in records if self.part_of(record.unit) == self.holdout]
+        found = list(records)
+        return [found[at] for at in self.held_out_rows(found)]
+
+    def held_out_rows(self, records: Iterable[Record]) -> list[int]:
+        """Where they stand among all records, the first being 0."""
+        return [
+            at for at, record in enumerate(records) if self.part_of(record.unit) == self.holdout
+        ]
 
 
 def _uniform(purpose: str, unit: str) -> float:

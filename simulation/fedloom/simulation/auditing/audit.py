@@ -1,7 +1,8 @@
 """Measured beside claimed: one federation with canaries, and what its adapters tell of them."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from pydantic import ValidationError
 
 from fedloom.server.evaluator.corpus import pick
 from fedloom.server.evaluator.findings import AuditFindings
@@ -14,9 +15,10 @@ from fedloom.shared.data.records import read_records
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.files import write_durably
 from fedloom.shared.tasks.registry import load_base
+from fedloom.simulation.auditing.asked import PrivacyAuditOptions, check_options, run_options
 from fedloom.simulation.auditing.canaries import Dealt, Kind, deal, known_words
 from fedloom.simulation.auditing.findings import Planted, findings_of
-from fedloom.simulation.auditing.lira import with_lira
+from fedloom.simulation.auditing.lira import has_lira, with_lira
 from fedloom.simulation.auditing.scores import Evidence, Known, evidence
 from fedloom.simulation.auditing.shadows import check_shadows, run_shadows
 from fedloom.simulation.auditing.training import Training
@@ -28,24 +30,14 @@ FILE = "privacy-audit.json"
 _LEAST_CANARIES = 10
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrivacyAuditOptions:
-    """`canaries` at `site`, or dealt out to all sites in turn; texts and coins from `seed`.
-    `shadows` is how many runs are trained beside the audited one for LiRA: none, or two and more.
-    """
-
-    canaries: int = 1000
-    site: str | None = None
-    shadows: int = 0
-    seed: int = 0
-
-
 def audit_federation(
     prepared: Prepared,
     folder: RunFolder,
     executor: Executor,
     progress: Progress,
     options: PrivacyAuditOptions | None = None,
+    *,
+    resume: bool = False,
 ) -> AuditFindings:
     """Run the federation with canaries in `folder`, and bound epsilon from below by its
     adapters.
@@ -54,26 +46,34 @@ def audit_federation(
     anew for the size that is declared with half of the canaries. Its epsilon is a promise to
     each canary as to anybody. The findings are kept in `folder` as `privacy-audit.json`. Shadow
     runs come after it, each a run folder of its own in `folder`'s `shadows`; they add what LiRA
-    tells, and change no bound.
+    tells, and change no bound. With `resume` the audit in `folder` goes on: rounds that are
+    durable are not trained again, in whichever of its runs, and what was found is not looked for
+    again.
 
     Guarantee: if every site keeps its promise to its privacy units, under adding or removing one
     of them, the bound is above the claim with a probability of at most 5 % over the coins and
     the training. Assumes that coins and noise are independent: each has a stream of its own.
 
     Raises:
-        EvaluationError: too few canaries or shadows, no such site, or a vocabulary without words.
+        EvaluationError: too few canaries or shadows, no such site, or a vocabulary without words;
+            with `resume`, canaries, coins or options other than before.
         FedLoomError: as `run_federation`.
     """
     options = options or PrivacyAuditOptions()
     check_shadows(options.shadows)
+    if resume:
+        check_options(folder, options)
     dealt = _dealt(prepared, options)
+    how = run_options(folder, options, dealt, resume=resume)
     training = Training(executor=executor, progress=progress)
-    audited = training.run(prepared, dealt, folder, stage="train with canaries")
-    known = _known(prepared, dealt)
-    progress.stage("look for canaries", len(audited.plan.rounds.milestones) - 1)
-    found = evidence(audited, _checkpoints(audited, folder), known, progress.step)
-    findings = _kept(findings_of(_planted(audited, folder, dealt, found)), folder)
-    if options.shadows == 0:
+    audited = training.run(prepared, dealt, folder, how, stage="train with canaries")
+    findings = _found_before(folder) if resume else None
+    if findings is None:
+        known = _known(prepared, dealt)
+        progress.stage("look for canaries", len(audited.plan.rounds.milestones) - 1)
+        found = evidence(audited, _checkpoints(audited, folder), known, progress.step)
+        findings = _kept(findings_of(_planted(audited, folder, dealt, found)), folder)
+    if options.shadows == 0 or has_lira(findings):
         return findings
     runs, seed = options.shadows, options.seed
     seen = run_shadows(prepared, dealt, folder, training, runs=runs, seed=seed)
@@ -83,6 +83,14 @@ def audit_federation(
 def _kept(findings: AuditFindings, folder: RunFolder) -> AuditFindings:
     write_durably(folder.path / FILE, findings.model_dump_json(indent=2).encode())
     return findings
+
+
+def _found_before(folder: RunFolder) -> AuditFindings | None:
+    """A file that is not there, or cannot be read, is as none: it is found again."""
+    try:
+        return AuditFindings.model_validate_json((folder.path / FILE).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def _dealt(prepared: Prepared, options: PrivacyAuditOptions) -> Dealt:

@@ -55,6 +55,11 @@ def with_lira(findings: AuditFindings, seen: Seen, inside: NDArray[np.bool_]) ->
     )
 
 
+def has_lira(findings: AuditFindings) -> bool:
+    """Whether `with_lira` made the findings."""
+    return _SOURCE in findings.sources
+
+
 def _figures(seen: Seen, inside: NDArray[np.bool_]) -> Iterator[Figure]:
     if not _both(inside):
         return

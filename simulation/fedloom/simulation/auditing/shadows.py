@@ -17,6 +17,8 @@ from fedloom.simulation.auditing.canaries import Dealt
 from fedloom.simulation.auditing.lira import Seen
 from fedloom.simulation.auditing.scores import centred, losses
 from fedloom.simulation.auditing.training import Training
+from fedloom.simulation.begun import begun_beside
+from fedloom.simulation.federation import RunOptions
 from fedloom.simulation.prepare import Prepared
 
 FOLDER = "shadows"
@@ -51,7 +53,8 @@ def run_shadows(
 
     Each is an ordinary run in `shadows/N` of the folder, with ledgers of its own, the same start
     and the same canaries. Coins are its own, and so is the noise: an attacker who had seen the
-    very noise of the audited run could take it away.
+    very noise of the audited run could take it away. One that has begun goes on, and one that is
+    finished is not trained again.
 
     Raises:
         BrokenModelError: a model's answers are no numbers.
@@ -61,7 +64,8 @@ def run_shadows(
     folders = [RunFolder(folder.path / FOLDER / str(number + 1)) for number in range(runs)]
     for number, (federation, coins) in enumerate(others):
         stage = f"shadow run {number + 1} of {runs}"
-        training.run(federation, coins, folders[number], stage=stage)
+        begun = RunOptions(resume=begun_beside(folders[number]))
+        training.run(federation, coins, folders[number], begun, stage=stage)
     scores = _scores(prepared, dealt, [folder, *folders])
     inside = np.stack([coins.inside for _, coins in others])
     return Seen(scores=scores[0], shadows=scores[1:], inside=inside)

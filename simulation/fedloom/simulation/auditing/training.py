@@ -1,7 +1,7 @@
 """Trains a federation with canaries: the ordinary run, on records that are kept no longer."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedloom.server.run.folder import RunFolder
@@ -23,8 +23,17 @@ class Training:
     executor: Executor
     progress: Progress
 
-    def run(self, prepared: Prepared, dealt: Dealt, folder: RunFolder, *, stage: str) -> Prepared:
-        """Run the federation with the canaries that coins put in, and give back what ran.
+    def run(
+        self,
+        prepared: Prepared,
+        dealt: Dealt,
+        folder: RunFolder,
+        options: RunOptions,
+        *,
+        stage: str,
+    ) -> Prepared:
+        """Run the federation with the canaries that coins put in, or go on with it, and give back
+        what ran.
 
         Its records and canaries are gone when this returns.
 
@@ -34,9 +43,12 @@ class Training:
         with tempfile.TemporaryDirectory(prefix="fedloom-") as scratch:
             audited = planted(prepared, dealt, Path(scratch))
             self.progress.stage(stage, audited.plan.rounds.total)
-            run_federation(audited, folder, self.executor, RunOptions(observers=(self._observe,)))
+            options = replace(options, observers=(self._observe,))
+            run_federation(audited, folder, self.executor, options)
         return audited
 
-    def _observe(self, _: int, __: Adapter, entry: RoundEntry | None) -> None:
+    def _observe(self, number: int, _: Adapter, entry: RoundEntry | None) -> None:
         if entry is not None:
             self.progress.step(round_told(entry))
+        elif number:
+            self.progress.step(f"resumed after round {number}")

@@ -15,6 +15,7 @@ from fedloom.server.evaluator.audits.base import (
     mean_figure,
     share_figure,
 )
+from fedloom.server.evaluator.audits.suite_file import SuiteFile
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Table
 from fedloom.server.evaluator.metrics import Outcomes
@@ -34,7 +35,7 @@ class ExposureOptions(Options):
     """`canaries` is a JSONL file of `prompt` and `secret` that were records of the training;
     each is ranked among `references` random secrets of its form."""
 
-    canaries: Path | None = None
+    canaries: SuiteFile | None = None
     references: Annotated[int, Field(ge=99, le=100_000)] = 500
 
 
@@ -79,9 +80,13 @@ class Exposure:
         """Bits of exposure, and which secrets greedy decoding says to the letter.
 
         Raises:
-            EvaluationError: the file of canaries is missing or damaged.
+            EvaluationError: the file of canaries is missing, damaged, or has changed since the
+                suite was read.
         """
-        canaries = read_canaries(self._options.canaries)
+        file = self._options.canaries
+        if file is not None:
+            file.check_unchanged()
+        canaries = read_canaries(None if file is None else file.path)
         speaker = _without_labels(subject)
         heard = _heard(speaker, canaries, self._options.references)
         findings = found_by(self).model_copy(update=self._said(heard))

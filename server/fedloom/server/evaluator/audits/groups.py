@@ -15,7 +15,6 @@ from fedloom.server.evaluator.fairness import group_findings as shown
 from fedloom.server.evaluator.fairness.gaps import MEASURES, gaps_of, resampled
 from fedloom.server.evaluator.fairness.grouping import (
     LEAST_NAMED,
-    SITE,
     Grouping,
     parted,
     values_by_grouping,
@@ -27,6 +26,7 @@ from fedloom.server.evaluator.fairness.within import gaps_within, within_table
 from fedloom.server.evaluator.findings import Chart, Figure, Table
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
+from fedloom.shared.config.sections import SITE
 
 _CAVEATS = (
     "The gap between the best and the worst group is above 0 by chance alone, and its interval "

@@ -3,51 +3,19 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
-from typing import Self
-
-from pydantic import (
-    ValidationInfo,
-    computed_field,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
 
 from fedloom.server.evaluator.audits.plain_config import check_plain
-from fedloom.shared.config.sections import Section
+from fedloom.server.evaluator.audits.suite_file import SuiteFile
 from fedloom.shared.data.tables import read_table
 from fedloom.shared.errors import DataError
 
 
-class LocalTask(Section):
+class LocalTask(SuiteFile):
     """A path to a YAML of lm-eval with `dataset_path: json` and `data_files` beside or below it."""
 
-    path: Path
-
-    @model_validator(mode="before")
-    @classmethod
-    def _plain_path(cls, written: object) -> object:
-        return {"path": written} if isinstance(written, str | Path) else written
-
-    @field_validator("path")
-    @classmethod
-    def _from_the_suite(cls, path: Path, info: ValidationInfo) -> Path:
-        folder = (info.context or {}).get("folder")
-        return path if folder is None else Path(folder) / path
-
-    @model_validator(mode="after")
-    def _can_be_read(self) -> Self:
-        # Read now, so that what is wrong is told with all else that is wrong in the suite.
-        _ = self.sha256
-        return self
-
-    @computed_field  # type: ignore[prop-decorator]
-    @cached_property
-    def sha256(self) -> str:
-        """Digest of the YAML and of all its records: what was kept of a task is not taken for
-        what it has become since.
+    def digest(self) -> str:
+        """Digest of the YAML and of all its records.
 
         Raises:
             ValueError: a file is missing, or as `config` and `files`.
@@ -57,11 +25,6 @@ class LocalTask(Section):
         for file in self.files(config).values():
             digest.update(hashlib.sha256(_read(file)).digest())
         return digest.hexdigest()
-
-    @field_serializer("path")
-    def _name(self, path: Path) -> str:
-        # Where a task lies on this machine is no part of what it is.
-        return path.name
 
     def config(self) -> dict[str, object]:
         """The YAML as plain values.

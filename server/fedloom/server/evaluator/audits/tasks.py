@@ -50,7 +50,13 @@ class Tasks:
         return ""
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
-        """One figure for each metric of each task, which can be compared in pairs."""
+        """One figure for each metric of each task, which can be compared in pairs.
+
+        Raises:
+            EvaluationError: a task has changed since the suite was read.
+        """
+        for task in self._tasks:
+            task.check_unchanged()
         configs = [offline(task) for task in self._tasks]
         _refuse_twins([str(config["task"]) for config in configs])
         metrics = [metric for config in configs for metric in run(subject, config)]

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.corpus import Corpus
+from fedloom.shared.config.sections import SITE
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.words import count
 
-# The grouping that every corpus has.
-SITE = "site"
 # Fewer records may be one person's.
 LEAST_NAMED = 10
 _LEFT_OUT = -1
