@@ -157,7 +157,10 @@ def test_a_figure_without_an_interval_reaches_no_bound_but_its_value(bound: str 
     [
         (None, "there is no evaluation"),
         (EVALUATED, "the audit swaps was not run"),
-        (an_evaluation(VALIDATION, an_audit("swaps")), "the audit swaps has no such figure"),
+        (
+            an_evaluation(VALIDATION, an_audit("swaps")),
+            "the audit swaps has no figure flips, nor any other",
+        ),
         (an_evaluation(VALIDATION, an_audit("swaps", why_not="no names")), "no names"),
     ],
 )

@@ -1,6 +1,7 @@
 """Numbers and names among words, for people."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:
@@ -12,3 +13,9 @@ def any_of(names: Sequence[str]) -> str:
     """A choice: `a`, `a or b`, `a, b or c`."""
     *first, last = names
     return f"{', '.join(first)} or {last}" if first else last
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """What to add to the news that a name is not known: the one that was meant, or all."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f", did you mean {close[0]}?" if close else f", expected one of {', '.join(known)}"

@@ -1,11 +1,11 @@
 """Whether what a federation promises of its adapter can be measured by the suite it names."""
 
-import difflib
 from collections.abc import Collection, Iterator
 
 from fedloom.shared.config.federation import FederationConfig
 from fedloom.shared.config.release import ReleaseRule
 from fedloom.shared.errors import ConfigError
+from fedloom.shared.words import nearest
 
 # What `fedloom audit` finds joins the evaluation whatever the suite is.
 _WITHOUT_SUITE = frozenset({"canaries"})
@@ -46,13 +46,8 @@ def _unmeasured(rules: Collection[ReleaseRule], audits: Collection[str]) -> Iter
         audit = _audit(rule)
         if audit not in known:
             where = f"release.rules[{at}].figure"
-            yield f"{where}: audit {audit} is not in the suite{_nearest(audit, known)}"
+            yield f"{where}: audit {audit} is not in the suite{nearest(audit, known)}"
 
 
 def _audit(rule: ReleaseRule) -> str:
     return rule.figure.partition(".")[0]
-
-
-def _nearest(audit: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(audit, known, n=1, cutoff=0.5)
-    return f", did you mean {close[0]}?" if close else f", expected one of {', '.join(known)}"

@@ -1,6 +1,5 @@
 """`SUITE.toml`: which audits are run, on what, with which options."""
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from fedloom.shared.config.problems import explain
 from fedloom.shared.config.reading import read_toml
 from fedloom.shared.config.sections import DEFAULT_SUITE, Name, Section
 from fedloom.shared.errors import ConfigError
+from fedloom.shared.words import nearest
 
 
 class SuiteSection(Section):
@@ -108,14 +108,9 @@ def _options(
     for name, written in document.audits.items():
         kind = AUDITS.get(name)
         if kind is None:
-            problems.append(f"audits.{name}: unknown audit{_nearest(name)}")
+            problems.append(f"audits.{name}: unknown audit{nearest(name, AUDITS)}")
             continue
         try:
             yield name, kind.options.model_validate(written, context={"folder": folder})
         except ValidationError as error:
             problems += [f"audits.{name}.{line}" for line in explain(error, kind.options)]
-
-
-def _nearest(name: str) -> str:
-    close = difflib.get_close_matches(name, AUDITS, n=1, cutoff=0.5)
-    return f", did you mean {close[0]}?" if close else f", expected one of {', '.join(AUDITS)}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fedloom.server.release.card_audits import audits_text, number
 from fedloom.server.release.contents import Contents
 from fedloom.server.release.decision import Decision, Ruling
-from fedloom.server.release.rules import MEASURED_EPSILON
+from fedloom.server.release.privacy_rules import MEASURED_EPSILON
 from fedloom.server.report.escaping import plain
 from fedloom.server.report.schema import SiteFacts
 from fedloom.shared.model.card import privacy_in_words

@@ -1,6 +1,5 @@
 """Turns pydantic's findings into lines for people, naming the nearest known key."""
 
-import difflib
 import typing
 from types import MappingProxyType
 
@@ -8,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fedloom.shared.config.sections import FIGURE_PATTERN, NAME_PATTERN
+from fedloom.shared.words import nearest
 
 # Values of these kinds of problem are shown; they come from a config file, never from records.
 _SHOWN_LENGTH = 60
@@ -68,8 +68,7 @@ def _shown(value: object) -> str:
 
 def _nearest(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
     known = sorted(_section_at(location[:-1], model).model_fields)
-    close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-    return f", did you mean {close[0]}?" if close else f", expected one of {', '.join(known)}"
+    return nearest(str(location[-1]), known)
 
 
 def _section_at(location: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel]:
