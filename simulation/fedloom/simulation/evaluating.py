@@ -29,8 +29,8 @@ def study_corpus(prepared: Prepared) -> Corpus:
         DataError: a site's records cannot be read.
     """
     if prepared.config.evaluation.suite is None:
-        return Corpus(tests=prepared.tests)
-    return Corpus(tests=prepared.tests, members=_members(prepared))
+        return Corpus(tests=prepared.tests, held_out=True)
+    return Corpus(tests=prepared.tests, members=_members(prepared), held_out=True)
 
 
 def study_evaluator(
