@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedloom.server.evaluator.audits.base import Audit, Measured, Options
+from fedloom.server.evaluator.audits.base import Audit, Measured, Missing, Options
 from fedloom.server.evaluator.audits.registry import AUDITS
 from fedloom.server.evaluator.cache import FindingsCache
 from fedloom.server.evaluator.corpus import Corpus
@@ -222,6 +222,17 @@ def test_where_it_does_not_apply_it_says_why_and_measures_nothing(name: str, fol
             base = Base(name="tiny", sha256="0")
             found = evaluate(suite, _Bench(subject), [subject.candidate], corpus, base=base)
             findings = found.subject.audits[0]
-            assert not findings.applies and findings.why_not
+            assert not findings.measured and findings.why_not == audit.why_not(subject, corpus)
             assert not findings.figures and not findings.tables and not findings.charts
     assert refused, "it applies to everything, even to no records at all"
+
+
+@every_audit
+def test_what_other_records_would_mend_is_no_trait_of_the_adapter(name: str, folder: Path) -> None:
+    """Else a reader takes a privacy audit that lacked records for one that is of no concern."""
+    audit = made(name, folder)
+    for make in (sentiment, chooser, speaker, translator):
+        subject = make(folder)
+        reasons = [audit.why_not(subject, corpus) for corpus in (EMPTY, REVIEWS, ASKED, SPOKEN)]
+        if not all(reasons):
+            assert all(isinstance(reason, Missing) for reason in reasons if reason), reasons

@@ -8,7 +8,8 @@ import pytest
 
 from fedloom.client.ledger.entries import charge_of
 from fedloom.client.ledger.ledger import Ledger
-from fedloom.server.report.schema import Report, Stop
+from fedloom.server.report.facts import Stop
+from fedloom.server.report.schema import Report
 from fedloom.server.run.budgets import read_budgets
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.heads import read_heads

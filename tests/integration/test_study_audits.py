@@ -62,7 +62,7 @@ def test_what_does_not_apply_says_so_in_place_of_a_number(finished: RunFolder) -
     assert not bbq.applies
     assert bbq.why_not
     assert (
-        f"{bbq.title}: {bbq.why_not}."
+        f"{bbq.title}: does not apply, {bbq.why_not}."
         in Compliance.model_validate_json(finished.compliance.read_bytes()).not_covered
     )
 
@@ -116,6 +116,17 @@ def test_the_page_shows_what_was_measured_and_that_nothing_is_decided(
     assert "What was measured" in page
     assert "No decision yet" in page
     assert "data-protection impact assessment" in page
+
+
+def test_the_page_shows_how_the_figures_went_and_compliance_what_they_are_of(
+    finished: RunFolder,
+) -> None:
+    """Files of rounds lay there and nobody looked; held-out records are known to be held out."""
+    page = finished.report_html.read_text()
+    assert "figures by round" in page
+    assert [page.count(f'<th scope="row">{at}</th><td>') for at in (0, 2, 3)] >= [1, 1, 1]
+    measured = Compliance.model_validate_json(finished.compliance.read_bytes()).measured
+    assert "no site trained on them" in measured[0].known
 
 
 def test_a_wrong_suite_is_told_before_anything_trains(federation: Path, tmp_path: Path) -> None:

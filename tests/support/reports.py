@@ -2,20 +2,15 @@
 
 from html.parser import HTMLParser
 
-from fedloom.server.report.schema import (
-    Arm,
-    CurvePoint,
-    Estimate,
+from fedloom.server.report.facts import (
     LedgerFacts,
     ModelFacts,
     PrivacyFacts,
-    Report,
-    Scores,
     SiteFacts,
     TaskFacts,
-    Timings,
     TrainingFacts,
 )
+from fedloom.server.report.schema import Arm, CurvePoint, Estimate, Report, Scores, Timings
 from fedloom.server.run.journal import RoundEntry, SiteRound
 
 HOSTILE = "--><script>alert(1)</script>|$\\frac$"

@@ -8,6 +8,7 @@ from scipy.special import log_softmax
 from fedloom.server.evaluator.audits.calibration import Calibration, CalibrationOptions
 from fedloom.server.evaluator.audits.selective import Selective, SelectiveOptions, risk_coverage
 from fedloom.server.evaluator.audits.temperature import cross_fitted
+from fedloom.server.evaluator.audits.validation import Validation, ValidationOptions
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Figure
 from fedloom.server.evaluator.metrics import Outcomes
@@ -55,6 +56,15 @@ def test_a_planted_temperature_is_found_and_mends_the_error(times: float) -> Non
     assert found["ece_scaled"].value < 0.5 * found["ece"].value
     # Too sure above 1, not sure enough below it.
     assert np.sign(found["overconfidence"].value) == np.sign(times - 1)
+
+
+def test_no_figure_is_shown_by_two_audits() -> None:
+    """The calibration error stood under validation too, to be read twice."""
+    subject, corpus = sure(1.0), a_world(4, 100)
+    asked = (CALIBRATION, Validation(ValidationOptions(resamples=100)))
+    found = [audit.measure(subject, corpus).findings.figures for audit in asked]
+    first, second = ({figure.words for figure in figures} for figures in found)
+    assert first and second and not first & second
 
 
 def test_a_calibrated_model_is_not_called_too_sure() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from fedloom.cli.commands.config import TEMPLATE
 from fedloom.cli.main import COMMANDS, main
+from fedloom.cli.running import ARM_CHOICES
 
 PROGRAM = Path(sys.executable).parent / "fedloom"
 HEAVY = ("torch", "transformers", "flwr", "peft", "opacus", "datasets", "numpy", "pydantic")
@@ -275,3 +276,12 @@ def test_a_plain_terminal_gets_the_error_too(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "federation.name" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_help_says_what_each_comparison_trains(fedloom: Run) -> None:
+    """`mitigated` trains the arm without privacy too, which takes as long again."""
+    lines = [line.split() for line in fedloom("simulate", "--help").out.splitlines()]
+    for choice in ARM_CHOICES:
+        assert any(line[:1] == [choice] and len(line) > 1 for line in lines), choice
+    (mitigated,) = [line for line in lines if line[:1] == ["mitigated"]]
+    assert "non-private" in mitigated

@@ -53,7 +53,11 @@ def run(home: Path, *more: str) -> "subprocess.CompletedProcess[str]":
 def test_a_suite_is_run_on_an_adapter_beside_another(home: Path) -> None:
     done = run(home, "--suite", "suite.toml", "--against", "theirs/adapter", "--out", "found")
     assert done.returncode == 0, done.stderr
-    assert "honest: does not apply" in done.stdout
+    assert "honest: does not apply, " in done.stdout
+    assert "with theirs/adapter, none differs beyond chance" in done.stdout
+    # Nobody here knows where the file is from.
+    assert "whether they were trained on is not known" in done.stdout
+    assert "no site trained" not in done.stdout
     found = Evaluation.read(home / "found" / "evaluation.json")
     assert [one.name for one in found.subjects] == ["ours/adapter", "theirs/adapter"]
     accuracy = next(one for one in found.comparisons if one.key == "accuracy")

@@ -215,11 +215,8 @@ def test_an_audit_that_does_not_apply_says_why_and_gives_no_number(
 ) -> None:
     audit = Counting(reason="it reads no minds")
     (findings,) = run(suite_of(audit), named("ours", start)).subject.audits
-    assert (findings.applies, findings.why_not, findings.figures) == (
-        False,
-        "it reads no minds",
-        (),
-    )
+    assert (findings.state, findings.why_not) == ("does not apply", "it reads no minds")
+    assert findings.figures == ()
     assert audit.asked == []
 
 
@@ -244,9 +241,8 @@ def beside_one_that_raises(error: FedLoomError) -> Suite:
 )
 def test_what_one_audit_lacks_costs_it_alone(run: Run, start: Adapter, error: FedLoomError) -> None:
     first, second = run(beside_one_that_raises(error), named("ours", start)).subject.audits
-    assert not first.applies
-    assert first.why_not == f"not measured: {error}"
-    assert second.applies
+    assert (first.applies, first.state, first.why_not) == (True, "not measured", str(error))
+    assert second.measured
 
 
 def test_a_broken_model_ends_the_evaluation(run: Run, start: Adapter) -> None:
@@ -292,7 +288,7 @@ def test_what_is_not_compared_is_asked_of_the_first_adapter_alone(run: Run, star
     suite = replace(suite_of(audit), not_compared=frozenset({"counting"}))
     found = run(suite, named("ours", start), named("base", moved(start, 1)))
     assert audit.asked == ["ours"]
-    assert [one.audits[0].applies for one in found.subjects] == [True, False]
+    assert [one.audits[0].measured for one in found.subjects] == [True, False]
     assert found.comparisons == ()
 
 

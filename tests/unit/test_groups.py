@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
+from numpy.typing import NDArray
 
 from fedloom.server.evaluator.audits.groups import Groups, GroupsOptions
 from fedloom.server.evaluator.corpus import Corpus
@@ -169,6 +170,33 @@ def test_what_chance_shows_stands_beside_the_gap_and_is_above_nothing() -> None:
     (row, *_) = _found(_corpus(rows)).tables[1].rows
     assert isinstance(row[4], float)
     assert 0.03 < row[4] < 0.15
+
+
+def test_chance_beside_a_figure_is_that_of_records_dealt_at_random() -> None:
+    """Of the worst of two groupings it is the mean of the worse of both, not the worse mean."""
+    rows = _random_rows(np.random.default_rng(2), dict.fromkeys("abc", 0.8))
+    sites = tuple("xy"[at % 2] for at in range(len(rows)))
+    found = _figures(_found(_corpus(rows, sites=sites), resamples=1000))
+    right = np.array([true == said for _, true, said in rows])
+    by_hand = np.array([_dealt_gaps(rows, sites, right, seed) for seed in range(1000)])
+    for key, dealt in (
+        ("accuracy_gap.ward", by_hand[:, 0]),
+        ("accuracy_gap.site", by_hand[:, 1]),
+        ("worst_group_gap", by_hand.max(axis=1)),
+    ):
+        assert found[key].chance == pytest.approx(dealt.mean(), abs=0.006), key
+    assert found["accuracy.ward.a"].chance is None
+
+
+def _dealt_gaps(
+    rows: list[Row], sites: tuple[str, ...], right: NDArray[np.bool_], seed: int
+) -> list[float]:
+    dealt = np.random.default_rng(seed).permutation(right)
+    gaps = []
+    for of in ([ward for ward, _, _ in rows], list(sites)):
+        shares = [dealt[[one == name for one in of]].mean() for name in sorted(set(of))]
+        gaps.append(max(shares) - min(shares))
+    return gaps
 
 
 def test_the_interval_of_a_gap_holds_it_and_the_truth() -> None:

@@ -19,16 +19,20 @@ from fedloom.server.release.sums import SUMS, SUMS_SIGNATURE, write_sums
 from fedloom.server.release.verify import Verdict, verify_release
 from fedloom.server.report.schema import CurvePoint
 from fedloom.server.run.folder import RunFolder
+from fedloom.shared.config.mitigation import MitigationSection
 from fedloom.shared.config.release import ReleaseSection
 from fedloom.shared.config.sections import PrivacyTerms
 from fedloom.shared.errors import CredentialError, FedLoomError, ReleaseError
 from fedloom.shared.keys import SigningKey
+from fedloom.shared.plan import ModelPlan
 from tests.support.plans import a_plan, an_adapter
 from tests.support.released import (
     VALIDATION,
     Story,
+    a_figure,
     a_finished_run,
     a_head,
+    an_audit,
     an_evaluation,
     bounded,
     rules,
@@ -405,8 +409,8 @@ def test_a_sites_own_key_can_be_held_against_its_head(tmp_path: Path) -> None:
     ("old", "new"),
     [
         ("library_name: peft", "library_name: other"),
-        ("base_model: base", "base_model: other"),
-        ("base_model: base", "base_model: [unclosed"),
+        ("library_name: peft", "library_name: peft\nbase_model: other/model"),
+        ("library_name: peft", "library_name: peft\nbase_model: [unclosed"),
         ("library_name: peft", "- a list"),
         ("model-index:", "model-index: 3\nmore:"),
     ],
@@ -433,7 +437,7 @@ def test_the_card_is_one_that_the_hub_reads(tmp_path: Path) -> None:
     folder = released(tmp_path / "run")
     card = ModelCard.load(folder / "README.md")
     data = card.data
-    assert (data.library_name, data.base_model, data.license) == ("peft", "base", "apache-2.0")
+    assert (data.library_name, data.license) == ("peft", "apache-2.0")
     assert data.pipeline_tag == "text-classification"
     assert "differential-privacy" in data.tags
     (result,) = data.eval_results
@@ -442,7 +446,51 @@ def test_the_card_is_one_that_the_hub_reads(tmp_path: Path) -> None:
     assert r"Sorting \| reviews &lt;b&gt;." in card.text
     for words in ("unit", "add-or-remove-one-unit", "delta 1e-05", "accountant prv", "not covered"):
         assert words in card.text, words
-    assert "0.75 to 0.85" in card.text
+    assert "| 80.0 % | 75.0 to 85.0 |" in card.text
+
+
+@pytest.mark.parametrize(("name", "known"), [("base", None), ("lab/base", "lab/base")])
+def test_a_card_names_a_base_model_only_if_the_hub_has_it_by_that_name(
+    tmp_path: Path, name: str, known: str | None
+) -> None:
+    """The hub would look for a model `base`, or `model`, of somebody else's."""
+    plan = a_plan(model=ModelPlan(name=name, sha256="ab" * 32, max_length=64))
+    folder = released(tmp_path / "run", Story(plan=plan))
+    assert verify_release(folder, coordinator=KEY.public).problems == ()
+    run_card = tmp_path / "run" / "adapter" / "README.md"
+    for card in (ModelCard.load(folder / "README.md"), ModelCard.load(run_card)):
+        assert card.data.get("base_model") == known
+        (line,) = [line for line in card.text.splitlines() if line.startswith("- base model: ")]
+        assert name in line and "ab" * 32 in line and ("hub" in line) == (known is not None)
+
+
+def test_a_card_says_what_was_done_against_bias_and_what_is_known_of_the_records(
+    tmp_path: Path,
+) -> None:
+    mitigation = MitigationSection(counterfactuals=("gender",))
+    story = Story(plan=a_plan(mitigation=mitigation))
+    texts = [
+        (released(tmp_path / str(at), each) / "README.md").read_text(encoding="utf-8")
+        for at, each in enumerate((story, None))
+    ]
+    assert mitigation.in_words[0] in texts[0] and "nothing is changed against bias" in texts[1]
+    assert "whether they were trained on is not known" in texts[0]
+    assert "records of tiny" in texts[0] and "held-out records of" not in texts[0]
+
+
+def test_a_card_has_chance_beside_a_gap_and_one_unit_in_a_line(tmp_path: Path) -> None:
+    gap = a_figure("worst_group_gap", 0.07, 0.02, 0.15).model_copy(
+        update={"unit": "difference", "chance": 0.041}
+    )
+    audits = (VALIDATION, an_audit("groups", gap), an_audit("exposure", why_not="no secrets"))
+    run = a_finished_run(tmp_path / "run", evaluation=an_evaluation(*audits))
+    text = (write_release(run, KEY).folder / "README.md").read_text(encoding="utf-8")
+    bias = text.partition("## Bias\n")[2].partition("\n## ")[0]
+    assert "| 95 % interval | by chance |" in bias
+    assert "| 7.0 points | 2.0 to 15.0 | 4.1 points | 400 |" in bias
+    assert "by chance" not in text.partition("## Evaluation\n")[2].partition("\n## ")[0]
+    audit = text.partition("## Privacy audit\n")[2].partition("\n## ")[0]
+    assert "Does not apply: no secrets" in audit
 
 
 def test_a_card_says_plainly_what_is_missing(tmp_path: Path) -> None:
@@ -501,7 +549,7 @@ def test_a_card_says_which_things_no_epsilon_covers(tmp_path: Path) -> None:
     """Figures on held-out and on training records lie beside the promise, and not under it."""
     told = privacy_of(released(tmp_path / "run"))
     assert "anything that left it" not in told
-    for words in ("No epsilon covers what else", "held-out records", "on training records"):
+    for words in ("No epsilon covers what else", "training records among them"):
         assert words in told, words
     assert "contradicts" not in told
 

@@ -1,5 +1,7 @@
 """What a suite measured, what was decided and what an assessment asks for, on the page."""
 
+import re
+
 import pytest
 
 from fedloom.server.evaluator.findings import (
@@ -16,9 +18,10 @@ from fedloom.server.evaluator.findings import (
 )
 from fedloom.server.release.decision import Decision, Evidence
 from fedloom.server.release.gate import decide
-from fedloom.server.report.audits import in_cell, in_unit
-from fedloom.server.report.charts import bar_names, chart_svg
+from fedloom.server.report.bars import bar_names
+from fedloom.server.report.charts import chart_svg
 from fedloom.server.report.compliance import compliance_of
+from fedloom.server.report.figures import in_cell, in_unit
 from fedloom.server.report.html import render_evaluation, render_html
 from fedloom.shared.config.release import ReleaseRule, ReleaseSection
 from tests.support.reports import DIGEST, HOSTILE, Page, a_privacy, a_report, without_privacy
@@ -133,9 +136,18 @@ def test_adapters_stand_side_by_side_with_intervals_and_differences() -> None:
     assert "higher is better, n = 1,234" in text
 
 
-def test_an_audit_that_does_not_apply_is_named_with_its_reason_and_has_no_card() -> None:
-    page = render_html(a_report(), an_evaluation())
-    assert "Membership: no members at hand" in said(page)
+@pytest.mark.parametrize(
+    ("applies", "heading"), [(True, "Not measured"), (False, "Does not apply to this adapter")]
+)
+def test_an_audit_without_figures_is_named_with_its_reason_and_has_no_card(
+    applies: bool, heading: str
+) -> None:
+    """One that lacked something is not one that is of no concern."""
+    found = an_evaluation()
+    changed = found.subject.audits[1].model_copy(update={"applies": applies})
+    page = render_html(a_report(), found.with_audits([changed]))
+    assert f"<b>{heading}</b><ul><li>Membership: no members at hand</li></ul>" in page
+    assert page.count("no members at hand") == 2, "in one list, and in the assessment"
     assert "audit-membership" not in page
 
 
@@ -199,6 +211,47 @@ def test_where_nothing_was_promised_the_assessment_says_so(report: object, why: 
     assert "no suite of audits was run" in " ".join(found.not_covered)
 
 
+def test_chance_stands_beside_a_gap_in_its_unit_and_nowhere_else() -> None:
+    gap = a_figure("worst_group_gap", 0.07, unit="difference", chance=0.041)
+    found = an_evaluation(figures=(gap,))
+    for page in (render_html(a_report(), found), render_evaluation(found)):
+        text = said(page)
+        assert "7.0 points 6.0 to 8.0 by chance 4.1 points" in text
+        assert text.count("by chance 4.1 points") == 2, "one for each adapter"
+        assert "By chance is what would come out if there were nothing to find" in text
+    assert "nothing to find" not in said(render_evaluation(an_evaluation()))
+
+
+def test_the_assessment_has_chance_in_the_unit_of_the_figure() -> None:
+    """0.5 in words beside 51.2 % is two scales in one line."""
+    auc = a_figure("auc", 0.512, chance=0.5)
+    found = compliance_of(a_report(), an_evaluation(figures=(auc,)))
+    (fact,) = [fact for fact in found.measured if "AUC" in fact.about]
+    assert fact.known == "51.2 % (95 % interval 50.2 % to 52.2 %; by chance 50.0 %)"
+    assert not [each.about for each in found.measured if "0.5" in each.about]
+
+
+def test_what_is_known_of_the_records_is_said_and_no_more() -> None:
+    given, held_out = (
+        an_evaluation().model_copy(update={"held_out": known}) for known in (False, True)
+    )
+    assert "whether they were trained on is not known here" in said(render_evaluation(given))
+    assert "no site trained on them" not in said(render_evaluation(given))
+    assert "held out: no site trained on them" in said(render_html(a_report(), held_out))
+
+
+def test_each_cell_of_the_decision_says_what_it_is_where_columns_have_no_room() -> None:
+    page = render_html(a_report(), an_evaluation(), a_decision(0.7))
+    table = page.partition('<table class="rules">')[2].partition("</table>")[0]
+    cells = re.findall("<td[^>]*>", table.partition("<tbody>")[2])
+    named = [re.search('data-is="(.*?)"', cell) for cell in cells]
+    assert [one.group(1) for one in named if one] == ["outcome", "measured", "wanted"] * (
+        len(cells) // 3
+    )
+    narrow = page.partition("content:attr(data-is)")[0].rpartition("@media")[2]
+    assert "max-width:520px" in narrow and ".rules tr { display:block" in narrow
+
+
 def test_numbers_are_written_as_their_unit_bears() -> None:
     assert in_unit(0.7812, "share") == "78.1 %"
     assert in_unit(-0.031, "difference") == "-3.1 points"
@@ -217,6 +270,30 @@ def test_many_bars_lie_on_their_side_and_none_is_lost() -> None:
     upright, lying = bars(4), bars(20)
     height = [float(page.split('height="')[1].split("pt")[0]) for page in (upright, lying)]
     assert height[1] > 1.5 * height[0]
+
+
+def test_bars_over_numbers_are_a_histogram_with_few_ticks() -> None:
+    """24 bins were 24 bars on their side, each with six digits of its middle."""
+    middles = tuple(-0.9731 + 0.1237 * at for at in range(24))
+    series = tuple(Series(name=name, x=middles, y=tuple(map(float, range(24)))) for name in "ab")
+    drawn = chart_svg(Chart(kind="bars", title="t", x="score", y="n", series=series), name="c")
+    assert 2 <= len(set(re.findall(r'id="c-xtick_\d+"', drawn))) <= 10
+    width, height = (
+        float(drawn.split(f'{side}="')[1].split("pt")[0]) for side in ("width", "height")
+    )
+    assert width > height
+
+
+def test_rounds_are_whole_and_a_long_label_stays_on_the_drawing() -> None:
+    series = Series(name="s", x=(0.0, 1.0, 2.0), y=(0.1, 0.2, 0.3))
+    drawn = [
+        chart_svg(Chart(kind="line", title="t", x="x", y=label, series=(series,)), name="c")
+        for label in ("short", "a label that is much longer than the drawing is high, and goes on")
+    ]
+    assert len(set(re.findall(r'id="c-xtick_\d+"', drawn[0]))) == 3
+    # Two lines of label take more of the width; one was cut at both ends.
+    left = [float(re.findall(r'id="c-patch_2">\n *<path d="M (\S+)', one)[0]) for one in drawn]
+    assert left[1] > left[0] + 5
 
 
 def test_bars_stand_at_their_own_names_where_series_have_others() -> None:

@@ -1,11 +1,14 @@
 """The report's page and its Markdown: what they say, and what they must never do."""
 
+import html
 import re
 from collections.abc import Iterator
 
 import matplotlib as mpl
 import pytest
 
+from fedloom.server.report.compliance import compliance_of
+from fedloom.server.report.facts import Stop, TaskFacts
 from fedloom.server.report.headline import concern_of
 from fedloom.server.report.html import render_html
 from fedloom.server.report.markdown import render_markdown
@@ -14,8 +17,6 @@ from fedloom.server.report.schema import (
     CurvePoint,
     Estimate,
     Report,
-    Stop,
-    TaskFacts,
 )
 from tests.support.reports import (
     DIGEST,
@@ -227,7 +228,23 @@ def test_arms_that_were_not_run_are_named() -> None:
     assert "– accuracy is 75.0 %; not measured: the arm without privacy was not run" in text
     assert "– not measured: the sites alone were not trained" in text
     assert "non-private: not run, --compare all runs it" in text
-    assert "non-private: not run, --compare all runs it" in render_markdown(alone)
+    short = render_markdown(alone)
+    assert "non-private: not run, --compare all runs it" in short
+    assert "privacy cost: not measured" in short and "federating bought: not measured" in short
+
+
+def test_what_was_changed_against_bias_is_told_wherever_the_run_is() -> None:
+    """A federation that trains with mitigation looked like one that does not."""
+    plain = a_report()
+    training = plain.training.model_copy(update={"mitigation": ("times a weight by <sex>: m 0.5",)})
+    mitigated = a_report(training=training)
+    told = "each record’s loss is changed against bias: times a weight by <sex>: m 0.5"
+    assert f"leave a site. In training, {told}." in said(mitigated)
+    assert html.escape(told, quote=False) in render_markdown(mitigated)
+    for report, words in ((mitigated, told), (plain, "nothing is changed against bias")):
+        facts = {fact.about: fact.known for fact in compliance_of(report, None).done}
+        assert words in facts["mitigation of bias"]
+        assert ("against bias" in render_markdown(report)) is (report is mitigated)
 
 
 def test_report_survives_its_own_json() -> None:

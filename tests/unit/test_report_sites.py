@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from fedloom.server.report.build import Findings, build_report
-from fedloom.server.report.schema import LedgerFacts, Report, SiteFacts, Stop, Timings
+from fedloom.server.report.facts import LedgerFacts, SiteFacts, Stop
+from fedloom.server.report.schema import Report, Timings
 from fedloom.server.report.sites import stop_in_words, stops_of
 from fedloom.server.run.journal import RoundEntry, SiteRound
 from fedloom.shared.config.sections import PrivacyTerms

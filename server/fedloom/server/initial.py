@@ -61,6 +61,12 @@ def start_in_words(plan: Plan) -> str:
     return "the base model as it is"
 
 
+def federation_in_words(plan: Plan) -> str:
+    """How the run's own adapter is trained, for people."""
+    how = (", private" if plan.privacy.private else "", ", mitigated" if plan.mitigation else "")
+    return f"all sites together{''.join(how)}"
+
+
 def save_adapter(plan: Plan, folder: Path, adapter: Adapter, *, target: Path) -> None:
     """Write `adapter` as a PEFT folder, head included, with a card that says what it is.
 

@@ -39,7 +39,8 @@ _MILESTONES = 10
 
 
 class ModelPlan(Section):
-    """The base model by content: `sha256` is its fingerprint, `name` is for people."""
+    """The base model by content: `sha256` is its fingerprint, `name` is for people: a hub id, or
+    the last part of a folder's path."""
 
     name: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -46,9 +46,12 @@ def study_corpus(prepared: Prepared, suite: Suite | None, groups: Sequence[str] 
         DataError: a site's records cannot be read, or one held out has no value in such a column.
     """
     if suite is None:
-        return Corpus(tests=prepared.tests)
+        return Corpus(tests=prepared.tests, held_out=True)
     return Corpus(
-        tests=prepared.tests, members=_members(prepared), groups=_groups(prepared, groups)
+        tests=prepared.tests,
+        members=_members(prepared),
+        groups=_groups(prepared, groups),
+        held_out=True,
     )
 
 

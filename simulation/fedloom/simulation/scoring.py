@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fedloom.server.evaluator.evaluate import Evaluator
-from fedloom.server.initial import start_in_words
+from fedloom.server.initial import federation_in_words, start_in_words
 from fedloom.server.report.schema import Arm, CurvePoint
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
@@ -75,7 +75,7 @@ def _arms(
     yield Arm(
         name="federation",
         kind="federation",
-        description="all sites together" + (", private" if plan.privacy.private else ""),
+        description=federation_in_words(plan),
         epsilon=plan.promised_epsilon,
         tests=evaluator.adapter(final),
     )

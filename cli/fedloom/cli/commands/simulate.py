@@ -15,7 +15,7 @@ from fedloom.cli.running import ARM_CHOICES, Simulation, default_folder, simulat
 @click.option(
     "--compare",
     type=click.Choice(ARM_CHOICES),
-    help="Arms to train beside the federation (none; with --resume, added to RUN's).",
+    help="What to train beside the federation, see below (none; with --resume, added to RUN's).",
 )
 @click.option(
     "--sites",
@@ -39,6 +39,13 @@ def command(
     the first run writes each site's policy.toml for just what it asks, and a second
     one finds what was spent and is refused what that file does not allow. The very same plan
     again is answered from the ledgers, which is said.
+
+    \b
+    Beside the federation, --compare trains
+      none         nothing
+      non-private  the same without clipping and noise: what privacy costs
+      mitigated    the same with the file's [evaluation.mitigation], and non-private
+      all          both of these, and each site alone: what federating buys
     """
     if out and resume:
         raise click.UsageError("--out and --resume exclude each other")

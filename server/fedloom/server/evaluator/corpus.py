@@ -33,8 +33,9 @@ class Benchmarks:
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Labelled records that no site trained on, by site, in `tests`.
+    """Labelled records to measure on, by site, in `tests`.
 
+    `held_out` says that no site trained on these, which only who parted the records can know.
     `members` are records that sites did train on, by site: at hand in a simulation alone, for
     audits of privacy. `groups` has, by name of a grouping (`sex`, `ward`), one value for each
     record of `joint`.
@@ -44,6 +45,7 @@ class Corpus:
     members: Mapping[str, tuple[Record, ...]] = field(default_factory=lambda: _NONE)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NO_GROUPS)
     benchmarks: Benchmarks = field(default_factory=Benchmarks)
+    held_out: bool = False
 
     @cached_property
     def joint(self) -> tuple[Record, ...]:

@@ -26,7 +26,12 @@ class _Part(BaseModel):
 
 class Figure(_Part):
     """One number of one adapter. `low` to `high` is a 95 % interval, None where the number is
-    exact or a bound by itself; `records` is how many things it was measured on."""
+    exact or a bound by itself; `records` is how many things it was measured on.
+
+    `chance` is what would come out, on the average, if there were nothing to find: of a gap
+    between groups, with the records dealt out to them at random; of an attack, by guessing. None
+    where that is not known.
+    """
 
     key: str
     words: str
@@ -36,6 +41,7 @@ class Figure(_Part):
     records: int
     better: Better
     unit: Unit
+    chance: float | None = None
 
 
 class Table(_Part):
@@ -88,8 +94,9 @@ class Shown(_Part):
 class AuditFindings(_Part):
     """What one audit says of one adapter.
 
-    `asks` is its question in plain words. With `applies` false, `why_not` says why nothing was
-    measured and there are no figures. `caveats` are printed wherever the figures are.
+    `asks` is its question in plain words. Where `why_not` says why nothing was measured, there are
+    no figures; `applies` is false where that is the adapter's own nature, and true where something
+    else was missing. `caveats` are printed wherever the figures are.
     """
 
     audit: str
@@ -103,6 +110,18 @@ class AuditFindings(_Part):
     shown: tuple[Shown, ...] = ()
     caveats: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> bool:
+        """Whether the audit was carried out."""
+        return self.applies and not self.why_not
+
+    @property
+    def state(self) -> Literal["measured", "not measured", "does not apply"]:
+        """What came of the audit, for people: only of the first are there figures."""
+        if not self.applies:
+            return "does not apply"
+        return "not measured" if self.why_not else "measured"
 
 
 class SubjectFindings(_Part):
@@ -136,13 +155,18 @@ class Comparison(_Part):
 
 
 class Evaluation(_Part):
-    """Everything that a suite measured. `about` names the subject that may be released."""
+    """Everything that a suite measured. `about` names the subject that may be released.
+
+    `held_out` is true where no site trained on the records that it was measured on: of records
+    that somebody gave, nobody here can know that.
+    """
 
     version: Literal[1] = 1
     fedloom: str
     suite: str
     suite_sha256: str
     corpus_sha256: str = ""
+    held_out: bool = False
     model_name: str
     model_sha256: str
     about: str
@@ -154,6 +178,13 @@ class Evaluation(_Part):
     def subject(self) -> SubjectFindings:
         """The findings of the adapter that may be released."""
         return next(one for one in self.subjects if one.name == self.about)
+
+    @property
+    def records_are(self) -> str:
+        """What is known of the records, for people."""
+        if self.held_out:
+            return "held out: no site trained on them"
+        return "given by somebody: whether they were trained on is not known here"
 
     def figure(self, name: str) -> Figure | None:
         """The released adapter's figure `AUDIT.KEY`, None if it was not measured."""

@@ -12,7 +12,7 @@ from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.evaluator.running import Base, Told, evaluate
 from fedloom.server.evaluator.subject import Candidate
 from fedloom.server.evaluator.suite import Suite
-from fedloom.server.initial import start_in_words
+from fedloom.server.initial import federation_in_words, start_in_words
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import RoundEntry
@@ -79,11 +79,10 @@ class RunEvaluator:
 
     def federation(self, adapter: Adapter) -> Candidate:
         """The run's own adapter."""
-        private = self.plan.privacy.private
         return Candidate(
             name=FEDERATION,
             kind="federation",
-            description="all sites together" + (", private" if private else ""),
+            description=federation_in_words(self.plan),
             adapter=adapter,
             epsilon=self.plan.promised_epsilon,
         )

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from fedloom.server.evaluator.audits.base import Audit, Measured, found_by
+from fedloom.server.evaluator.audits.base import Audit, Measured, Missing, found_by
 from fedloom.server.evaluator.bench import Bench
 from fedloom.server.evaluator.cache import FindingsCache
 from fedloom.server.evaluator.corpus import Corpus, pick
@@ -23,7 +23,7 @@ from fedloom.server.evaluator.suite import Suite
 from fedloom.shared.errors import AssetError, BrokenModelError, EvaluationError
 from fedloom.shared.words import count
 
-_BESIDE = "asked of the adapter that may be released alone"
+_BESIDE = Missing("asked of the adapter that may be released alone")
 # So many records tell whether an adapter has one answer to everything.
 _ASKED = 200
 # Told of each audit as it ends: adapter, audit, and one line of what it found.
@@ -71,6 +71,7 @@ def evaluate(
         suite=suite.name,
         suite_sha256=suite.sha256,
         corpus_sha256=corpus.sha256,
+        held_out=corpus.held_out,
         model_name=base.name,
         model_sha256=base.sha256,
         about=candidates[0].name,
@@ -100,7 +101,7 @@ class _Runner:
         except BrokenModelError:
             raise
         except (AssetError, EvaluationError) as error:
-            return _unasked(audit, f"not measured: {error}")
+            return _unasked(audit, Missing(error))
 
     def _kept(self, name: str, audit: Audit, subject: Subject) -> Measured:
         adapter, options = subject.candidate.adapter.sha256, self.suite.options[name]
@@ -141,8 +142,8 @@ def _given(subject: Subject, corpus: Corpus, places: Sequence[int]) -> set[int]:
 
 
 def _unasked(audit: Audit, why_not: str) -> Measured:
-    findings = found_by(audit).model_copy(update={"applies": False, "why_not": why_not})
-    return Measured(findings=findings)
+    said = {"applies": isinstance(why_not, Missing), "why_not": str(why_not)}
+    return Measured(findings=found_by(audit).model_copy(update=said))
 
 
 def _findings(candidate: Candidate, measured: Mapping[str, Measured]) -> SubjectFindings:
@@ -181,6 +182,6 @@ def _comparisons(
 
 
 def _in_short(findings: AuditFindings) -> str:
-    if not findings.applies:
-        return f"does not apply, {findings.why_not}"
+    if not findings.measured:
+        return f"{findings.state}, {findings.why_not}"
     return ", ".join(f"{one.key} {one.value:.3f}" for one in findings.figures[:3]) or "done"

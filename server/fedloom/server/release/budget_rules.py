@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.release.decision import Ruling
-from fedloom.server.report.schema import Report, SiteFacts
+from fedloom.server.report.facts import SiteFacts
+from fedloom.server.report.schema import Report
 from fedloom.shared.config.release import ReleaseSection
 from fedloom.shared.privacy.accounting import ARITHMETIC_SLACK
 

@@ -9,6 +9,7 @@ from fedloom.server.release.card_text import card_text
 from fedloom.server.release.contents import Contents
 from fedloom.server.release.decision import Decision
 from fedloom.shared.errors import ReleaseError
+from fedloom.shared.model.card import hub_id
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
@@ -24,7 +25,9 @@ _PIPELINES: Mapping[str, str] = MappingProxyType(
 )
 # The hub's names of metrics, where they are other than an audit's.
 _METRICS: Mapping[str, str] = MappingProxyType({"macro_f1": "f1", "ece": "expected_calibration"})
+# Figures of this audit, and these of others, are a model's results on the hub.
 _VALIDATION = "validation"
+_MORE = frozenset({("calibration", "ece")})
 
 
 def render_card(contents: Contents, decision: Decision) -> bytes:
@@ -46,7 +49,7 @@ def check_card(content: bytes, contents: Contents) -> None:
         data = ModelCard(content.decode()).data
     except (YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise ReleaseError(f"{CARD}: its front matter is none, expected a model card's") from error
-    wanted = {"library_name": _LIBRARY, "base_model": contents.plan.model.name}
+    wanted = {"library_name": _LIBRARY, "base_model": hub_id(contents.plan.model.name)}
     if any(data.get(key) != value for key, value in wanted.items()):
         raise ReleaseError(f"{CARD}: its front matter names another base model or library")
 
@@ -58,7 +61,7 @@ def _front(contents: Contents) -> "ModelCardData":
     privacy = ["differential-privacy"] if plan.privacy.protects else []
     return ModelCardData(
         library_name=_LIBRARY,
-        base_model=plan.model.name,
+        base_model=hub_id(plan.model.name),
         license=contents.terms.licence,
         pipeline_tag=_PIPELINES[plan.task.kind],
         tags=["fedloom", "lora", "federated-learning", *privacy],
@@ -71,18 +74,20 @@ def _front(contents: Contents) -> "ModelCardData":
 def _results(contents: Contents) -> Iterator["EvalResult"]:
     audits = contents.evaluation.subject.audits if contents.evaluation else ()
     for findings in audits:
-        if findings.audit == _VALIDATION:
-            yield from (_result(contents, figure) for figure in findings.figures)
+        for figure in findings.figures:
+            if findings.audit == _VALIDATION or (findings.audit, figure.key) in _MORE:
+                yield _result(contents, figure)
 
 
 def _result(contents: Contents, figure: Figure) -> "EvalResult":
     from huggingface_hub import EvalResult
 
     more = {"low": figure.low, "high": figure.high, "records": figure.records}
+    held_out = contents.evaluation is not None and contents.evaluation.held_out
     return EvalResult(
         task_type=_PIPELINES[contents.plan.task.kind],
         dataset_type=contents.plan.name,
-        dataset_name=f"held-out records of {contents.plan.name}",
+        dataset_name=f"{'held-out records' if held_out else 'records'} of {contents.plan.name}",
         metric_type=_METRICS.get(figure.key, figure.key),
         metric_name=figure.words,
         metric_value=figure.value,

@@ -7,6 +7,7 @@ from typing import Literal
 from fedloom.server.evaluator.findings import AuditFindings, Figure
 from fedloom.server.release.contents import Contents
 from fedloom.server.report.escaping import plain
+from fedloom.server.report.figures import in_digits, in_unit
 
 Heading = Literal["evaluation", "bias", "privacy"]
 # Audits that stand under a heading of their own; all others are the evaluation's.
@@ -18,10 +19,10 @@ _HEADINGS: Mapping[str, Heading] = MappingProxyType(
         "winobias": "bias",
         "winogender": "bias",
         "honest": "bias",
-        "crows": "bias",
+        "crows-pairs": "bias",
         "canaries": "privacy",
         "membership": "privacy",
-        "extraction": "privacy",
+        "exposure": "privacy",
     }
 )
 
@@ -41,21 +42,25 @@ def number(value: float | None) -> str:
 
 def _one_audit(findings: AuditFindings) -> Iterator[str]:
     yield f"**{plain(findings.title)}.** {plain(findings.asks)}\n"
-    if not findings.applies:
-        yield f"Not measured: {plain(findings.why_not)}.\n"
+    if not findings.measured:
+        yield f"{findings.state.capitalize()}: {plain(findings.why_not)}.\n"
     if findings.figures:
-        yield "| figure | value | 95 % interval | on | better is |"
-        yield "|---|---|---|---|---|"
+        chance = any(figure.chance is not None for figure in findings.figures)
+        yield f"| figure | value | 95 % interval |{' by chance |' * chance} on | better is |"
+        yield "|---" * (5 + chance) + "|"
         for figure in findings.figures:
-            yield _row(figure)
+            yield _row(figure, chance=chance)
         yield ""
     yield from (f"- {plain(caveat)}" for caveat in findings.caveats)
     if findings.caveats:
         yield ""
 
 
-def _row(figure: Figure) -> str:
-    known = figure.low is not None and figure.high is not None
-    interval = f"{number(figure.low)} to {number(figure.high)}" if known else "–"
-    cells = (plain(figure.words), number(figure.value), interval, str(figure.records))
-    return f"| {' | '.join(cells)} | {figure.better} |"
+def _row(figure: Figure, *, chance: bool) -> str:
+    unit, interval = figure.unit, "–"
+    if figure.low is not None and figure.high is not None:
+        interval = f"{in_digits(figure.low, unit)} to {in_digits(figure.high, unit)}"
+    by_chance = "–" if figure.chance is None else in_unit(figure.chance, unit)
+    cells = [plain(figure.words), in_unit(figure.value, unit), interval]
+    cells += [by_chance] * chance + [str(figure.records), figure.better]
+    return f"| {' | '.join(cells)} |"

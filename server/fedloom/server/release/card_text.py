@@ -7,8 +7,8 @@ from fedloom.server.release.contents import Contents
 from fedloom.server.release.decision import Decision, Ruling
 from fedloom.server.release.privacy_rules import MEASURED_EPSILON
 from fedloom.server.report.escaping import plain
-from fedloom.server.report.schema import SiteFacts
-from fedloom.shared.model.card import privacy_in_words
+from fedloom.server.report.facts import SiteFacts
+from fedloom.shared.model.card import base_in_words, privacy_in_words
 from fedloom.shared.model.usage import how_to_use
 
 _SIMULATED = (
@@ -28,9 +28,9 @@ _NOT_COVERED = (
 )
 _UNCOVERED = (
     "No epsilon covers what else is in this folder: the evaluation's figures, which were measured "
-    "in the clear on held-out records and, where an audit asks who was trained on, on training "
-    "records; thresholds reached or missed, which follow from them; how many units each site has, "
-    "and in which rounds it took part."
+    "in the clear on the records that the audits ran on, training records among them where one "
+    "asks who was trained on; thresholds reached or missed, which follow from them; how many units "
+    "each site has, and in which rounds it took part."
 )
 _VERIFY = (
     "`fedloom verify FOLDER --coordinator KEY` checks every file of this folder with the "
@@ -66,12 +66,14 @@ def _first(contents: Contents, decision: Decision) -> Iterator[str]:
     yield f"- a LoRA adapter of rank {plan.lora.rank} for {plain(plan.model.described)}, by FedLoom"
     yield f"- task: {plan.task.kind}, labels: {labels}"
     yield f"- adapter `{decision.evidence.adapter_sha256}`"
-    yield f"- plan `{plan.sha256}`, base model `{plan.model.sha256}`"
+    yield f"- base model: {plain(base_in_words(plan.model.name, plan.model.sha256))}"
+    yield f"- plan `{plan.sha256}`"
     if contents.evaluation is not None:
         suite, corpus = decision.evidence.suite_sha256, decision.evidence.corpus_sha256
         records = "records of which the evaluation says no digest"
         records = f"records `{corpus}`" if corpus else records
         yield f"- measured by suite `{suite}` on {records}"
+        yield f"- these records were {contents.evaluation.records_are}"
     for ruling, word in decision.overridden:
         yield (
             f"- **OVERRIDDEN**: rule {plain(ruling.name)} came out {ruling.outcome}; "
@@ -97,6 +99,7 @@ def _data(contents: Contents) -> Iterator[str]:
         took = [each for entry in rounds for each in entry.sites if each.site == site.name]
         counted = sum(each.fault is None for each in took)
         yield f"| {plain(site.name)} | {site.records} | {counted} of {len(rounds)} |"
+    yield f"\n{plain(contents.report.training.against_bias)}."
 
 
 def _privacy(contents: Contents, decision: Decision) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The findings of a suite as a reader meets them: one view an audit, all adapters side by side."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ from fedloom.server.evaluator.findings import (
     Unit,
 )
 from fedloom.server.report.charts import chart_svg
+from fedloom.server.report.figures import difference_in_words, p_in_words
 
 _DIRECTIONS: Mapping[str, str] = MappingProxyType(
     {"higher": "higher is better", "lower": "lower is better", "zero": "best at 0", "none": ""}
@@ -50,17 +51,24 @@ class AuditView:
 def audit_views(evaluation: Evaluation) -> tuple[AuditView, ...]:
     """Every audit that measured something of the adapter that may be released."""
     return tuple(
-        _view(evaluation, findings) for findings in evaluation.subject.audits if findings.applies
+        _view(evaluation, findings) for findings in evaluation.subject.audits if findings.measured
     )
 
 
-def without_answer(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
-    """Title and reason of each audit that does not apply."""
-    return tuple(
-        (findings.title, findings.why_not)
-        for findings in evaluation.subject.audits
-        if not findings.applies
-    )
+def without_answer(evaluation: Evaluation) -> dict[str, list[AuditFindings]]:
+    """The audits that measured nothing, by what came of them: the adapter is none that they ask
+    about, or something was missing."""
+    found: dict[str, list[AuditFindings]] = {"not measured": [], "does not apply": []}
+    for findings in evaluation.subject.audits:
+        if not findings.measured:
+            found[findings.state].append(findings)
+    return {state: audits for state, audits in found.items() if audits}
+
+
+def told_chance(evaluation: Evaluation) -> bool:
+    """Whether any figure stands beside what chance alone would give."""
+    audits = evaluation.subject.audits
+    return any(figure.chance is not None for one in audits for figure in one.figures)
 
 
 def _view(evaluation: Evaluation, findings: AuditFindings) -> AuditView:
@@ -102,43 +110,6 @@ def _cells(evaluation: Evaluation, audit: str, key: str) -> Iterator[Figure | No
 
 
 def _against(found: Comparison, unit: Unit) -> str:
-    unit = "difference" if unit == "share" else unit
-    low, high = in_digits(found.low, unit), in_digits(found.high, unit)
-    sign = "+" if found.difference >= 0 else ""
-    chance = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
-    difference = f"{sign}{in_unit(found.difference, unit)} [{low}, {high}]"
     # A minus sign in figures, and none in names.
-    return f"{difference.replace('-', '−')} against {found.against}, {chance}"
-
-
-def in_unit(value: float, unit: Unit) -> str:
-    """A number for people, with its unit."""
-    return in_digits(value, unit) + _NAMES.get(unit, "")
-
-
-def in_digits(value: float, unit: Unit) -> str:
-    """A number for people, with as many digits as its unit bears, where the unit is clear."""
-    return _WRITTEN[unit](value)
-
-
-_NAMES: Mapping[Unit, str] = MappingProxyType({"share": " %", "difference": " points"})
-_WRITTEN: Mapping[Unit, Callable[[float], str]] = MappingProxyType(
-    {
-        "share": lambda value: f"{100 * value:.1f}",
-        "difference": lambda value: f"{100 * value:.1f}",
-        "nats": lambda value: f"{value:.3f}",
-        "epsilon": lambda value: f"{value:.2f}",
-        "score": lambda value: f"{value:.3f}",
-        "count": lambda value: f"{value:,.0f}",
-        "ratio": lambda value: f"{value:.3g}",
-    }
-)
-
-
-def in_cell(value: str | int | float | None) -> str:
-    """A table's cell for people."""
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else value
+    difference = difference_in_words(found, unit).replace("-", "−")
+    return f"{difference} against {found.against}, {p_in_words(found.p_value)}"

@@ -6,18 +6,15 @@ from importlib.metadata import version
 from typing import Literal
 
 from fedloom.server.planning import epsilon_by_round
-from fedloom.server.report.held_out import held_out_points
-from fedloom.server.report.schema import (
-    Arm,
-    CurvePoint,
+from fedloom.server.report.facts import (
     ModelFacts,
     PrivacyFacts,
-    Report,
     SiteFacts,
     TaskFacts,
-    Timings,
     TrainingFacts,
 )
+from fedloom.server.report.held_out import held_out_points
+from fedloom.server.report.schema import Arm, CurvePoint, Report, Timings
 from fedloom.server.report.sites import site_facts, stops_of
 from fedloom.server.run.journal import RoundEntry
 from fedloom.shared.adapter import Adapter
@@ -96,6 +93,7 @@ def _training_facts(plan: Plan) -> TrainingFacts:
         schedule=training.schedule,
         warmup=training.warmup,
         precision=training.precision,
+        mitigation=plan.mitigation.in_words if plan.mitigation else (),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK, MUTED, GRID, ACCENT = "#1d2733", "#5b6875", "#e3e8ed", "#0b6e6e"
@@ -60,6 +61,13 @@ def canvas(*, width: float, height: float) -> "tuple[Figure, Axes]":
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
     return figure, axes
+
+
+def whole_ticks(axis: "Axis") -> None:
+    """Ticks at whole numbers alone, and not many: there is no half round and no half record."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=10, integer=True))
 
 
 def svg(figure: "Figure", *, name: str, label: str) -> str:

@@ -1,40 +1,44 @@
 """The report as one page that opens offline."""
 
-from importlib.resources import files
-from math import exp
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fedloom.server.evaluator.findings import Evaluation
 from fedloom.server.release.decision import Decision
-from fedloom.server.report.audits import audit_views, in_cell, in_digits, in_unit, without_answer
+from fedloom.server.report.audits import audit_views, told_chance, without_answer
+from fedloom.server.report.charts import chart_svg
 from fedloom.server.report.compliance import compliance_of
-from fedloom.server.report.headline import concern_of, headline, in_bytes, in_percent, in_points
+from fedloom.server.report.headline import concern_of, headline
 from fedloom.server.report.held_out import WHAT_HELD_OUT_IS
 from fedloom.server.report.plots import arms_plot, curve_plot, epsilon_plot
+from fedloom.server.report.rounds import by_round_table, figures_by_round
 from fedloom.server.report.schema import Arm, Report
 from fedloom.server.report.sites import WHAT_A_HEAD_IS_FOR, stop_in_words
+from fedloom.server.report.templates import drawing, environment, page_text
 from fedloom.shared.config.sections import JOINT
-from fedloom.shared.words import count
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
     from markupsafe import Markup
 
-_PAGES = "fedloom.server.report.pages"
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_NOTHING: Mapping[int, Evaluation] = MappingProxyType({})
 
 
 def render_html(
-    report: Report, evaluation: Evaluation | None = None, decision: Decision | None = None
+    report: Report,
+    evaluation: Evaluation | None = None,
+    decision: Decision | None = None,
+    after: Mapping[int, Evaluation] = _NOTHING,
 ) -> str:
-    """One self-contained page: no scripts, no fetches, every name escaped."""
+    """One self-contained page: no scripts, no fetches, every name escaped; `after` are what the
+    suite measured after rounds, by round."""
     arms, privacy = report.evaluation, report.privacy
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             report=report,
-            style=_drawing(_page("style.css")),
+            style=drawing(page_text("style.css")),
             headline=headline(report),
             concern=concern_of(report),
             stops=[stop_in_words(stop, report.rounds) for stop in report.stops],
@@ -42,72 +46,53 @@ def render_html(
             best_alone=_best_alone(report),
             # Planned is what the run set out to promise; repeatable noise keeps no promise.
             planned=privacy.epsilon is not None,
-            promised=privacy.epsilon is not None and not privacy.seeded,
+            promised=privacy.promises,
             head_is_for=WHAT_A_HEAD_IS_FOR,
             held_out_is=WHAT_HELD_OUT_IS,
-            curve=_drawing(curve_plot(report.curve)) if report.curve else "",
+            curve=drawing(curve_plot(report.curve)) if report.curve else "",
             spent=_epsilon(report),
-            arms=_drawing(arms_plot(arms, JOINT)) if arms else "",
+            arms=drawing(arms_plot(arms, JOINT)) if arms else "",
             decision=decision,
             compliance=compliance_of(report, evaluation),
+            **_by_round(report, evaluation, after),
             **_audited(evaluation),
         )
     )
 
 
+def _by_round(
+    report: Report, evaluation: Evaluation | None, after: Mapping[int, Evaluation]
+) -> dict[str, object]:
+    """The suite's figures over the rounds: drawings with their titles, and a table."""
+    last = report.training.rounds
+    found = figures_by_round(evaluation, after, last=last) if evaluation else ()
+    charts = [one.chart for one in found]
+    drawn = [
+        (chart.title, drawing(chart_svg(chart, name=f"round-{at}")))
+        for at, chart in enumerate(charts)
+    ]
+    return {"figures_drawn": drawn, "figures_table": by_round_table(found) if found else None}
+
+
 def render_evaluation(evaluation: Evaluation) -> str:
     """What a suite measured away from any run, as a page of its own."""
-    page = _environment().get_template("evaluation.html.j2")
-    return page.render(style=_drawing(_page("style.css")), **_audited(evaluation))
+    page = environment().get_template("evaluation.html.j2")
+    return page.render(style=drawing(page_text("style.css")), **_audited(evaluation))
 
 
 def _audited(evaluation: Evaluation | None) -> dict[str, object]:
     return {
         "audited": evaluation,
         "views": audit_views(evaluation) if evaluation else (),
-        "unanswered": without_answer(evaluation) if evaluation else (),
+        "unanswered": without_answer(evaluation) if evaluation else {},
+        "told_chance": evaluation is not None and told_chance(evaluation),
     }
-
-
-def _page(name: str) -> str:
-    return (files(_PAGES) / name).read_text("utf-8")
-
-
-def _environment() -> "Environment":
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FunctionLoader(_page),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "bytes": in_bytes,
-        "percent": in_percent,
-        "points": lambda difference: in_points(difference).replace("-", "−"),
-        "counted": count,
-        "factor": _factor,
-        "power": _power,
-        "in_unit": in_unit,
-        "in_digits": in_digits,
-        "in_cell": in_cell,
-        "drawn": _drawing,
-    }
-    return environment
 
 
 def _epsilon(report: Report) -> "Markup | str":
     if not report.epsilon_by_round:
         return ""
-    return _drawing(epsilon_plot(report.epsilon_by_round, report.privacy.epsilon))
-
-
-def _drawing(svg: str) -> "Markup":
-    from markupsafe import Markup
-
-    return Markup(svg)  # noqa: S704 - our own drawing; names in it are outlines, not text
+    return drawing(epsilon_plot(report.epsilon_by_round, report.privacy.epsilon))
 
 
 def _tests(report: Report) -> list[str]:
@@ -119,19 +104,3 @@ def _tests(report: Report) -> list[str]:
 def _best_alone(report: Report) -> Arm | None:
     alone = [arm for arm in report.evaluation if arm.kind == "alone"]
     return max(alone, key=lambda arm: arm.tests[JOINT].accuracy.value, default=None)
-
-
-def _factor(epsilon: float) -> str:
-    """e to the epsilon, for people."""
-    # Beyond this, digits inform nobody, and large epsilons would overflow.
-    if epsilon > 20:
-        return "more than 485 million"
-    factor = exp(epsilon)
-    return f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"
-
-
-def _power(chance: float) -> str:
-    """A small number as a power of ten, with a factor where it is not 1."""
-    mantissa, exponent = f"{chance:.1e}".split("e")
-    ten = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
-    return ten if mantissa == "1.0" else f"{mantissa} × {ten}"

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from fedloom.server.report.escaping import plain as _plain
+from fedloom.server.report.facts import LedgerFacts, SiteFacts
 from fedloom.server.report.headline import Headline, headline, in_bytes, in_percent, in_points
 from fedloom.server.report.held_out import WHAT_HELD_OUT_IS
-from fedloom.server.report.schema import Arm, Estimate, LedgerFacts, Report, SiteFacts
+from fedloom.server.report.schema import Arm, Estimate, Report
 from fedloom.server.report.sites import WHAT_A_HEAD_IS_FOR, stop_in_words
 from fedloom.shared.config.sections import JOINT
 
@@ -34,6 +35,8 @@ def _stops(report: Report) -> Iterator[str]:
 def _facts(report: Report) -> Iterator[str]:
     head = headline(report)
     yield f"- promised: {_promise(report)}"
+    if report.training.mitigation:
+        yield f"- {_plain(report.training.against_bias)}"
     if report.setting == "simulation":
         yield from _measured(report, head)
     yield f"- left each site: at most {in_bytes(head.bytes_up)} in all"
@@ -43,10 +46,16 @@ def _facts(report: Report) -> Iterator[str]:
 def _measured(report: Report, head: Headline) -> Iterator[str]:
     yield f"- accuracy of the federation: {in_percent(head.federation)} ({report.holdout} records)"
     if report.privacy.mode != "none":
-        cost = None if head.privacy_cost is None else -head.privacy_cost
-        without = in_percent(head.non_private)
-        yield f"- what privacy cost: {in_points(cost)} (without privacy: {without})"
-    yield f"- what federating bought: {in_points(head.federating_gain)} over the sites alone"
+        yield f"- what privacy cost: {_cost(head)}"
+    gain = f"{in_points(head.federating_gain)} over the sites alone"
+    bought = "not measured" if head.federating_gain is None else gain
+    yield f"- what federating bought: {bought}"
+
+
+def _cost(head: Headline) -> str:
+    if head.privacy_cost is None:
+        return "not measured"
+    return f"{in_points(-head.privacy_cost)} (without privacy: {in_percent(head.non_private)})"
 
 
 def _promise(report: Report) -> str:

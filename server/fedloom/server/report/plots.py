@@ -14,6 +14,7 @@ from fedloom.server.report.drawing import (
     note,
     styled,
     svg,
+    whole_ticks,
 )
 from fedloom.server.report.schema import Arm, CurvePoint
 
@@ -98,7 +99,5 @@ def _marker(points: int, marker: str) -> str:
 
 
 def _by_round(axes: "Axes") -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
+    whole_ticks(axes.xaxis)
     axes.set_xlabel("round")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fedloom.server.report.schema import LedgerFacts, SiteFacts, Stop
+from fedloom.server.report.facts import LedgerFacts, SiteFacts, Stop
 from fedloom.server.run.journal import RoundEntry, SiteRound
 from fedloom.shared.plan import Plan, SitePlan
 from fedloom.shared.wire.heads import LedgerHead

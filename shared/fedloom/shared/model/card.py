@@ -61,11 +61,12 @@ class AdapterCard(Section):
             raise ModelError(f"{path}: {explain(error, cls)[0]}") from error
 
     def _readme(self) -> str:
-        front = f"---\nlibrary_name: peft\nbase_model: {self.model_name}\n---\n"
+        known = hub_id(self.model_name)
+        front = f"base_model: {known}\n" if known else ""
         return (
-            f"{front}\n# LoRA adapter by FedLoom\n\n"
+            f"---\nlibrary_name: peft\n{front}---\n\n# LoRA adapter by FedLoom\n\n"
             f"- plan: `{self.plan_sha256}`\n"
-            f"- base model: {self.model_name}, fingerprint `{self.model_sha256}`\n"
+            f"- base model: {base_in_words(self.model_name, self.model_sha256)}\n"
             f"- task: {self.task.kind}, labels {', '.join(self.task.labels) or 'none, free text'}\n"
             f"- privacy: {self.privacy}\n\n"
             f"{how_to_use(self.task, self.quantization)}"
@@ -75,6 +76,18 @@ class AdapterCard(Section):
 def has_card(folder: Path) -> bool:
     """Whether an adapter folder was made by FedLoom."""
     return (folder / _NAME).is_file()
+
+
+def hub_id(name: str) -> str | None:
+    """The base model's id on the Hugging Face hub, None of one that was a folder: by a name
+    without its owner, the hub would find another model or none."""
+    return name if "/" in name else None
+
+
+def base_in_words(name: str, sha256: str) -> str:
+    """Which base model it must be, for whoever wants to load the adapter."""
+    where = "of the Hugging Face hub" if hub_id(name) else "as its folder was called"
+    return f"{name} ({where}); its files have the SHA-256 fingerprint `{sha256}`"
 
 
 def privacy_in_words(plan: Plan) -> str:

@@ -14,7 +14,7 @@ from fedloom.server.evaluator.findings import (
     Series,
     Table,
 )
-from fedloom.server.evaluator.privacy.membership import auc, resampled
+from fedloom.server.evaluator.privacy.membership import AUC_BY_CHANCE, auc, resampled
 from fedloom.server.evaluator.privacy.one_run import GUESSED, OneRunBound
 from fedloom.server.evaluator.statistics import Values
 from fedloom.simulation.auditing.scores import ALL_ROUNDS, LOSS
@@ -121,14 +121,14 @@ def _told_apart(planted: Planted) -> Iterator[Figure]:
     found = resampled(auc, members, others)
     yield Figure(
         key="auc",
-        words="chance that a canary that was in looks more learned than one that was not; "
-        "50 % is guessing",
+        words="how often a canary that was in looks more learned than one that was not (AUC)",
         value=found.value,
         low=found.low,
         high=found.high,
         records=planted.scores.size,
         better="lower",
         unit="share",
+        chance=AUC_BY_CHANCE,
     )
 
 

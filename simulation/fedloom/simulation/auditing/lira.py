@@ -9,9 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedloom.server.evaluator.audits.base import figure
+from fedloom.server.evaluator.audits.base import beside_chance, figure
 from fedloom.server.evaluator.findings import AuditFindings, Figure
-from fedloom.server.evaluator.privacy.membership import auc, lira_online, resampled, tpr_at
+from fedloom.server.evaluator.privacy.membership import (
+    AUC_BY_CHANCE,
+    auc,
+    lira_online,
+    resampled,
+    tpr_at,
+)
 from fedloom.server.evaluator.statistics import Values
 from fedloom.shared.words import count
 
@@ -68,20 +74,23 @@ def _figures(seen: Seen, inside: NDArray[np.bool_]) -> Iterator[Figure]:
     asked = (
         (
             "lira_auc",
-            "chance that a canary that was in looks likelier in than one that was not to LiRA, "
-            "which compares with shadow runs; 50 % is guessing",
+            "how often a canary that was in looks likelier in than one that was not to LiRA, "
+            "which compares with shadow runs (AUC)",
             auc,
+            AUC_BY_CHANCE,
         ),
         (
             "lira_tpr_at_1_fpr",
             "share of the canaries that were in which LiRA finds when 1 in 100 of those left out "
-            "is taken for one; 1 % is guessing",
+            "is taken for one",
             _tpr_at_low,
+            _LOW_FPR,
         ),
     )
-    for key, words, statistic in asked:
+    for key, words, statistic, chance in asked:
         found = resampled(statistic, ratios[inside], ratios[~inside])
-        yield figure(key, words, found, records=inside.size, better="lower", unit="share")
+        told = figure(key, words, found, records=inside.size, better="lower", unit="share")
+        yield beside_chance(told, chance)
 
 
 def _tpr_at_low(members: Values, others: Values) -> float:

@@ -49,6 +49,13 @@ class Measured:
     clusters: Mapping[str, Sequence[object]] = field(default_factory=lambda: MappingProxyType({}))
 
 
+class Missing(str):
+    """Why an audit could not be made, where the adapter is not to blame: other records, or another
+    machine, and it could. Any other reason says that the audit does not apply to the adapter."""
+
+    __slots__ = ()
+
+
 class Audit(Protocol):
     """One question to an adapter. Made once for a suite with its options; deterministic: the
     same adapter, corpus and options give the same findings."""
@@ -58,7 +65,8 @@ class Audit(Protocol):
     asks: str
 
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
-        """Why the question makes no sense for this adapter or these records; empty if it does."""
+        """Why the question makes no sense for this adapter or, then `Missing`, for these records;
+        empty if it does."""
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """The answer.
@@ -126,3 +134,8 @@ def figure(
         better=better,
         unit=unit,
     )
+
+
+def beside_chance(found: Figure, chance: float) -> Figure:
+    """The figure, and what would come out on the average if there were nothing to find."""
+    return found.model_copy(update={"chance": chance})

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from fedloom.server.evaluator.audits.base import (
     Measured,
+    Missing,
     Options,
     Records,
     found_by,
@@ -90,7 +91,7 @@ class Behaviour:
         """Labels, and texts to be changed."""
         if not subject.labels:
             return "it answers in free text: whether two answers are the same cannot be told"
-        return "" if corpus.joint else "no labelled records were given"
+        return "" if corpus.joint else Missing("no labelled records were given")
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """A failure rate for each test that applies to some text, and failures of each."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from fedloom.server.evaluator.audits.base import (
     Measured,
+    Missing,
     Options,
     figure,
     found_by,
@@ -13,18 +14,17 @@ from fedloom.server.evaluator.audits.base import (
 )
 from fedloom.server.evaluator.audits.breakdown import Labels, cell
 from fedloom.server.evaluator.audits.temperature import Temperature, cross_fitted
-from fedloom.server.evaluator.audits.validation import (
-    ABOUT_ECE,
-    Resamples,
-    class_numbers,
-    interval_of,
-)
+from fedloom.server.evaluator.audits.validation import Resamples, class_numbers, interval_of
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Chart, Figure, Series, Table
 from fedloom.server.evaluator.metrics import BINS, Outcomes, confidence_bins, score
 from fedloom.server.evaluator.statistics import Values, share
 from fedloom.server.evaluator.subject import Subject
 
+_ABOUT_ECE = (
+    "Chance alone makes the calibration error larger, and on few records much; its interval may "
+    "then lie above the value."
+)
 _HALVES = ("records 1, 3, 5, …", "records 2, 4, 6, …")
 _COLUMNS = (
     *("found on", "temperature", "calibration error", "calibration error, corrected"),
@@ -57,7 +57,8 @@ class Calibration:
         """Probabilities of labels are needed, and two records to part."""
         if not subject.labels:
             return "it answers in free text, without probabilities of labels"
-        return "" if len(corpus.joint) > 1 else "fewer than two labelled records were given"
+        few = Missing("fewer than two labelled records were given")
+        return "" if len(corpus.joint) > 1 else few
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """Figures before and after, the halves' temperatures, and a reliability plot."""
@@ -73,7 +74,7 @@ class Calibration:
                 "figures": tuple(self._figures(outcomes, labels, found, samples)),
                 "tables": (self._halves(outcomes, labels, found),),
                 "charts": (_reliability(outcomes, found.scaled),),
-                "caveats": (ABOUT_ECE,),
+                "caveats": (_ABOUT_ECE,),
                 "sources": (
                     "Guo et al. 2017, On calibration of modern neural networks",
                     "Brier 1950, Verification of forecasts expressed in terms of probability",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedloom.server.evaluator.audits.base import Measured, Options, Records, found_by
+from fedloom.server.evaluator.audits.base import Measured, Missing, Options, Records, found_by
 from fedloom.server.evaluator.corpus import Corpus, pick
 from fedloom.server.evaluator.explain.asking import Asked, Probabilities
 from fedloom.server.evaluator.explain.attention import attention_view
@@ -90,7 +90,7 @@ class Explanations:
         """Labelled records and a classifier are needed."""
         if not subject.classifies:
             return "only a classifier's answer is a single score, to which each word adds its part"
-        return "" if corpus.joint else "no labelled records were given"
+        return "" if corpus.joint else Missing("no labelled records were given")
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """All figures, the deletion curve, and examples with their weights by word."""

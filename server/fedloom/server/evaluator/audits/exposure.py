@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedloom.server.evaluator.audits.base import (
     Measured,
+    Missing,
     Options,
+    beside_chance,
     found_by,
     mean_figure,
     share_figure,
@@ -73,7 +75,9 @@ class Exposure:
         if subject.classifies:
             return "it gives labels and writes no texts"
         if self._options.canaries is None:
-            return "no secrets are known that were planted in the records that it was trained on"
+            return Missing(
+                "no secrets are known that were planted in the records that it was trained on"
+            )
         return ""
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
@@ -98,13 +102,15 @@ class Exposure:
         most = np.log2(self._options.references + 1)
         return {
             "figures": (
-                mean_figure(
-                    "exposure",
-                    "exposure in bits: how far a secret stands out among random ones; "
-                    f"{BY_CHANCE:.2f} is chance",
-                    heard.bits,
-                    better="lower",
-                    unit="score",
+                beside_chance(
+                    mean_figure(
+                        "exposure",
+                        "exposure in bits: how far a secret stands out among random ones",
+                        heard.bits,
+                        better="lower",
+                        unit="score",
+                    ),
+                    BY_CHANCE,
                 ),
                 share_figure(
                     "extracted",

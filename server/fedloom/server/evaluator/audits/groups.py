@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from pydantic import Field
 
-from fedloom.server.evaluator.audits.base import Measured, Options, found_by
+from fedloom.server.evaluator.audits.base import Measured, Missing, Options, found_by
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.fairness import group_findings as shown
 from fedloom.server.evaluator.fairness.gaps import MEASURES, gaps_of, resampled
@@ -30,7 +30,8 @@ from fedloom.shared.config.sections import SITE
 
 _CAVEATS = (
     "The gap between the best and the worst group is above 0 by chance alone, and its interval "
-    "leans upwards: compare it with the gap if all groups were alike.",
+    "leans upwards: compare it with what stands beside it as by chance, its mean when the records "
+    "are dealt out to the groups at random.",
     "A group may rightly be given a label more often than another, if more of its records truly "
     "have it: such a difference alone is no fault.",
 )
@@ -66,9 +67,9 @@ class Groups:
         if not subject.labels:
             return "it answers in free text: there are no labels to count"
         if not corpus.joint:
-            return "no labelled records were given"
+            return Missing("no labelled records were given")
         problems = [one.problem for one in self._groupings(corpus)]
-        return "; ".join(problems) if all(problems) else ""
+        return Missing("; ".join(problems)) if all(problems) else ""
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """Gaps of every grouping; right or wrong by record of each group."""

@@ -4,14 +4,16 @@ import numpy as np
 
 from fedloom.server.evaluator.audits.base import (
     Measured,
+    Missing,
     Options,
     Records,
+    beside_chance,
     figure,
     found_by,
 )
 from fedloom.server.evaluator.corpus import Corpus, pick
 from fedloom.server.evaluator.findings import Chart, Figure, Series
-from fedloom.server.evaluator.privacy.membership import auc, resampled, roc, tpr_at
+from fedloom.server.evaluator.privacy.membership import AUC_BY_CHANCE, auc, resampled, roc, tpr_at
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
 from fedloom.shared.data.records import Record
@@ -53,12 +55,14 @@ class Membership:
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """Both sides are needed, and only a simulation has members."""
         if not any(corpus.members.values()):
-            return "the records that it was trained on are at hand in a simulation alone"
+            return Missing("the records that it was trained on are at hand in a simulation alone")
         members, _ = _sides(corpus, self._options.records)
         if not members:
-            return "no site has both records that it was trained on and others"
+            return Missing("no site has both records that it was trained on and others")
         if len(members) < _LEAST:
-            return f"{len(members)} records that it was trained on, expected {_LEAST} at least"
+            return Missing(
+                f"{len(members)} records that it was trained on, expected {_LEAST} at least"
+            )
         return ""
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
@@ -95,25 +99,23 @@ def _attack_figures(members: Values, others: Values) -> tuple[Figure, ...]:
         return tpr_at(inside, outside, fpr=_LOW_FPR)
 
     measured = members.size + others.size
-    return (
-        figure(
-            "auc",
-            "chance to tell a record that it was trained on from another (AUC); 50 % is guessing",
-            resampled(auc, members, others),
-            records=measured,
-            better="lower",
-            unit="share",
-        ),
-        figure(
-            "tpr_at_1_fpr",
-            "share of the records trained on that are found when 1 in 100 others is taken for one; "
-            "1 % is guessing",
-            resampled(at_low, members, others),
-            records=measured,
-            better="lower",
-            unit="share",
-        ),
+    apart = figure(
+        "auc",
+        "how often a record that it was trained on can be told from another (AUC)",
+        resampled(auc, members, others),
+        records=measured,
+        better="lower",
+        unit="share",
     )
+    found = figure(
+        "tpr_at_1_fpr",
+        "share of the records trained on that are found when 1 in 100 others is taken for one",
+        resampled(at_low, members, others),
+        records=measured,
+        better="lower",
+        unit="share",
+    )
+    return beside_chance(apart, AUC_BY_CHANCE), beside_chance(found, _LOW_FPR)
 
 
 def _chart(members: Values, others: Values) -> Chart:

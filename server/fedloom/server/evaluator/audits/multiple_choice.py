@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from fedloom.server.evaluator.audits.base import Measured, Options, found_by, share_figure
+from fedloom.server.evaluator.audits.base import Measured, Missing, Options, found_by, share_figure
 from fedloom.server.evaluator.audits.breakdown import Labels
 from fedloom.server.evaluator.audits.validation import class_numbers
 from fedloom.server.evaluator.corpus import Corpus, pick
@@ -62,7 +62,7 @@ class MultipleChoice:
         if not subject.labels:
             return "it answers in free text: there is nothing to choose from"
         if len(corpus.joint) <= self._most:
-            return (
+            return Missing(
                 f"there are {len(corpus.joint)} labelled records, and {self._most} are needed as "
                 "examples"
             )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fedloom.server.evaluator.audits.base import Measured, Options, figure, found_by
+from fedloom.server.evaluator.audits.base import Measured, Missing, Options, figure, found_by
 from fedloom.server.evaluator.audits.calibration import confidence
 from fedloom.server.evaluator.audits.validation import Resamples
 from fedloom.server.evaluator.corpus import Corpus
@@ -56,7 +56,7 @@ class Selective:
         """Probabilities of labels are needed."""
         if not subject.labels:
             return "it answers in free text, without a confidence to sort by"
-        return "" if corpus.joint else "no labelled records were given"
+        return "" if corpus.joint else Missing("no labelled records were given")
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """Figures at each coverage, the area and the curve."""

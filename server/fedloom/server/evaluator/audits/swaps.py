@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
-from fedloom.server.evaluator.audits.base import Measured, Options, Records, found_by
+from fedloom.server.evaluator.audits.base import Measured, Missing, Options, Records, found_by
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.fairness import moved
 from fedloom.server.evaluator.fairness import swap_findings as shown
@@ -76,7 +76,7 @@ class Swaps:
             return "it answers in free text: there is no label that could change"
         if self._options.templates or holds_any(corpus.joint, self._axes):
             return ""
-        return f"no text holds a word for {', '.join(self._axes)}, and templates are off"
+        return Missing(f"no text holds a word for {', '.join(self._axes)}, and templates are off")
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """Flips and changes by axis and text, against neutral exchanges."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from fedloom.server.evaluator.audits.base import (
     Measured,
+    Missing,
     Options,
     found_by,
     mean_figure,
@@ -46,7 +47,7 @@ class Tasks:
         if not subject.causal:
             return "lm-eval's tasks are for causal language models alone"
         if find_spec("lm_eval") is None:
-            return "lm-eval is not installed, expected the extra fedloom[lm-eval]"
+            return Missing("lm-eval is not installed, expected the extra fedloom[lm-eval]")
         return ""
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:

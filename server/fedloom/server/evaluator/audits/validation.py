@@ -1,4 +1,4 @@
-"""How good an adapter is on labelled records that no site trained on."""
+"""How good an adapter is on labelled records."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fedloom.server.evaluator.audits.base import (
     Measured,
+    Missing,
     Options,
     figure,
     found_by,
@@ -49,18 +50,8 @@ _WORDS: Mapping[str, tuple[str, Better, Unit]] = MappingProxyType(
             "ratio",
         ),
         "log_loss": ("log loss: how unlikely it finds the right answers", "lower", "nats"),
-        "ece": (
-            "calibration error: how far its confidence is from how often it is right",
-            "lower",
-            "difference",
-        ),
     }
 )
-ABOUT_ECE = (
-    "Chance alone makes the calibration error larger, and on few records much; its interval may "
-    "then lie above the value."
-)
-
 _NO_PERPLEXITY = (
     "Perplexity, exp of the mean loss over all tokens, is larger than any number; see the log loss."
 )
@@ -73,7 +64,7 @@ class ValidationOptions(Options):
 
 
 class Validation:
-    """With a label set: accuracy, macro-F1, log loss and calibration, and scores by class.
+    """With a label set: accuracy, macro-F1 and log loss, and scores by class.
 
     Without one: exact match by greedy decoding; perplexity, exp of the mean loss over all tokens;
     log loss, the mean over records of the mean over an answer's tokens. Both with scores by site.
@@ -82,14 +73,14 @@ class Validation:
 
     name = "validation"
     title = "How good it is"
-    asks = "How often is it right on records that no site trained on, and how sure is it?"
+    asks = "How often is it right, and how likely does it find the right answers?"
 
     def __init__(self, options: ValidationOptions) -> None:
         self._resamples = options.resamples
 
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
         """Labelled records are needed."""
-        return "" if corpus.joint else "no labelled records were given"
+        return "" if corpus.joint else Missing("no labelled records were given")
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """All figures and tables, and by record what can be compared in pairs."""
@@ -121,7 +112,6 @@ class Validation:
         found = {
             "macro_f1": scores.macro_f1 if several else None,
             "log_loss": scores.loss,
-            "ece": scores.ece,
         }
         for key, estimate in found.items():
             if estimate is not None:
@@ -167,7 +157,7 @@ def _worst_site(sites: Sequence[SiteScores], *, right: str) -> Iterator[Figure]:
 def _caveats(subject: Subject, labels: Labels, perplexities: Sequence[Figure]) -> tuple[str, ...]:
     if not subject.labels:
         return () if perplexities else (_NO_PERPLEXITY,)
-    return (*filter(None, [about_classes(labels, subject.labels)]), ABOUT_ECE)
+    return tuple(filter(None, [about_classes(labels, subject.labels)]))
 
 
 def _figure(key: str, found: Interval, records: int) -> Figure:

@@ -45,6 +45,10 @@ class Parts:
         return Measured(findings=findings, samples=self.samples, clusters=self.clusters)
 
 
+# How often the first of two texts is the likelier to a model that leans to neither.
+EVEN = 0.5
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preference:
     """Of n pairs, shape (n,): `first` is 1 where the first text is likelier, 0 where the second

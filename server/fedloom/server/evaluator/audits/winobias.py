@@ -8,9 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fedloom.server.evaluator.audits.base import Measured, Options, Records, mean_figure
+from fedloom.server.evaluator.audits.base import (
+    Measured,
+    Options,
+    Records,
+    beside_chance,
+    mean_figure,
+)
 from fedloom.server.evaluator.audits.cut import about_cut
 from fedloom.server.evaluator.audits.versions import (
+    EVEN,
     NO_MEASURE,
     Parts,
     furthest,
@@ -31,8 +38,8 @@ _NAMES = ("with the stereotype", "against it")
 _DECIDES = {"1": "sense", "2": "grammar"}
 _WORDS: dict[str, tuple[str, Better, Unit]] = {
     "stereotype_share": (
-        "share of the pairs where the version with the stereotype is the likelier; 50 % is even, "
-        "more leans to the stereotype",
+        "share of the pairs where the version with the stereotype is the likelier; more than by "
+        "chance leans to the stereotype",
         "none",
         "share",
     ),
@@ -143,7 +150,8 @@ def _figure(key: str, values: Values, twins: Sequence[str]) -> Figure:
     name, _, type_ = key.rpartition("_type")
     words, better, unit = _WORDS[name]
     told = f"type {type_} ({_DECIDES[type_]} decides): {words}"
-    return mean_figure(key, told, values, better=better, unit=unit, clusters=twins)
+    found = mean_figure(key, told, values, better=better, unit=unit, clusters=twins)
+    return beside_chance(found, EVEN) if name == "stereotype_share" else found
 
 
 def _accuracies(types: NDArray[np.int64], right: Values) -> Table:

@@ -5,7 +5,7 @@ right, so that a resample is a table of counts.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -25,14 +25,16 @@ Cells = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """A measure with its 95 % bootstrap interval over records. `by_chance` is its mean over
-    permutations of the groups among the records, and `p_value` how often one is as bad."""
+    """A measure with its 95 % bootstrap interval over records. `dealt` has it for permutations of
+    the groups among the records, shape (permutations,), NaN where it cannot be measured;
+    `by_chance` is their mean, and `p_value` how often one is as bad."""
 
     value: float
     low: float
     high: float
     by_chance: float
     p_value: float
+    dealt: Values = field(repr=False, compare=False)
 
 
 def cells_of(
@@ -127,8 +129,8 @@ def _gap(measure: Measure, counts: Counts, drawn: Counts, dealt: Counts) -> Gap 
     value = float(measure.of(counts)[0])
     if np.isnan(value):
         return None
-    chance = measure.of(dealt)
-    chance = chance[~np.isnan(chance)]
+    every = measure.of(dealt)
+    chance = every[~np.isnan(every)]
     as_bad = measure.worse * (chance - value) >= -1e-12
     low, high = interval(value, measure.of(drawn), of=int(counts.sum(axis=-1).min()))
     return Gap(
@@ -137,6 +139,7 @@ def _gap(measure: Measure, counts: Counts, drawn: Counts, dealt: Counts) -> Gap 
         high=high,
         by_chance=float(chance.mean()) if chance.size else value,
         p_value=float((1 + as_bad.sum()) / (1 + chance.size)),
+        dealt=every,
     )
 
 

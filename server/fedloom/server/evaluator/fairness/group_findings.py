@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from fedloom.server.evaluator.audits.base import figure
+from fedloom.server.evaluator.audits.base import beside_chance, figure
 from fedloom.server.evaluator.fairness.bars import bars
 from fedloom.server.evaluator.fairness.gaps import MEASURES, Counts, Gap, interval, smallest
 from fedloom.server.evaluator.fairness.grouping import Grouping
@@ -39,7 +39,7 @@ def gap_figures(grouping: Grouping, gaps: Gaps, label: str) -> Iterator[Figure]:
     """One for each measure, `MEASURE.GROUPING`."""
     for name, gap in gaps.items():
         words, (better, unit) = _WORDS[name]
-        yield figure(
+        found = figure(
             f"{name}.{grouping.name}",
             words.format(group=grouping.name, label=label),
             Interval(value=gap.value, low=gap.low, high=gap.high),
@@ -47,13 +47,14 @@ def gap_figures(grouping: Grouping, gaps: Gaps, label: str) -> Iterator[Figure]:
             better=better,
             unit=unit,
         )
+        yield beside_chance(found, gap.by_chance)
 
 
 def worst_figures(
     groupings: Sequence[Grouping], gaps: Sequence[Gaps], drawn: Sequence[Counts]
 ) -> Iterator[Figure]:
     """The largest accuracy gap and the lowest accuracy over all groupings; the interval is of
-    the worst grouping of each resample."""
+    the worst grouping of each resample, and chance the mean of the worst of each permutation."""
     for key, name, worst in (
         ("worst_group_gap", "accuracy_gap", np.max),
         ("worst_group_accuracy", "worst_accuracy", np.min),
@@ -63,7 +64,7 @@ def worst_figures(
         resamples = worst([MEASURES[name].of(one) for one in drawn], axis=0)
         low, high = interval(value, resamples, of=min(map(smallest, groupings)))
         _, (better, unit) = _WORDS[name]
-        yield figure(
+        found = figure(
             key,
             f"{_WORDS[name][0].format(group=groupings[at].name)}, the worst of all groupings",
             Interval(value=value, low=low, high=high),
@@ -71,6 +72,7 @@ def worst_figures(
             better=better,
             unit=unit,
         )
+        yield beside_chance(found, float(worst([one[name].dealt for one in gaps], axis=0).mean()))
 
 
 def group_figures(grouping: Grouping, rates: Sequence[GroupRates]) -> Iterator[Figure]:

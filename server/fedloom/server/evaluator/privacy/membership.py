@@ -19,6 +19,8 @@ from fedloom.server.evaluator.statistics import SHARE, Interval, Values, allow_u
 _FEW_SHADOWS = 32
 _LEAST_DEVIATION = 1e-6
 _LEAST_LOSS = 1e-12
+# Of scores that say nothing.
+AUC_BY_CHANCE = 0.5
 
 Statistic = Callable[[Values, Values], float]
 
