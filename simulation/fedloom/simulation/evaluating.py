@@ -28,9 +28,9 @@ def study_corpus(prepared: Prepared) -> Corpus:
     Raises:
         DataError: a site's records cannot be read.
     """
-    if prepared.config.evaluation.suite is None:
-        return Corpus(tests=prepared.tests)
-    return Corpus(tests=prepared.tests, members=_members(prepared))
+    config = prepared.config
+    members = {} if config.evaluation.suite is None else _members(prepared)
+    return Corpus(tests=prepared.tests, members=members, unit=config.privacy.unit)
 
 
 def study_evaluator(
