@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from pydantic import Field
 
-from fedloom.server.evaluator.audits.base import Measured, Options, found_by
+from fedloom.server.evaluator.audits.base import Measured, Options, clusters_of, found_by
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.fairness import group_findings as shown
 from fedloom.server.evaluator.fairness.gaps import MEASURES, gaps_of, resampled
@@ -27,6 +27,7 @@ from fedloom.server.evaluator.fairness.within import gaps_within, within_table
 from fedloom.server.evaluator.findings import Chart, Figure, Table
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
+from fedloom.server.evaluator.units import Units
 
 _CAVEATS = (
     "The gap between the best and the worst group is above 0 by chance alone, and its interval "
@@ -41,8 +42,8 @@ _SOURCES = (
 
 
 class GroupsOptions(Options):
-    """Groups of fewer than `min_group` records are left out, and told by number. `positive` is
-    the label that counts as selected, the last by default; `mentions` adds a grouping out of the
+    """Groups of fewer than `min_group` privacy units are left out, and told by number. `positive`
+    is the label that counts as selected, the last by default; `mentions` adds a grouping out of the
     texts; `resamples` of the bootstrap, and permutations, behind each gap."""
 
     min_group: int = Field(default=30, ge=LEAST_NAMED)
@@ -86,7 +87,12 @@ class Groups:
                 "sources": _SOURCES,
             }
         )
-        return Measured(findings=findings, samples=dict(_samples(said, usable)))
+        own = {f"accuracy.{name}": (right, of) for name, right, of in _by_group(said, usable)}
+        return Measured(
+            findings=findings,
+            samples={key: right for key, (right, _) in own.items()},
+            clusters=clusters_of({key: of for key, (_, of) in own.items()}),
+        )
 
     def _found(
         self, said: Said, groupings: Sequence[Grouping], label: str
@@ -117,6 +123,7 @@ class Groups:
                     corpus.sites,
                     name,
                     values,
+                    units=corpus.units,
                     min_group=self._options.min_group,
                     resamples=self._options.resamples,
                 )
@@ -128,6 +135,7 @@ class Groups:
             parted(
                 name,
                 values,
+                units=corpus.units,
                 min_group=self._options.min_group,
                 expected=sites if name == SITE else (),
             )
@@ -156,9 +164,10 @@ def _remarks(groupings: Sequence[Grouping], figures: Sequence[Figure]) -> Iterat
             yield CAVEAT
 
 
-def _samples(said: Said, groupings: Sequence[Grouping]) -> Iterator[tuple[str, Values]]:
-    """Right or wrong by record, keyed as the figures of each group's accuracy."""
+def _by_group(said: Said, groupings: Sequence[Grouping]) -> Iterator[tuple[str, Values, Units]]:
+    """Right or wrong by record of each group, `GROUPING.GROUP`, and whose the records are."""
     right = said.right.astype(np.float64)
     for one in groupings:
         for number, group in enumerate(one.groups):
-            yield f"accuracy.{one.name}.{group}", right[one.at == number]
+            own = one.at == number
+            yield f"{one.name}.{group}", right[own], one.units[own]
