@@ -13,6 +13,8 @@ def say_evaluation(evaluation: "Evaluation") -> None:
     from fedloom.server.report.audits import in_digits, in_unit
 
     click.echo(f"suite {evaluation.suite}, adapter {evaluation.about}; in brackets 95 % intervals")
+    for caveat in evaluation.caveats:
+        click.echo(f"  {caveat}")
     for audit in evaluation.subject.audits:
         if not audit.applies:
             click.echo(f"  {audit.audit}: does not apply, {audit.why_not}")

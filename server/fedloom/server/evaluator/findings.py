@@ -26,7 +26,8 @@ class _Part(BaseModel):
 
 class Figure(_Part):
     """One number of one adapter. `low` to `high` is a 95 % interval, None where the number is
-    exact or a bound by itself; `records` is how many things it was measured on."""
+    exact or a bound by itself; `records` is how many things it was measured on: texts or privacy
+    units, where several records come from one."""
 
     key: str
     words: str
@@ -120,8 +121,8 @@ class Comparison(_Part):
     """A figure of `subject` minus that of `against`, on the same records, in pairs.
 
     `low` to `high` is a paired bootstrap 95 % interval; `p_value` two-sided, of the exact McNemar
-    test for shares and of the sign-flip test for means and where several pairs come from one
-    text; `records` is how many pairs, or such texts, there are.
+    test for shares and of the sign-flip test for means and where several pairs come from one text
+    or privacy unit; `records` is how many pairs, or such texts or units, there are.
     """
 
     audit: str
@@ -136,7 +137,8 @@ class Comparison(_Part):
 
 
 class Evaluation(_Part):
-    """Everything that a suite measured. `about` names the subject that may be released."""
+    """Everything that a suite measured. `about` names the subject that may be released; `caveats`
+    hold for all of its audits, and are printed once."""
 
     version: Literal[1] = 1
     fedloom: str
@@ -148,6 +150,7 @@ class Evaluation(_Part):
     about: str
     subjects: tuple[SubjectFindings, ...]
     comparisons: tuple[Comparison, ...] = ()
+    caveats: tuple[str, ...] = ()
     seconds: float
 
     @property
