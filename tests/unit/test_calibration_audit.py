@@ -1,18 +1,26 @@
 """Calibration and selective accuracy: models of known temperature, curves counted by hand."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from fedloom.server.evaluator.audits.calibration import Calibration, CalibrationOptions
-from fedloom.server.evaluator.audits.selective import Selective, SelectiveOptions, risk_coverage
-from fedloom.server.evaluator.audits.temperature import cross_fitted
+from fedloom.server.evaluator.audits.selective import (
+    RiskCoverage,
+    Selective,
+    SelectiveOptions,
+    risk_coverage,
+)
+from fedloom.server.evaluator.audits.temperature import Temperature, cross_fitted
 from fedloom.server.evaluator.audits.validation import Validation, ValidationOptions
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Figure
 from fedloom.server.evaluator.metrics import Outcomes
 from fedloom.server.evaluator.subject import Subject
+from fedloom.server.evaluator.units import Units
 from fedloom.shared.data.records import Record
 from tests.support.subjects import a_classifier, a_speaker
 
@@ -80,13 +88,18 @@ def test_a_calibrated_model_is_not_called_too_sure() -> None:
     assert (alarms <= 4).all(), alarms
 
 
+def fitted(probabilities: np.ndarray, labels: np.ndarray) -> Temperature:
+    said, units = Outcomes.of(probabilities, labels), Units.apart(labels.size)
+    return cross_fitted(said, labels, units=units, resamples=100)
+
+
 def test_the_temperature_is_that_of_an_optimiser() -> None:
     """Catches a grid that is too coarse or turned around; three classes."""
     generator = np.random.default_rng(5)
     labels = generator.integers(3, size=501)
     logits = generator.normal(size=(501, 3)) + 2.0 * np.eye(3)[labels]
     probabilities = np.exp(log_softmax(3 * logits, axis=1))
-    found = cross_fitted(Outcomes.of(probabilities, labels), labels, resamples=100)
+    found = fitted(probabilities, labels)
 
     def loss(log_temperature: float, rows: slice) -> float:
         logs = log_softmax(3 * logits[rows] / np.exp(log_temperature), axis=1)
@@ -106,10 +119,7 @@ def test_no_record_is_scaled_by_a_temperature_that_saw_it() -> None:
     labels = generator.integers(2, size=40)
     turned = labels.copy()
     turned[7] = 1 - turned[7]
-    before, after = (
-        cross_fitted(Outcomes.of(probabilities, of), of, resamples=100).scaled.probabilities
-        for of in (labels, turned)
-    )
+    before, after = (fitted(probabilities, of).scaled.probabilities for of in (labels, turned))
     assert before is not None and after is not None
     assert np.array_equal(before[1::2], after[1::2])
     assert not np.array_equal(before[::2], after[::2])
@@ -142,11 +152,18 @@ def test_free_answers_have_no_calibration() -> None:
     assert "free text" in Selective(SelectiveOptions()).why_not(subject, corpus)
 
 
+def curve(
+    sure: np.ndarray, right: np.ndarray, *, coverages: Sequence[float], resamples: int
+) -> RiskCoverage:
+    units = Units.apart(right.size)
+    return risk_coverage(sure, right, units=units, coverages=coverages, resamples=resamples)
+
+
 def test_the_curve_is_counted_by_hand() -> None:
     """Surest first: right, right, wrong, right, wrong."""
     confidence = np.array([0.6, 0.9, 0.7, 0.8, 0.99])
     right = np.array([False, True, True, False, True])
-    found = risk_coverage(confidence, right, coverages=(0.2, 0.5, 0.6, 0.8, 1.0), resamples=100)
+    found = curve(confidence, right, coverages=(0.2, 0.5, 0.6, 0.8, 1.0), resamples=100)
     shares = [found.accuracy[at].value for at in (0.2, 0.5, 0.6, 0.8, 1.0)]
     assert shares == pytest.approx([1, 2 / 3, 2 / 3, 3 / 4, 3 / 5])
     assert found.area.value == pytest.approx((0 + 0 + 1 / 3 + 1 / 4 + 2 / 5) / 5)
@@ -157,7 +174,7 @@ def test_equal_confidence_counts_as_its_mean_in_any_order() -> None:
     confidence = np.array([0.9, 0.5, 0.5, 0.5, 0.5])
     for places in ((1, 2), (3, 4), (1, 4)):
         right = np.array([at == 0 or at in places for at in range(5)])
-        found = risk_coverage(confidence, right, coverages=(0.4, 0.8), resamples=100)
+        found = curve(confidence, right, coverages=(0.4, 0.8), resamples=100)
         assert found.accuracy[0.4].value == pytest.approx((1 + 0.5) / 2)
         assert found.accuracy[0.8].value == pytest.approx((1 + 3 * 0.5) / 4)
 
@@ -171,10 +188,10 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         confidence = 0.5 + generator.random(count) / 2
         return confidence, generator.random(count) < confidence
 
-    truth = risk_coverage(*drawn(400_000), coverages=(0.5,), resamples=1)
+    truth = curve(*drawn(400_000), coverages=(0.5,), resamples=1)
     held = np.zeros(2)
     for _ in range(200):
-        found = risk_coverage(*drawn(200), coverages=(0.5,), resamples=200)
+        found = curve(*drawn(200), coverages=(0.5,), resamples=200)
         for at, (one, true) in enumerate(
             ((found.accuracy[0.5], truth.accuracy[0.5]), (found.area, truth.area))
         ):
@@ -186,8 +203,8 @@ def test_confidence_that_says_nothing_gains_nothing() -> None:
     """And confidence that knows gains much: the planted difference is seen."""
     generator = np.random.default_rng(4)
     right = generator.random(2000) < 0.7
-    blind = risk_coverage(generator.random(2000), right, coverages=(0.5,), resamples=200)
-    seeing = risk_coverage(right + generator.random(2000), right, coverages=(0.5,), resamples=200)
+    blind = curve(generator.random(2000), right, coverages=(0.5,), resamples=200)
+    seeing = curve(right + generator.random(2000), right, coverages=(0.5,), resamples=200)
     assert blind.accuracy[0.5].low < 0.7 < blind.accuracy[0.5].high
     assert seeing.accuracy[0.5].value == 1 and seeing.area.high < blind.area.low
 

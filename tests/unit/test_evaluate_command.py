@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedloom.server.evaluator.alone import Alone, evaluate_alone
+from fedloom.server.evaluator.alone import Alone, _section, evaluate_alone
 from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.sections import RecordsSection
 from fedloom.server.evaluator.suite import read_suite
 from fedloom.server.initial import initial_adapter, save_adapter
 from fedloom.shared.adapter import Adapter
@@ -111,6 +112,39 @@ def test_data_takes_the_place_of_the_suites_records(home: Path) -> None:
         Evaluation.model_validate(json.loads(done.stdout)).subject.audits[0].figures[0].records
         == 12
     )
+
+
+def test_whose_each_row_is_can_be_said(home: Path) -> None:
+    """Thirty rows of six authors: intervals over six, and words for it, once."""
+    rows = ("--data", "more.csv", "--json")
+    over_rows, over_authors = (
+        json.loads(run(home, *rows, *more).stdout) for more in ((), ("--unit", "author"))
+    )
+    assert "units" not in over_rows
+    assert (over_authors["records"], over_authors["units"]) == (30, 6)
+    assert over_rows["accuracy"]["value"] == over_authors["accuracy"]["value"]
+    assert over_rows["accuracy"] != over_authors["accuracy"]
+    said = run(home, "--data", "more.csv", "--unit", "author").stdout
+    assert "in brackets a 95 % interval over 6 units (author)" in said
+    done = run(home, "--suite", "suite.toml", *rows[:2], "--unit", "author", "--out", "by")
+    assert done.stdout.count("resample whole units") == 1
+    found = Evaluation.read(home / "by" / "evaluation.json")
+    # Two wards: an author with rows in both is two units.
+    assert found.subject.audits[0].figures[0].records == 12
+
+
+def test_data_has_the_suites_units_where_it_has_the_column(home: Path) -> None:
+    """Unless the command says another."""
+    own = RecordsSection(path=home / "more.csv", unit="author")
+    for given, there, unit in (
+        ("record", "author", "author"),
+        ("record", "writer", "record"),
+        ("ward", "author", "ward"),
+    ):
+        path = home / "given.csv"
+        write_csv(path, [{"text": "a", "label": "b", there: "c", "ward": "d"}])
+        found = _section(RecordsSection(path=path, unit=given), own)
+        assert found is not None and found.unit == unit
 
 
 @pytest.mark.parametrize(

@@ -292,6 +292,23 @@ def test_what_is_not_compared_is_asked_of_the_first_adapter_alone(run: Run, star
     assert found.comparisons == ()
 
 
+def test_what_is_resampled_is_told_once_where_units_have_several_records(
+    bench: Bench, start: Adapter, corpus: Corpus
+) -> None:
+    """In the evaluation, not in each figure; and nothing is told where each record is alone."""
+    people = {
+        site: tuple(replace(record, unit=str(at // 5)) for at, record in enumerate(records))
+        for site, records in corpus.tests.items()
+    }
+    base = Base(name="tiny", sha256="0" * 64)
+    for unit, told in (("patient", 1), ("record", 0)):
+        mine = Corpus(tests=people, unit=unit)
+        found = evaluate(suite_of(Counting()), bench, [named("ours", start)], mine, base=base)
+        assert len(found.caveats) == told
+        if told:
+            assert found.caveats[0].startswith("The 40 labelled records are of 8 units (patient)")
+
+
 def test_the_corpus_has_another_digest_with_other_records_or_groups(corpus: Corpus) -> None:
     north = corpus.tests["north"]
     others = [

@@ -41,8 +41,21 @@ def test_without_a_site_column_there_is_one_site(tmp_path: Path) -> None:
     assert corpus.groups == {}
 
 
+def test_a_column_says_whose_each_record_is(tmp_path: Path) -> None:
+    """By it units are told apart, each at its site; without it every row is one."""
+    lines = ("text,label,clinic,who", "a,positive,north,7", "b,negative,south,7")
+    rows = "\n".join((*lines, "c,negative,north,7", ""))
+    for column, units in (("who", (0, 0, 1)), ("record", None)):
+        section = _section(tmp_path, rows, site="clinic", unit=column)
+        corpus = read_corpus(section, labels=LABELS, benchmarks=Benchmarks())
+        assert (corpus.unit, corpus.units.clusters) == (column, units)
+    section = _section(tmp_path, rows + "four,positive,north,\n", unit="who")
+    with pytest.raises(DataError, match="row 4, column who: no privacy unit"):
+        read_corpus(section, labels=LABELS, benchmarks=Benchmarks())
+
+
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
-    for wrong in ({"site": "ward"}, {"groups": ("ward",)}):
+    for wrong in ({"site": "ward"}, {"groups": ("ward",)}, {"unit": "ward"}):
         with pytest.raises(DataError, match=r"r\.csv: no column ward"):
             read_corpus(_section(tmp_path, **wrong), labels=LABELS, benchmarks=Benchmarks())
 

@@ -20,6 +20,7 @@ from fedloom.server.evaluator.fairness.gaps import (
 )
 from fedloom.server.evaluator.fairness.grouping import parted
 from fedloom.server.evaluator.findings import AuditFindings, Figure, Table
+from fedloom.server.evaluator.units import Units
 from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import Record
 from fedloom.shared.errors import EvaluationError
@@ -108,7 +109,7 @@ def test_gaps_agree_with_fairlearn(seed: int) -> None:
     generator = np.random.default_rng(seed)
     true, called = generator.random(200) < 0.4, generator.random(200) < 0.5
     groups = generator.choice(["a", "b", "c"], 200).tolist()
-    grouping = parted("x", groups, min_group=1)
+    grouping = parted("x", groups, units=Units.apart(200), min_group=1)
     counts = counted(cells_of(true, called, true == called), grouping)
     for ours, theirs in (
         (demographic_parity, demographic_parity_difference),
@@ -143,7 +144,8 @@ def _random_rows(generator: np.random.Generator, accuracy: dict[str, float]) -> 
 def _accuracy_gap(rows: list[Row], *, resamples: int = 2, permutations: int = 2) -> Gap:
     groups = [group for group, _, _ in rows]
     true, called = (np.array([row[at] for row in rows]) == 1 for at in (1, 2))
-    cells, grouping = cells_of(true, called, true == called), parted("x", groups, min_group=1)
+    cells, units = cells_of(true, called, true == called), Units.apart(len(rows))
+    grouping = parted("x", groups, units=units, min_group=1)
     (drawn,) = resampled(cells, [grouping], resamples=resamples)
     return gaps_of(cells, grouping, drawn, permutations=permutations)["accuracy_gap"]
 

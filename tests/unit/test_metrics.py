@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from fedloom.server.evaluator.metrics import Outcomes, class_f1
 from fedloom.server.evaluator.metrics import score as score_outcomes
+from fedloom.server.evaluator.units import Units
 from fedloom.server.report.schema import Estimate, Scores
 
 Floats = NDArray[np.float64]
@@ -19,9 +20,8 @@ Labels = NDArray[np.int64]
 
 
 def score(probabilities: Floats, labels: Labels, *, resamples: int, seed: int = 0) -> Scores:
-    return score_outcomes(
-        Outcomes.of(probabilities, labels), labels, resamples=resamples, seed=seed
-    )
+    said, units = Outcomes.of(probabilities, labels), Units.apart(labels.size)
+    return score_outcomes(said, labels, units=units, resamples=resamples, seed=seed)
 
 
 def predictions(seed: int, *, count: int = 200, classes: int = 3) -> tuple[Floats, Labels]:
@@ -113,7 +113,7 @@ def test_records_that_all_come_out_right_are_no_certainty(count: int) -> None:
     for each in (
         found.ece,
         found.macro_f1,
-        *class_f1(Outcomes.of(said, labels), labels, resamples=40),
+        *class_f1(Outcomes.of(said, labels), labels, units=Units.apart(count), resamples=40),
     ):
         assert each is not None and each.low < each.high
 
@@ -191,12 +191,13 @@ def test_what_cannot_be_scored_is_named(rows: int, labels: int, resamples: int, 
     """Catches a NaN where an error belongs."""
     with pytest.raises(ValueError, match=named):
         said = Outcomes(loss=np.zeros(rows), right=np.ones(rows, dtype=np.bool_))
-        score_outcomes(said, np.zeros(labels, dtype=np.int64), resamples=resamples)
+        plain, units = np.zeros(labels, dtype=np.int64), Units.apart(labels)
+        score_outcomes(said, plain, units=units, resamples=resamples)
 
 
 def test_free_answers_have_accuracy_and_loss_alone() -> None:
     """Catches figures made up for answers that have no classes."""
     said = Outcomes(loss=np.array([0.5, 1.5]), right=np.array([True, False]))
-    found = score_outcomes(said, np.full(2, -1), resamples=50)
+    found = score_outcomes(said, np.full(2, -1), units=Units.apart(2), resamples=50)
     assert (found.accuracy.value, found.loss.value) == (0.5, 1.0)
     assert found.macro_f1 is None and found.ece is None

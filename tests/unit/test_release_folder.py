@@ -504,6 +504,16 @@ def test_a_card_says_plainly_what_is_missing(tmp_path: Path) -> None:
     assert "license" not in text.partition("\n---\n")[0]
 
 
+def test_a_card_says_once_what_intervals_are_over(tmp_path: Path) -> None:
+    """And nobody's name for a unit breaks out of its line."""
+    story = Story()
+    evaluation = an_evaluation(VALIDATION, adapter=story.adapter)
+    evaluation = evaluation.model_copy(update={"caveats": ("Of 8 units (a|b).",)})
+    run = a_finished_run(tmp_path / "run", evaluation=evaluation, story=story)
+    text = (write_release(run, KEY).folder / "README.md").read_text(encoding="utf-8")
+    assert text.count(r"Of 8 units (a\|b).") == 1
+
+
 def test_what_thresholds_were_measured_by_and_on_is_in_decision_and_card(tmp_path: Path) -> None:
     """Else figures of an easy suite, or of chosen records, look like those that were asked for."""
     folder = released(tmp_path / "run")

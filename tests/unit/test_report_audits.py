@@ -302,3 +302,9 @@ def test_bars_stand_at_their_own_names_where_series_have_others() -> None:
     chart = Chart(kind="bars", title="t", x="x", y="y", series=(short, long))
     assert bar_names(chart) == ["gender", "neutral", "names"]
     assert chart_svg(chart, name="c").startswith("<svg")
+
+
+def test_what_holds_for_all_audits_is_said_once() -> None:
+    caveat = "The 40 labelled records are of 8 units."
+    page = said(render_evaluation(an_evaluation().model_copy(update={"caveats": (caveat,)})))
+    assert page.count(caveat) == 1

@@ -282,3 +282,15 @@ def test_a_deployments_report_claims_no_simulation_and_no_score() -> None:
     assert "has seen no record" in page
     assert "accuracy of the federation" in render_markdown(a_report())
     assert "accuracy of the federation" not in text and "left each site" in text
+
+
+def test_intervals_over_units_are_said_to_be() -> None:
+    """On page and in short, once; and over records where each record is a unit."""
+    arm = an_arm("ours", "federation", 0.7)
+    tests = {name: of.model_copy(update={"units": 212}) for name, of in arm.tests.items()}
+    report = a_report(evaluation=(arm.model_copy(update={"tests": tests}),))
+    assert said(report).count("95 % intervals over 212 units (patient)") == 1
+    assert render_markdown(report).count("over 212 units (patient)") == 1
+    plain = a_report(evaluation=(arm,))
+    assert "95 % intervals over records of one trained model" in said(plain)
+    assert "(patient), with" not in said(plain) + render_markdown(plain)

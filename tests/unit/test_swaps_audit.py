@@ -109,7 +109,7 @@ def _shift_to_women(logit: Callable[[str], float]) -> tuple[float, float]:
     corpus = _corpus(*(f"{('He', 'She')[at % 2]} came on day {at}" for at in range(60)))
     plain = Record(text="", label=0, unit="", answer="negative")
     exchanges = [
-        *from_records(corpus.joint, "gender", limit=400),
+        *from_records(corpus, "gender", limit=400),
         *from_templates("gender", plain),
     ]
     effects = effects_of(a_classifier(_of_logit(logit)), exchanges, 1)
@@ -161,11 +161,11 @@ def test_neutral_texts_are_mixed_as_the_others_are() -> None:
     """Templates flip always, records never, neutral or not: nothing exceeds the neutral rate,
     though the plain means are one half and one fifth."""
     groups = ByText(
-        values=np.array([0.0, 1.0]), texts=("r1", "t1"), natural=np.array([True, False])
+        values=np.array([0.0, 1.0]), clusters=("r1", "t1"), natural=np.array([True, False])
     )
     neutral = ByText(
         values=np.array([0.0, 0.0, 0.0, 0.0, 1.0]),
-        texts=("r1", "r2", "r3", "r4", "t2"),
+        clusters=("r1", "r2", "r3", "r4", "t2"),
         natural=np.array([True, True, True, True, False]),
     )
     mixed = mixed_like(neutral, groups)
@@ -177,15 +177,15 @@ def test_no_flip_in_few_texts_is_no_proof_of_none() -> None:
     """Wilson's bound for 0 of 20 is 16 %; a bootstrap of zeros would say 0 %."""
     none = ByText(
         values=np.zeros(20),
-        texts=tuple(f"t{at}" for at in range(20)),
+        clusters=tuple(f"t{at}" for at in range(20)),
         natural=np.ones(20, dtype=bool),
     )
     assert mean_by_text(none).high == pytest.approx(0.161, abs=0.001)
 
 
 def test_the_direction_does_not_depend_on_who_stood_in_the_text() -> None:
-    (there,) = from_records(_corpus("He left").joint, "gender", limit=9)
-    (back,) = from_records(_corpus("She left").joint, "gender", limit=9)
+    (there,) = from_records(_corpus("He left"), "gender", limit=9)
+    (back,) = from_records(_corpus("She left"), "gender", limit=9)
     for exchange in (there, back):
         assert (exchange.first.text, exchange.second.text) == ("He left", "She left")
         assert exchange.groups == ("male", "female")
@@ -193,14 +193,14 @@ def test_the_direction_does_not_depend_on_who_stood_in_the_text() -> None:
 
 
 def test_a_text_of_both_groups_flips_but_has_no_direction() -> None:
-    (exchange,) = from_records(_corpus("He saw a woman").joint, "gender", limit=9)
+    (exchange,) = from_records(_corpus("He saw a woman"), "gender", limit=9)
     assert exchange.second.text == "She saw a man"
     assert exchange.groups is None
 
 
 def test_at_most_so_many_texts_are_taken_evenly() -> None:
     corpus = _corpus(*(f"he went {at}" for at in range(100)))
-    taken = [one.source for one in from_records(corpus.joint, "gender", limit=4)]
+    taken = [one.source for one in from_records(corpus, "gender", limit=4)]
     assert taken == ["record 0", "record 25", "record 50", "record 75"]
 
 

@@ -12,6 +12,7 @@ from fedloom.server.evaluator.audits.validation import Validation, ValidationOpt
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import AuditFindings, Figure, Table
 from fedloom.server.evaluator.statistics import share
+from fedloom.server.evaluator.units import Units
 from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import Record
 from tests.support.language import questions, write_tiny_gpt2
@@ -127,7 +128,7 @@ def test_tokens_of_one_record_are_not_resampled_alone() -> None:
     """Catches an interval over tokens: with few records of very many tokens it would be narrow."""
     generator = np.random.default_rng(0)
     loss, tokens = generator.normal(3, 1, size=20), np.full(20, 10_000)
-    found = perplexity(loss, tokens, resamples=1000)
+    found = perplexity(loss, tokens, units=Units.apart(20), resamples=1000)
     assert found is not None
     width = np.log(found.high) - np.log(found.low)
     # Twice 1.96 standard errors of a mean of 20; of 200,000 tokens it would be a hundredth.

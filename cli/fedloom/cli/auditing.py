@@ -22,6 +22,8 @@ def say_evaluation(evaluation: "Evaluation") -> None:
     about = printable(evaluation.about)
     click.echo(f"suite {evaluation.suite}, adapter {about}; in brackets 95 % intervals")
     click.echo(f"records: {evaluation.records_are}")
+    for caveat in evaluation.caveats:
+        click.echo(f"  {printable(caveat)}")
     for audit in evaluation.subject.audits:
         if not audit.measured:
             click.echo(f"  {audit.audit}: {audit.state}, {printable(audit.why_not)}")

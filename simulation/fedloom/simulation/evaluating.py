@@ -45,13 +45,15 @@ def study_corpus(prepared: Prepared, suite: Suite | None, groups: Sequence[str] 
     Raises:
         DataError: a site's records cannot be read, or one held out has no value in such a column.
     """
+    unit = prepared.config.privacy.unit
     if suite is None:
-        return Corpus(tests=prepared.tests, held_out=True)
+        return Corpus(tests=prepared.tests, held_out=True, unit=unit)
     return Corpus(
         tests=prepared.tests,
         members=_members(prepared),
         groups=_groups(prepared, groups),
         held_out=True,
+        unit=unit,
     )
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fedloom.shared.config.sections import Section
+from fedloom.shared.config.sections import Section, Unit
+from fedloom.shared.data.records import RECORD_UNIT
 
 if TYPE_CHECKING:
     from fedloom.server.evaluator.sections import RecordsSection
@@ -33,6 +34,7 @@ class _Asked(Section):
     text: str
     label: str
     messages: str | None
+    unit: Unit
     suite: Path | None
     against: tuple[Path, ...]
     out: Path | None
@@ -46,7 +48,11 @@ class _Asked(Section):
         if self.data is None:
             return None
         return RecordsSection(
-            path=self.data, text=self.text, label=self.label, messages=self.messages
+            path=self.data,
+            text=self.text,
+            label=self.label,
+            messages=self.messages,
+            unit=self.unit,
         )
 
 
@@ -57,6 +63,9 @@ class _Asked(Section):
 @click.option("--text", default="text", show_default=True, help="Column of the text.")
 @click.option("--label", default="label", show_default=True, help="Column of the label.")
 @click.option("--messages", help="Column of chats, in place of text and label.")
+@click.option(
+    "--unit", default=RECORD_UNIT, show_default=True, help="Whose each row is: record, or a column."
+)
 @click.option("--suite", type=click.Path(path_type=Path), help="Run the audits of SUITE.toml.")
 @click.option(
     "--against",
@@ -92,7 +101,11 @@ def _score(asked: _Asked, records: "RecordsSection") -> None:
     from fedloom.shared.words import count
 
     source = RecordSource(
-        path=records.path, text=records.text, label=records.label, messages=records.messages
+        path=records.path,
+        text=records.text,
+        label=records.label,
+        messages=records.messages,
+        unit=records.unit,
     )
     model = resolve_model(asked.model)
     scores = evaluate_folder(asked.adapter, model, source, resamples=_RESAMPLES)
@@ -101,7 +114,9 @@ def _score(asked: _Asked, records: "RecordsSection") -> None:
         click.echo(json.dumps(found, indent=2))
         return
     records_in_words = count(found.pop("records"), "record")
-    click.echo(f"{records_in_words} of {records.path}; in brackets a 95 % interval")
+    units = found.pop("units", None)
+    over = f" over {count(units, 'unit')} ({records.unit})" if units else ""
+    click.echo(f"{records_in_words} of {records.path}; in brackets a 95 % interval{over}")
     for name, figure in found.items():
         interval = f"[{figure['low']:.4f}, {figure['high']:.4f}]"
         click.echo(f"  {name:<9} {figure['value']:.4f}  {interval}  {_IN_WORDS[name]}")

@@ -14,6 +14,7 @@ from fedloom.server.evaluator.sections import RecordsSection
 from fedloom.server.evaluator.subject import Candidate
 from fedloom.server.evaluator.suite import Suite
 from fedloom.server.start import read_peft
+from fedloom.shared.data.records import RECORD_UNIT
 from fedloom.shared.data.tables import read_table
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.files import make_folder
@@ -91,6 +92,7 @@ def _section(given: RecordsSection | None, own: RecordsSection | None) -> Record
     there = read_table(given.path).columns
     return given.model_copy(
         update={
+            "unit": own.unit if given.unit == RECORD_UNIT and own.unit in there else given.unit,
             "site": own.site if own.site in there else None,
             "groups": tuple(column for column in own.groups if column in there),
         }

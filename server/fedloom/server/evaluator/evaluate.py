@@ -57,6 +57,11 @@ class Evaluator:
 
     def _scores(self, outcomes: Outcomes) -> dict[str, Scores]:
         return {
-            name: score(outcomes[at], self._labels[at], resamples=self._resamples)
+            name: score(
+                outcomes[at],
+                self._labels[at],
+                units=self._corpus.units[at],
+                resamples=self._resamples,
+            )
             for name, at in self._slices.items()
         }

@@ -26,7 +26,8 @@ class _Part(BaseModel):
 
 class Figure(_Part):
     """One number of one adapter. `low` to `high` is a 95 % interval, None where the number is
-    exact or a bound by itself; `records` is how many things it was measured on.
+    exact or a bound by itself; `records` is how many things it was measured on: texts or privacy
+    units, where several records come from one.
 
     `chance` is what would come out, on the average, if there were nothing to find: of a gap
     between groups, with the records dealt out to them at random; of an attack, by guessing. None
@@ -139,8 +140,8 @@ class Comparison(_Part):
     """A figure of `subject` minus that of `against`, on the same records, in pairs.
 
     `low` to `high` is a paired bootstrap 95 % interval; `p_value` two-sided, of the exact McNemar
-    test for shares and of the sign-flip test for means and where several pairs come from one
-    text; `records` is how many pairs, or such texts, there are.
+    test for shares and of the sign-flip test for means and where several pairs come from one text
+    or privacy unit; `records` is how many pairs, or such texts or units, there are.
     """
 
     audit: str
@@ -155,7 +156,8 @@ class Comparison(_Part):
 
 
 class Evaluation(_Part):
-    """Everything that a suite measured. `about` names the subject that may be released.
+    """Everything that a suite measured. `about` names the subject that may be released; `caveats`
+    hold for all of its audits, and are printed once.
 
     `held_out` is true where no site trained on the records that it was measured on: of records
     that somebody gave, nobody here can know that.
@@ -172,6 +174,7 @@ class Evaluation(_Part):
     about: str
     subjects: tuple[SubjectFindings, ...]
     comparisons: tuple[Comparison, ...] = ()
+    caveats: tuple[str, ...] = ()
     seconds: float
 
     @property

@@ -1,7 +1,7 @@
 """Accuracy, loss, macro-F1 and calibration, each with a bootstrap 95 % interval.
 
 Every figure is a function of sums over records, so that a resample is a row of weights and all
-resamples are one matrix product.
+resamples are one matrix product. What is resampled is privacy units: rows are summed by unit first.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.statistics import SHARE, Interval, allow_unseen
+from fedloom.server.evaluator.units import Units
 from fedloom.server.report.schema import Estimate, Scores
 from fedloom.shared.tasks.base import Example
 
@@ -61,14 +62,14 @@ def labels_of(examples: Sequence[Example]) -> NDArray[np.int64]:
 
 
 def score(
-    outcomes: Outcomes, labels: NDArray[np.int64], *, resamples: int, seed: int = 0
+    outcomes: Outcomes, labels: NDArray[np.int64], *, units: Units, resamples: int, seed: int = 0
 ) -> Scores:
-    """Scores of what was said to records with these labels, shape (n,).
+    """Scores of what was said to records with these labels, shape (n,), of these units.
 
     Loss is the mean negative log-likelihood in nats. With classes, macro-F1 is the mean over all
     of them, 0 for a class that neither occurs nor is predicted; ECE the expected calibration
     error over 15 bins of equal width (Guo et al. 2017). Intervals are percentiles of the
-    multinomial bootstrap over records (Efron 1979), from a fixed seed. ECE sums absolute
+    multinomial bootstrap over units (Efron 1979), from a fixed seed. ECE sums absolute
     values, so that its resamples lie higher than its value, which small test sets may put
     below the interval. All but loss lie from 0 to 1, and have no interval without width.
 
@@ -77,16 +78,18 @@ def score(
     """
     if labels.size == 0 or outcomes.loss.size != labels.size:
         raise ValueError(f"scores: {outcomes.loss.size} outcomes for {labels.size} labels")
-    estimates = bootstrap(_statistics(outcomes, labels), _figures, resamples=resamples, seed=seed)
+    rows = units.sums(_statistics(outcomes, labels))
+    estimates = bootstrap(rows, _figures, resamples=resamples, seed=seed)
     found = {
-        name: one if name == "loss" else _allowing(one, labels.size)
+        name: one if name == "loss" else _allowing(one, units.count)
         for name, one in zip(_FIGURES, estimates, strict=False)
     }
-    return Scores(records=labels.size, **found)
+    several = None if units.alone else units.count
+    return Scores(records=labels.size, units=several, **found)
 
 
 def class_f1(
-    outcomes: Outcomes, labels: NDArray[np.int64], *, resamples: int, seed: int = 0
+    outcomes: Outcomes, labels: NDArray[np.int64], *, units: Units, resamples: int, seed: int = 0
 ) -> list[Estimate]:
     """F1 of each class, from the same resamples as `score`; their mean is its macro-F1.
 
@@ -95,23 +98,24 @@ def class_f1(
     """
     if outcomes.probabilities is None:
         raise ValueError("F1 by class of answers without a label set")
-    found = bootstrap(_statistics(outcomes, labels), _class_f1, resamples=resamples, seed=seed)
-    return [_allowing(one, labels.size) for one in found]
+    rows = units.sums(_statistics(outcomes, labels))
+    found = bootstrap(rows, _class_f1, resamples=resamples, seed=seed)
+    return [_allowing(one, units.count) for one in found]
 
 
 def bootstrap(
     statistics: Sums, figures: Callable[[Sums], Sums], *, resamples: int, seed: int = 0
 ) -> list[Estimate]:
-    """Figures that are functions of summed `statistics`, shape (records, any), with percentile
-    intervals.
+    """Figures that are functions of summed `statistics`, shape (units, any), with percentile
+    intervals over units.
 
     `figures` maps sums of shape (resamples, any) to figures of shape (figures, resamples).
 
     Raises:
-        ValueError: no records, or no resamples.
+        ValueError: no units, or no resamples.
     """
     if statistics.shape[0] == 0 or resamples < 1:
-        raise ValueError(f"scores: {resamples} resamples of {statistics.shape[0]} records")
+        raise ValueError(f"scores: {resamples} resamples of {statistics.shape[0]} units")
     whole = figures(statistics.sum(axis=0, keepdims=True))[:, 0]
     weights = _weights(statistics.shape[0], resamples, seed)
     drawn = np.concatenate([figures(rows @ statistics) for rows in weights], axis=1)
@@ -173,7 +177,7 @@ def _class_f1(sums: Sums) -> Sums:
 
 
 def _weights(count: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Rows of how often each record is drawn, `_CHUNK` resamples at a time."""
+    """Rows of how often each unit is drawn, `_CHUNK` resamples at a time."""
     generator = np.random.default_rng(seed)
     for start in range(0, resamples, _CHUNK):
         size = min(_CHUNK, resamples - start)

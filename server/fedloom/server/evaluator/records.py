@@ -21,11 +21,15 @@ def read_corpus(
     same order.
 
     Raises:
-        DataError: the file or a column is missing, or a row is no record or lacks its site or
-            group; names file, row and column, and never what a row holds.
+        DataError: the file or a column is missing, or a row is no record or lacks its site, group
+            or unit; names file, row and column, and never what a row holds.
     """
     source = RecordSource(
-        path=section.path, text=section.text, label=section.label, messages=section.messages
+        path=section.path,
+        text=section.text,
+        label=section.label,
+        messages=section.messages,
+        unit=section.unit,
     )
     records = read_records(source, labels=labels)
     table = read_table(section.path)
@@ -39,6 +43,7 @@ def read_corpus(
         tests={site: _of(site, sites, records) for site in dict.fromkeys(sites)},
         groups={name: tuple(values[at] for at in order) for name, values in named.items()},
         benchmarks=benchmarks,
+        unit=section.unit,
     )
 
 

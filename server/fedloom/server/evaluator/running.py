@@ -77,6 +77,7 @@ def evaluate(
         about=candidates[0].name,
         subjects=tuple(_findings(one, measured[one.name]) for one in candidates),
         comparisons=tuple(_comparisons(measured, candidates[0].name)),
+        caveats=tuple(_what_is_resampled(corpus)),
         seconds=time.monotonic() - began,
     )
 
@@ -179,6 +180,17 @@ def _comparisons(
                     p_value=found.p_value,
                     records=number_of(values, clusters),
                 )
+
+
+def _what_is_resampled(corpus: Corpus) -> Iterator[str]:
+    units = corpus.units
+    if not units.alone:
+        records, of = count(len(corpus.joint), "labelled record"), count(units.count, "unit")
+        yield (
+            f"The {records} are of {of} ({corpus.unit}), and several of one are not independent: "
+            "intervals and tests over records resample whole units, and figures say on how many "
+            "units they were measured."
+        )
 
 
 def _in_short(findings: AuditFindings) -> str:

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from fedloom.shared.config.sections import Section
+from fedloom.shared.config.sections import Section, Unit
+from fedloom.shared.data.records import RECORD_UNIT
 
 
 class RecordsSection(Section):
     """`[records]`: labelled records to evaluate on, where no simulation brings its own.
 
-    `site` and each of `groups` name columns whose values part the records.
+    `site` and each of `groups` name columns whose values part the records; `unit` the column that
+    says whose each record is, `record` where every row is by itself.
     """
 
     path: Path
@@ -17,3 +19,4 @@ class RecordsSection(Section):
     messages: str | None = None
     site: str | None = None
     groups: tuple[str, ...] = ()
+    unit: Unit = RECORD_UNIT

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fedloom.server.evaluator.metrics import labels_of, score
 from fedloom.server.evaluator.scorer import Scorer
+from fedloom.server.evaluator.units import Units
 from fedloom.server.report.schema import Scores
 from fedloom.shared.data.records import RecordSource, read_records
 from fedloom.shared.errors import ModelError
@@ -40,7 +41,7 @@ def load_scorer(adapter: Path, model: Path, *, batch_size: int = _BATCH_SIZE) ->
 
 
 def evaluate_folder(adapter: Path, model: Path, source: RecordSource, *, resamples: int) -> Scores:
-    """Score every record of `source`.
+    """Score every record of `source`, with intervals over its units.
 
     Raises:
         ModelError: as `load_scorer`.
@@ -48,5 +49,11 @@ def evaluate_folder(adapter: Path, model: Path, source: RecordSource, *, resampl
     """
     scorer = load_scorer(adapter, model)
     labels = AdapterCard.read(adapter).task.labels
-    examples = scorer.encode(read_records(source, labels=labels))
-    return score(scorer.outcomes(examples), labels_of(examples), resamples=resamples)
+    records = read_records(source, labels=labels)
+    examples = scorer.encode(records)
+    return score(
+        scorer.outcomes(examples),
+        labels_of(examples),
+        units=Units.of([records], unit=source.unit),
+        resamples=resamples,
+    )

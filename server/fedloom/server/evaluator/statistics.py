@@ -1,7 +1,7 @@
 """Intervals and paired tests; everything from a fixed seed, so that a figure is the same again.
 
-Shares have Wilson's interval (1927), means the percentile bootstrap (Efron 1979), over clusters
-where several values come from one text.
+Shares have Wilson's interval (1927), means the percentile bootstrap (Efron 1979); where several
+values come from one text or one privacy unit, both are bootstrapped over such clusters.
 """
 
 from collections.abc import Sequence
@@ -58,6 +58,20 @@ def share(hits: int, of: int) -> Interval:
         low=0.0 if hits == 0 else float(max(0.0, middle - half)),
         high=1.0 if hits == of else float(min(1.0, middle + half)),
     )
+
+
+def share_of(
+    hits: NDArray[np.bool_] | Values, clusters: Sequence[object] | None = None
+) -> Interval:
+    """The share of `hits`, each 0 or 1: Wilson's interval, or the bootstrap's over `clusters` where
+    not all of them stand for themselves.
+
+    Raises:
+        ValueError: as `share` and `mean`.
+    """
+    if number_of(hits, clusters) == hits.size:
+        return share(int(np.count_nonzero(hits)), hits.size)
+    return mean(hits.astype(np.float64), clusters=clusters, bounds=SHARE)
 
 
 def mean(
@@ -143,7 +157,7 @@ def paired(
     return Paired(difference=found.value, low=found.low, high=found.high, p_value=p_value)
 
 
-def number_of(values: Values, clusters: Sequence[object] | None) -> int:
+def number_of(values: NDArray[np.bool_] | Values, clusters: Sequence[object] | None) -> int:
     """How many of the values stand for themselves: all, or as many as there are clusters."""
     return values.size if clusters is None else len(set(clusters))
 

@@ -32,7 +32,10 @@ def audits_text(contents: Contents, *, heading: Heading) -> str:
     evaluation = contents.evaluation
     audits = evaluation.subject.audits if evaluation else ()
     shown = [one for one in audits if _HEADINGS.get(one.audit, "evaluation") == heading]
-    return "\n".join(line for one in shown for line in _one_audit(one)) or "Not measured."
+    found = "\n".join(line for one in shown for line in _one_audit(one))
+    told = evaluation.caveats if evaluation and heading == "evaluation" else ()
+    first = "".join(f"{plain(caveat)}\n\n" for caveat in told)
+    return first + (found or "Not measured.")
 
 
 def number(value: float | None) -> str:

@@ -9,6 +9,7 @@ from fedloom.server.report.held_out import WHAT_HELD_OUT_IS
 from fedloom.server.report.schema import Arm, Estimate, Report
 from fedloom.server.report.sites import WHAT_A_HEAD_IS_FOR, stop_in_words
 from fedloom.shared.config.sections import JOINT
+from fedloom.shared.words import count
 
 
 def render_markdown(report: Report) -> str:
@@ -77,6 +78,10 @@ def _comparison(report: Report) -> Iterator[str]:
         percents = [_interval(each) for each in (scores.accuracy, scores.macro_f1, scores.ece)]
         cells = [*percents[:2], _interval(scores.loss, factor=1, digits=3), percents[2]]
         yield _row(arm, cells)
+    units = report.evaluation[0].tests[JOINT].units
+    if units is not None:
+        of = f"{count(units, 'unit')} ({_plain(report.privacy.unit)})"
+        yield f"\nIntervals are over {of}, with all records of each."
 
 
 def _by_site(report: Report) -> Iterator[str]:

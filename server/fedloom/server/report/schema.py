@@ -25,12 +25,14 @@ class Estimate(ReportPart):
 class Scores(ReportPart):
     """How one adapter does on one test set of `records` records.
 
-    `accuracy` of answers without a label set counts those that greedy decoding gives exactly;
-    they have no `macro_f1` and `ece`. `loss` is the mean negative log-likelihood in nats; `ece`
-    the expected calibration error over 15 bins of equal width (Guo et al. 2017).
+    Intervals are over `units` privacy units, None where each record is one. `accuracy` of answers
+    without a label set counts those that greedy decoding gives exactly; they have no `macro_f1` and
+    `ece`. `loss` is the mean negative log-likelihood in nats; `ece` the expected calibration error
+    over 15 bins of equal width (Guo et al. 2017).
     """
 
     records: int
+    units: int | None = None
     accuracy: Estimate
     loss: Estimate
     macro_f1: Estimate | None = None

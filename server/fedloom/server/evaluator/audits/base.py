@@ -20,9 +20,10 @@ from fedloom.server.evaluator.statistics import (
     allow_unseen,
     mean,
     number_of,
-    share,
+    share_of,
 )
 from fedloom.server.evaluator.subject import Subject
+from fedloom.server.evaluator.units import Units
 from fedloom.shared.config.sections import Section
 
 # At most this many records, evenly picked: what an audit may cost.
@@ -41,7 +42,7 @@ class Measured:
 
     `samples` is by figure key; the mean of each is the figure, and the order of records is the
     same for every adapter. `clusters` names, for samples of which several values come from one
-    text, what each value comes from.
+    text or privacy unit, what each value comes from.
     """
 
     findings: AuditFindings
@@ -83,12 +84,25 @@ def found_by(audit: Audit) -> AuditFindings:
     return AuditFindings(audit=audit.name, title=audit.title, asks=audit.asks)
 
 
+def clusters_of(units: Mapping[str, Units]) -> dict[str, Sequence[object]]:
+    """The `clusters` of samples, by the units of the records that they are of: of none of those
+    where each record is alone."""
+    found = {key: of.clusters for key, of in units.items()}
+    return {key: clusters for key, clusters in found.items() if clusters is not None}
+
+
 def share_figure(
-    key: str, words: str, hits: NDArray[np.bool_] | Values, *, better: Better
+    key: str,
+    words: str,
+    hits: NDArray[np.bool_] | Values,
+    *,
+    better: Better,
+    clusters: Sequence[object] | None = None,
 ) -> Figure:
-    """The share of `hits`, with Wilson's interval."""
-    found = share(int(np.count_nonzero(hits)), hits.size)
-    return figure(key, words, found, records=hits.size, better=better, unit="share")
+    """The share of `hits`, with Wilson's interval, or the bootstrap's over clusters that hold
+    several; its records are clusters."""
+    found, records = share_of(hits, clusters), number_of(hits, clusters)
+    return figure(key, words, found, records=records, better=better, unit="share")
 
 
 def mean_figure(

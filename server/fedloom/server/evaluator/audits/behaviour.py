@@ -12,6 +12,7 @@ from fedloom.server.evaluator.audits.base import (
     Missing,
     Options,
     Records,
+    clusters_of,
     found_by,
     share_figure,
 )
@@ -20,7 +21,7 @@ from fedloom.server.evaluator.audits.checklist import Tested, direction, invaria
 from fedloom.server.evaluator.audits.rewording import REWORDINGS
 from fedloom.server.evaluator.corpus import Corpus, pick
 from fedloom.server.evaluator.findings import Figure, Shown, Table
-from fedloom.server.evaluator.statistics import share
+from fedloom.server.evaluator.statistics import share_of
 from fedloom.server.evaluator.subject import Subject
 from fedloom.shared.errors import EvaluationError
 
@@ -111,13 +112,15 @@ class Behaviour:
             }
         )
         samples = {test.name: test.failed.astype(np.float64) for test in tests}
-        return Measured(findings=findings, samples=samples)
+        clusters = clusters_of({test.name: test.units for test in tests})
+        return Measured(findings=findings, samples=samples, clusters=clusters)
 
     def _invariances(self, subject: Subject, corpus: Corpus) -> Iterator[Tested]:
-        records = [corpus.joint[at] for at in pick(self._options.records, of=len(corpus.joint))]
+        places = np.array(pick(self._options.records, of=len(corpus.joint)))
+        records, units = [corpus.joint[at] for at in places], corpus.units[places]
         before = probabilities(subject, records)
         for name in REWORDINGS:
-            test = invariance(subject, records, before, name=name)
+            test = invariance(subject, records, before, units=units, name=name)
             if test is not None:
                 yield test
 
@@ -154,7 +157,8 @@ def _said(probabilities: Sequence[float], labels: Sequence[str]) -> str:
 
 
 def _figure(test: Tested) -> Figure:
-    return share_figure(test.name, _WORDS[test.name][0], test.failed, better="lower")
+    words, clusters = _WORDS[test.name][0], test.units.clusters
+    return share_figure(test.name, words, test.failed, better="lower", clusters=clusters)
 
 
 def _table(tests: Sequence[Tested]) -> Table:
@@ -164,7 +168,7 @@ def _table(tests: Sequence[Tested]) -> Table:
         rows=tuple(
             (
                 _WORDS[test.name][1],
-                cell(share(int(test.failed.sum()), test.failed.size)),
+                cell(share_of(test.failed, test.units.clusters)),
                 float(np.abs(test.fall).mean()),
                 test.failed.size,
             )

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from fedloom.server.evaluator.findings import Cell, Table
 from fedloom.server.evaluator.metrics import Outcomes, class_f1, score
-from fedloom.server.evaluator.statistics import Interval, share
+from fedloom.server.evaluator.statistics import Interval, share_of
+from fedloom.server.evaluator.units import Units
 from fedloom.server.report.schema import Estimate
 
 Labels = NDArray[np.int64]
@@ -16,12 +17,14 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class SiteScores:
-    """Of one site's records; `macro_f1` is spelled out, empty without a label set."""
+    """Of one site's records, of `units` privacy units; `macro_f1` is spelled out, empty without a
+    label set."""
 
     site: str
     accuracy: Interval
     macro_f1: str
     records: int
+    units: int
 
 
 def cell(found: Interval | Estimate) -> str:
@@ -43,17 +46,19 @@ def about_classes(labels: Labels, names: Sequence[str]) -> str:
     return ""
 
 
-def by_class(outcomes: Outcomes, labels: Labels, names: Sequence[str], *, resamples: int) -> Table:
+def by_class(
+    outcomes: Outcomes, labels: Labels, names: Sequence[str], *, units: Units, resamples: int
+) -> Table:
     """Precision, recall, F1 and support of each class of `outcomes` with probabilities.
 
-    Shares have Wilson's interval, F1 the bootstrap's. A class that never occurs has no recall and
-    no F1, one that is never predicted no precision.
+    Shares have the interval of `share_of`, F1 the bootstrap's. A class that never occurs has no
+    recall and no F1, one that is never predicted no precision.
     """
     counts = np.bincount(labels, minlength=len(names))
     return Table(
         title="By label",
         columns=("label", "precision", "recall", "F1", "records"),
-        rows=tuple(_classes(outcomes, labels, names, resamples)),
+        rows=tuple(_classes(outcomes, labels, names, units, resamples)),
         note="Precision: how often it is right when it gives the label. Recall: how many of the "
         "label's records it finds. F1 is high where both are. Always saying "
         f"{names[int(counts.argmax())]} would be right in {counts.max() / labels.size:.1%} of the "
@@ -62,14 +67,14 @@ def by_class(outcomes: Outcomes, labels: Labels, names: Sequence[str], *, resamp
 
 
 def _classes(
-    outcomes: Outcomes, labels: Labels, names: Sequence[str], resamples: int
+    outcomes: Outcomes, labels: Labels, names: Sequence[str], units: Units, resamples: int
 ) -> Iterator[tuple[Cell, ...]]:
-    f1 = class_f1(outcomes, labels, resamples=resamples)
+    f1 = class_f1(outcomes, labels, units=units, resamples=resamples)
     called = called_classes(outcomes)
     for number, name in enumerate(names):
         own, said = labels == number, called == number
-        hits, support = int((own & said).sum()), int(own.sum())
-        precision, recall = _share(hits, int(said.sum())), _share(hits, support)
+        support = int(own.sum())
+        precision, recall = _share(own, said, units), _share(said, own, units)
         yield name, precision, recall, cell(f1[number]) if support else None, support
 
 
@@ -86,20 +91,21 @@ def called_classes(outcomes: Outcomes) -> Labels:
 
 
 def site_scores(
-    sites: Sequence[str], outcomes: Outcomes, labels: Labels, *, resamples: int
+    sites: Sequence[str], outcomes: Outcomes, labels: Labels, *, units: Units, resamples: int
 ) -> list[SiteScores]:
-    """Of each site, the worst first; accuracy with Wilson's interval, macro-F1 with the
+    """Of each site, the worst first; accuracy with the interval of `share_of`, macro-F1 with the
     bootstrap's."""
     names, found = np.array(sites), []
     for site in dict.fromkeys(sites):
         at = np.flatnonzero(names == site)
-        part = outcomes[at]
+        part, of = outcomes[at], units[at]
         found.append(
             SiteScores(
                 site=site,
-                accuracy=share(int(part.right.sum()), at.size),
-                macro_f1=_macro_f1(part, labels[at], resamples),
+                accuracy=share_of(part.right, of.clusters),
+                macro_f1=_macro_f1(part, labels[at], of, resamples),
                 records=at.size,
+                units=of.count,
             )
         )
     return sorted(found, key=lambda one: one.accuracy.value)
@@ -119,14 +125,14 @@ def by_site(scores: Sequence[SiteScores], *, right: str) -> Table:
     )
 
 
-def _macro_f1(outcomes: Outcomes, labels: Labels, resamples: int) -> str:
+def _macro_f1(outcomes: Outcomes, labels: Labels, units: Units, resamples: int) -> str:
     if outcomes.probabilities is None:
         return ""
     if np.unique(labels).size == 1:
         return "one label only"
-    found = score(outcomes, labels, resamples=resamples).macro_f1
+    found = score(outcomes, labels, units=units, resamples=resamples).macro_f1
     return cell(found) if found else ""
 
 
-def _share(hits: int, of: int) -> str | None:
-    return cell(share(hits, of)) if of else None
+def _share(of: NDArray[np.bool_], among: NDArray[np.bool_], units: Units) -> str | None:
+    return cell(share_of(of[among], units[among].clusters)) if among.any() else None

@@ -8,6 +8,7 @@ from fedloom.server.evaluator.audits.base import (
     Measured,
     Missing,
     Options,
+    clusters_of,
     figure,
     found_by,
     mean_figure,
@@ -18,14 +19,15 @@ from fedloom.server.evaluator.audits.validation import Resamples, class_numbers,
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Chart, Figure, Series, Table
 from fedloom.server.evaluator.metrics import BINS, Outcomes, confidence_bins, score
-from fedloom.server.evaluator.statistics import Values, share
+from fedloom.server.evaluator.statistics import Values, share_of
 from fedloom.server.evaluator.subject import Subject
+from fedloom.server.evaluator.units import Units
 
 _ABOUT_ECE = (
     "Chance alone makes the calibration error larger, and on few records much; its interval may "
     "then lie above the value."
 )
-_HALVES = ("records 1, 3, 5, …", "records 2, 4, 6, …")
+_HALVES = ("1, 3, 5, …", "2, 4, 6, …")
 _COLUMNS = (
     *("found on", "temperature", "calibration error", "calibration error, corrected"),
     *("log loss", "log loss, corrected"),
@@ -42,8 +44,9 @@ class Calibration:
     """Expected calibration error (Guo et al. 2017), Brier score (1950) and overconfidence, the
     mean confidence less accuracy; then the same after one temperature.
 
-    A temperature divides all logits. It is found on every other record and tried on the rest,
-    and the other way round, so that no record is measured with a temperature that has seen it.
+    A temperature divides all logits. It is found on every other unit's records and tried on the
+    rest, and the other way round, so that no record is measured with a temperature that has seen
+    it, or another of the same unit.
     """
 
     name = "calibration"
@@ -54,16 +57,19 @@ class Calibration:
         self._resamples = options.resamples
 
     def why_not(self, subject: Subject, corpus: Corpus) -> str:
-        """Probabilities of labels are needed, and two records to part."""
+        """Probabilities of labels are needed, and two units to part."""
         if not subject.labels:
             return "it answers in free text, without probabilities of labels"
-        few = Missing("fewer than two labelled records were given")
-        return "" if len(corpus.joint) > 1 else few
+        if len(corpus.joint) < 2:
+            return Missing("fewer than two labelled records were given")
+        one = Missing("all labelled records are of one unit, and cannot be parted")
+        return "" if corpus.units.count > 1 else one
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """Figures before and after, the halves' temperatures, and a reliability plot."""
         outcomes, labels = subject.outcomes(corpus.joint), class_numbers(corpus.joint)
-        found = cross_fitted(outcomes, labels, resamples=self._resamples)
+        units = corpus.units
+        found = cross_fitted(outcomes, labels, units=units, resamples=self._resamples)
         samples = {
             "brier": brier(outcomes, labels),
             "overconfidence": confidence(outcomes) - outcomes.right,
@@ -71,9 +77,9 @@ class Calibration:
         }
         findings = found_by(self).model_copy(
             update={
-                "figures": tuple(self._figures(outcomes, labels, found, samples)),
-                "tables": (self._halves(outcomes, labels, found),),
-                "charts": (_reliability(outcomes, found.scaled),),
+                "figures": tuple(self._figures(outcomes, labels, units, found, samples)),
+                "tables": (self._halves(outcomes, labels, units, found),),
+                "charts": (_reliability(outcomes, found.scaled, units),),
                 "caveats": (_ABOUT_ECE,),
                 "sources": (
                     "Guo et al. 2017, On calibration of modern neural networks",
@@ -81,12 +87,18 @@ class Calibration:
                 ),
             }
         )
-        return Measured(findings=findings, samples=samples)
+        clusters = clusters_of(dict.fromkeys(samples, units))
+        return Measured(findings=findings, samples=samples, clusters=clusters)
 
     def _figures(
-        self, outcomes: Outcomes, labels: Labels, found: Temperature, samples: dict[str, Values]
+        self,
+        outcomes: Outcomes,
+        labels: Labels,
+        units: Units,
+        found: Temperature,
+        samples: dict[str, Values],
     ) -> Iterator[Figure]:
-        count = labels.size
+        count, clusters = units.count, units.clusters
         for key, words, of in (
             (
                 "ece",
@@ -99,17 +111,17 @@ class Calibration:
                 found.scaled,
             ),
         ):
-            ece = score(of, labels, resamples=self._resamples).ece
+            ece = score(of, labels, units=units, resamples=self._resamples).ece
             if ece is not None:
                 shown = interval_of(ece)
                 yield figure(key, words, shown, records=count, better="lower", unit="difference")
         yield mean_figure(
             "brier", "Brier score: how far its probabilities are from the truth, 0 to 2",
-            samples["brier"], better="lower", unit="score", bounds=(0.0, 2.0),
+            samples["brier"], better="lower", unit="score", bounds=(0.0, 2.0), clusters=clusters,
         )  # fmt: skip
         yield mean_figure(
             "overconfidence", "its mean confidence minus its share right; above 0 it is too sure",
-            samples["overconfidence"], better="zero", unit="difference",
+            samples["overconfidence"], better="zero", unit="difference", clusters=clusters,
         )  # fmt: skip
         yield figure(
             "temperature", "temperature: the correction; 1 is none, above 1 it was too sure",
@@ -117,19 +129,23 @@ class Calibration:
         )  # fmt: skip
         yield mean_figure(
             "log_loss_scaled", "log loss after the correction",
-            samples["log_loss_scaled"], better="lower", unit="nats",
+            samples["log_loss_scaled"], better="lower", unit="nats", clusters=clusters,
         )  # fmt: skip
 
-    def _halves(self, outcomes: Outcomes, labels: Labels, found: Temperature) -> Table:
+    def _halves(
+        self, outcomes: Outcomes, labels: Labels, units: Units, found: Temperature
+    ) -> Table:
         rows = []
+        of_what = "records" if units.alone else "the records of units"
         for name, half in zip(_HALVES, found.halves, strict=True):
+            at, asked = half.tried, self._resamples
             before, after = (
-                score(of[half.tried], labels[half.tried], resamples=self._resamples)
+                score(of[at], labels[at], units=units[at], resamples=asked)
                 for of in (outcomes, found.scaled)
             )
             scores = [before.ece, after.ece, before.loss, after.loss]
             cells = [cell(one) if one else None for one in scores]
-            rows.append((name, half.temperature, *cells))
+            rows.append((f"{of_what} {name}", half.temperature, *cells))
         return Table(
             title="The correction, found on one half of the records and tried on the other",
             columns=_COLUMNS,
@@ -154,28 +170,30 @@ def brier(outcomes: Outcomes, labels: Labels) -> Values:
     return found
 
 
-def _reliability(before: Outcomes, after: Outcomes) -> Chart:
+def _reliability(before: Outcomes, after: Outcomes, units: Units) -> Chart:
     return Chart(
         kind="line",
         title="How sure, and how often right",
         x="how sure it is",
         y="share that is right",
-        series=(_series("as it is", before), _series("corrected", after)),
+        series=(_series("as it is", before, units), _series("corrected", after, units)),
         diagonal=True,
         note="On the diagonal its confidence can be believed; below it, it is too sure. "
         "Levels of confidence that no record has are left out.",
     )
 
 
-def _series(name: str, outcomes: Outcomes) -> Series:
+def _series(name: str, outcomes: Outcomes, units: Units) -> Series:
     sure = confidence(outcomes)
     bins = confidence_bins(sure)
     parts = [np.flatnonzero(bins == number) for number in range(BINS)]
-    return _drawn(name, sure, outcomes, [part for part in parts if part.size])
+    return _drawn(name, sure, outcomes, units, [part for part in parts if part.size])
 
 
-def _drawn(name: str, sure: Values, outcomes: Outcomes, parts: Sequence[Labels]) -> Series:
-    shares = [share(int(outcomes.right[part].sum()), part.size) for part in parts]
+def _drawn(
+    name: str, sure: Values, outcomes: Outcomes, units: Units, parts: Sequence[Labels]
+) -> Series:
+    shares = [share_of(outcomes.right[part], units[part].clusters) for part in parts]
     return Series(
         name=name,
         x=tuple(float(sure[part].mean()) for part in parts),

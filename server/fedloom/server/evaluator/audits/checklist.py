@@ -11,6 +11,7 @@ from fedloom.server.evaluator.audits.rewording import reword
 from fedloom.server.evaluator.findings import Span
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
+from fedloom.server.evaluator.units import Units
 from fedloom.shared.data.records import Record
 from fedloom.shared.errors import EvaluationError
 
@@ -20,7 +21,8 @@ class Tested:
     """One test of n texts: probabilities `before` and `after` the change, shape (n, labels),
     whether each `failed`, shape (n,), and the changed texts in pieces.
 
-    `own` is the label that each is about: the one that was said, or that the sentence asks for.
+    `own` is the label that each is about: the one that was said, or that the sentence asks for;
+    `units` are those of the records that the texts come from, each sentence of ours its own.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Tested:
     own: NDArray[np.int64]
     failed: NDArray[np.bool_]
     spans: tuple[tuple[Span, ...], ...]
+    units: Units
 
     @property
     def fall(self) -> Values:
@@ -39,7 +42,7 @@ class Tested:
 
 
 def invariance(
-    subject: Subject, records: Sequence[Record], before: Values, *, name: str
+    subject: Subject, records: Sequence[Record], before: Values, *, units: Units, name: str
 ) -> Tested | None:
     """Reworded texts must keep their answer; `before` are the probabilities of the records as
     they are. Texts that the rewording does not apply to are no part of it; None if all are such.
@@ -48,7 +51,8 @@ def invariance(
     changed = [(at, new) for at, new in found if new is not None]
     if not changed:
         return None
-    old = before[[at for at, _ in changed]]
+    places = np.array([at for at, _ in changed])
+    old = before[places]
     after = probabilities(subject, [replace(records[at], text=new.text) for at, new in changed])
     said = old.argmax(axis=1)
     return Tested(
@@ -58,6 +62,7 @@ def invariance(
         own=said,
         failed=after.argmax(axis=1) != said,
         spans=tuple(new.spans for _, new in changed),
+        units=units[places],
     )
 
 
@@ -77,6 +82,7 @@ def direction(subject: Subject, *, positive: int, negative: int) -> Iterator[Tes
         own=own,
         failed=np.zeros(own.size, dtype=bool),
         spans=tuple((Span(text=pair.negated),) for pair in asked),
+        units=Units.apart(own.size),
     )
     yield replace(every, failed=every.fall <= 0)
     yield _part(every, np.flatnonzero(well), failed=every.after[well].argmax(axis=1) == positive)
@@ -90,6 +96,7 @@ def _part(tested: Tested, at: NDArray[np.int64], *, failed: NDArray[np.bool_]) -
         own=tested.own[at],
         failed=failed,
         spans=tuple(tested.spans[place] for place in at),
+        units=tested.units[at],
     )
 
 

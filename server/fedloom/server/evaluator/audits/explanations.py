@@ -4,9 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
-from fedloom.server.evaluator.audits.base import Measured, Missing, Options, Records, found_by
+from fedloom.server.evaluator.audits.base import (
+    Measured,
+    Missing,
+    Options,
+    Records,
+    clusters_of,
+    found_by,
+)
 from fedloom.server.evaluator.corpus import Corpus, pick
 from fedloom.server.evaluator.explain.asking import Asked, Probabilities
 from fedloom.server.evaluator.explain.attention import attention_view
@@ -26,6 +34,7 @@ from fedloom.server.evaluator.explain.vocabulary import words_against
 from fedloom.server.evaluator.explain.words import WordedText, read_words
 from fedloom.server.evaluator.findings import Shown
 from fedloom.server.evaluator.subject import Subject
+from fedloom.server.evaluator.units import Units
 from fedloom.shared.data.records import Record
 from fedloom.shared.errors import EvaluationError
 
@@ -62,9 +71,11 @@ class ExplanationsOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class _Answered:
-    """Records that have words, what the model says of them, and the words that it goes by."""
+    """Records that have words, whose they are, what the model says of them, and the words that it
+    goes by."""
 
     records: Sequence[Record]
+    units: Units
     texts: Sequence[WordedText]
     probabilities: Probabilities
     attributions: Sequence[Attribution]
@@ -96,31 +107,34 @@ class Explanations:
         """All figures, the deletion curve, and examples with their weights by word."""
         ask = Asked(subject.classify)
         found = self._answered(subject, corpus, ask)
+        units = found.units
         ours = faithfulness(ask, found.texts, found.orders)
         chance = faithfulness(ask, found.texts, random_orders(found.texts))
         findings = found_by(self).model_copy(
             update={
                 "figures": (
-                    *score_figures(ours, chance),
-                    *edit_figures(found.removals, max_edits=self._options.max_edits),
-                    gap_figure(found.attributions),
+                    *score_figures(ours, chance, units),
+                    *edit_figures(found.removals, units, max_edits=self._options.max_edits),
+                    gap_figure(found.attributions, units),
                 ),
-                "tables": (against_chance(ours, chance),),
-                "charts": (deletion_chart(ours, chance),),
+                "tables": (against_chance(ours, chance, units),),
+                "charts": (deletion_chart(ours, chance, units),),
                 "shown": tuple(self._shown(subject, corpus, ask, found)),
                 "caveats": _CAVEATS,
                 "sources": _SOURCES,
             }
         )
-        return Measured(findings=findings, samples=samples(ours))
+        values = samples(ours)
+        clusters = clusters_of(dict.fromkeys(values, units))
+        return Measured(findings=findings, samples=values, clusters=clusters)
 
     def _answered(self, subject: Subject, corpus: Corpus, ask: Asked) -> _Answered:
-        picked = [corpus.joint[at] for at in pick(self._options.records, of=len(corpus.joint))]
-        read = read_words(subject.scorer, [record.text for record in picked])
-        both = [(record, text) for record, text in zip(picked, read, strict=True) if text.words]
+        picked = pick(self._options.records, of=len(corpus.joint))
+        read = read_words(subject.scorer, [corpus.joint[at].text for at in picked])
+        both = [(at, text) for at, text in zip(picked, read, strict=True) if text.words]
         if not both:
             raise EvaluationError("explanations: no record has a word, expected at least one")
-        records, texts = zip(*both, strict=True)
+        places, texts = zip(*both, strict=True)
         probabilities = ask([text.text for text in texts])
         attributions = integrated_gradients(
             subject.scorer,
@@ -130,7 +144,8 @@ class Explanations:
         )
         orders = [one.order for one in attributions]
         return _Answered(
-            records=records,
+            records=[corpus.joint[at] for at in places],
+            units=corpus.units[np.array(places)],
             texts=texts,
             probabilities=probabilities,
             attributions=attributions,

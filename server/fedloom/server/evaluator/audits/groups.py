@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from pydantic import Field
 
-from fedloom.server.evaluator.audits.base import Measured, Missing, Options, found_by
+from fedloom.server.evaluator.audits.base import Measured, Missing, Options, clusters_of, found_by
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.fairness import group_findings as shown
 from fedloom.server.evaluator.fairness.gaps import MEASURES, gaps_of, resampled
@@ -26,6 +26,7 @@ from fedloom.server.evaluator.fairness.within import gaps_within, within_table
 from fedloom.server.evaluator.findings import Chart, Figure, Table
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
+from fedloom.server.evaluator.units import Units
 from fedloom.shared.config.sections import SITE
 
 _CAVEATS = (
@@ -42,8 +43,8 @@ _SOURCES = (
 
 
 class GroupsOptions(Options):
-    """Groups of fewer than `min_group` records are left out, and told by number. `positive` is
-    the label that counts as selected, the last by default; `mentions` adds a grouping out of the
+    """Groups of fewer than `min_group` privacy units are left out, and told by number. `positive`
+    is the label that counts as selected, the last by default; `mentions` adds a grouping out of the
     texts; `resamples` of the bootstrap, and permutations, behind each gap."""
 
     min_group: int = Field(default=30, ge=LEAST_NAMED)
@@ -87,7 +88,12 @@ class Groups:
                 "sources": _SOURCES,
             }
         )
-        return Measured(findings=findings, samples=dict(_samples(said, usable)))
+        own = {f"accuracy.{name}": (right, of) for name, right, of in _by_group(said, usable)}
+        return Measured(
+            findings=findings,
+            samples={key: right for key, (right, _) in own.items()},
+            clusters=clusters_of({key: of for key, (_, of) in own.items()}),
+        )
 
     def _found(
         self, said: Said, groupings: Sequence[Grouping], label: str
@@ -118,6 +124,7 @@ class Groups:
                     corpus.sites,
                     name,
                     values,
+                    units=corpus.units,
                     min_group=self._options.min_group,
                     resamples=self._options.resamples,
                 )
@@ -129,6 +136,7 @@ class Groups:
             parted(
                 name,
                 values,
+                units=corpus.units,
                 min_group=self._options.min_group,
                 expected=sites if name == SITE else (),
             )
@@ -157,9 +165,10 @@ def _remarks(groupings: Sequence[Grouping], figures: Sequence[Figure]) -> Iterat
             yield CAVEAT
 
 
-def _samples(said: Said, groupings: Sequence[Grouping]) -> Iterator[tuple[str, Values]]:
-    """Right or wrong by record, keyed as the figures of each group's accuracy."""
+def _by_group(said: Said, groupings: Sequence[Grouping]) -> Iterator[tuple[str, Values, Units]]:
+    """Right or wrong by record of each group, `GROUPING.GROUP`, and whose the records are."""
     right = said.right.astype(np.float64)
     for one in groupings:
         for number, group in enumerate(one.groups):
-            yield f"accuracy.{one.name}.{group}", right[one.at == number]
+            own = one.at == number
+            yield f"{one.name}.{group}", right[own], one.units[own]

@@ -1,5 +1,7 @@
 """Whether an adapter tells records that it was trained on from others like them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fedloom.server.evaluator.audits.base import (
@@ -13,9 +15,17 @@ from fedloom.server.evaluator.audits.base import (
 )
 from fedloom.server.evaluator.corpus import Corpus, pick
 from fedloom.server.evaluator.findings import Chart, Figure, Series
-from fedloom.server.evaluator.privacy.membership import AUC_BY_CHANCE, auc, resampled, roc, tpr_at
-from fedloom.server.evaluator.statistics import Values
+from fedloom.server.evaluator.privacy.membership import (
+    AUC_BY_CHANCE,
+    Statistic,
+    auc,
+    resampled,
+    roc,
+    tpr_at,
+)
+from fedloom.server.evaluator.statistics import Interval, Values
 from fedloom.server.evaluator.subject import Subject
+from fedloom.server.evaluator.units import Units
 from fedloom.shared.data.records import Record
 
 _LOW_FPR = 0.01
@@ -34,6 +44,8 @@ _SOURCES = (
     "S. Yeom et al., Privacy Risk in Machine Learning, CSF 2018",
     "N. Carlini et al., Membership Inference Attacks From First Principles, S&P 2022",
 )
+# Records of one kind, and whose they are.
+_Side = tuple[list[Record], Units]
 
 
 class MembershipOptions(Options):
@@ -56,7 +68,7 @@ class Membership:
         """Both sides are needed, and only a simulation has members."""
         if not any(corpus.members.values()):
             return Missing("the records that it was trained on are at hand in a simulation alone")
-        members, _ = _sides(corpus, self._options.records)
+        (members, _), _ = _sides(corpus, self._options.records)
         if not members:
             return Missing("no site has both records that it was trained on and others")
         if len(members) < _LEAST:
@@ -67,12 +79,12 @@ class Membership:
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """How well low losses tell members."""
-        members, others = (
-            -subject.outcomes(side).loss for side in _sides(corpus, self._options.records)
-        )
+        sides = _sides(corpus, self._options.records)
+        members, others = (-subject.outcomes(records).loss for records, _ in sides)
+        (_, inside), (_, outside) = sides
         findings = found_by(self).model_copy(
             update={
-                "figures": _attack_figures(members, others),
+                "figures": _attack_figures(members, others, (inside, outside)),
                 "charts": (_chart(members, others),),
                 "caveats": _CAVEATS,
                 "sources": _SOURCES,
@@ -81,28 +93,38 @@ class Membership:
         return Measured(findings=findings)
 
 
-def _sides(corpus: Corpus, records: int) -> tuple[list[Record], list[Record]]:
+def _sides(corpus: Corpus, records: int) -> tuple[_Side, _Side]:
     """Members and others, as many of each site on either side, evenly picked."""
     shared = [site for site in corpus.members if corpus.tests.get(site)]
-    members: list[Record] = []
-    others: list[Record] = []
+    members: list[list[Record]] = []
+    others: list[list[Record]] = []
     for site in shared:
         inside, outside = corpus.members[site], corpus.tests[site]
         count = min(len(inside), len(outside), -(-records // max(1, len(shared))))
-        members += [inside[at] for at in pick(count, of=len(inside))]
-        others += [outside[at] for at in pick(count, of=len(outside))]
-    return members[:records], others[:records]
+        members.append([inside[at] for at in pick(count, of=len(inside))])
+        others.append([outside[at] for at in pick(count, of=len(outside))])
+    return _side(members, corpus, records), _side(others, corpus, records)
 
 
-def _attack_figures(members: Values, others: Values) -> tuple[Figure, ...]:
+def _side(parts: Sequence[Sequence[Record]], corpus: Corpus, records: int) -> _Side:
+    joint = [record for part in parts for record in part]
+    return joint[:records], Units.of(parts, unit=corpus.unit)[:records]
+
+
+def _attack_figures(
+    members: Values, others: Values, units: tuple[Units, Units]
+) -> tuple[Figure, ...]:
     def at_low(inside: Values, outside: Values) -> float:
         return tpr_at(inside, outside, fpr=_LOW_FPR)
 
-    measured = members.size + others.size
+    def drawn(statistic: Statistic) -> Interval:
+        return resampled(statistic, members, others, units=units)
+
+    measured = sum(side.count for side in units)
     apart = figure(
         "auc",
         "how often a record that it was trained on can be told from another (AUC)",
-        resampled(auc, members, others),
+        drawn(auc),
         records=measured,
         better="lower",
         unit="share",
@@ -110,7 +132,7 @@ def _attack_figures(members: Values, others: Values) -> tuple[Figure, ...]:
     found = figure(
         "tpr_at_1_fpr",
         "share of the records trained on that are found when 1 in 100 others is taken for one",
-        resampled(at_low, members, others),
+        drawn(at_low),
         records=measured,
         better="lower",
         unit="share",

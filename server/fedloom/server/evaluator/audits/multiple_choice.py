@@ -8,15 +8,24 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from fedloom.server.evaluator.audits.base import Measured, Missing, Options, found_by, share_figure
+from fedloom.server.evaluator.audits.base import (
+    Measured,
+    Missing,
+    Options,
+    clusters_of,
+    found_by,
+    share_figure,
+)
 from fedloom.server.evaluator.audits.breakdown import Labels
 from fedloom.server.evaluator.audits.validation import class_numbers
 from fedloom.server.evaluator.corpus import Corpus, pick
 from fedloom.server.evaluator.findings import Figure, Table
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
+from fedloom.server.evaluator.units import Units
 from fedloom.shared.data.chats import Turn
 from fedloom.shared.data.records import Record
+from fedloom.shared.words import count
 
 Shots = Annotated[int, Field(ge=0, le=64)]
 
@@ -44,8 +53,9 @@ class MultipleChoice:
     a long label is less likely by its length alone.
 
     Examples come from the records themselves, at evenly picked places, as earlier turns in the
-    model's own chat template (lines of plain text without one). The places of the greatest number
-    of shots are left out of the test for all, so that all are measured on the same questions.
+    model's own chat template (lines of plain text without one). The units of the greatest number
+    of shots are left out of the test for all, so that all are measured on the same questions, and
+    nobody's record stands beside the question about another of the same person.
     """
 
     name = "multiple-choice"
@@ -61,32 +71,40 @@ class MultipleChoice:
             return "it is a classifier, and rates no answers in words"
         if not subject.labels:
             return "it answers in free text: there is nothing to choose from"
-        if len(corpus.joint) <= self._most:
+        if not self._parted(corpus)[1].size:
+            units = corpus.units
+            of = "" if units.alone else f" of {count(units.count, 'unit')}"
             return Missing(
-                f"there are {len(corpus.joint)} labelled records, and {self._most} are needed as "
-                "examples"
+                f"there are {len(corpus.joint)} labelled records{of}, and {self._most} are needed "
+                "as examples"
             )
         return ""
 
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """Two figures and a row for each number of shots."""
         records = corpus.joint
-        places = pick(self._most, of=len(records))
+        places, rest = self._parted(corpus)
         examples = [records[at] for at in places]
-        rest = [record for at, record in enumerate(records) if at not in set(places)]
-        tested = [rest[at] for at in pick(self._options.records, of=len(rest))]
+        chosen = rest[pick(self._options.records, of=rest.size)]
+        tested, units = [records[at] for at in chosen], corpus.units[chosen]
         asked = [
             _ask(subject, tested, examples[:shots]) for shots in dict.fromkeys(self._options.shots)
         ]
         findings = found_by(self).model_copy(
             update={
-                "figures": tuple(figure for one in asked for figure in _figures(one)),
+                "figures": tuple(figure for one in asked for figure in _figures(one, units)),
                 "tables": (_table(asked, class_numbers(tested)),),
                 "caveats": tuple(_caveats(asked)),
             }
         )
         samples = {key: values for one in asked for key, _, values in _kinds(one)}
-        return Measured(findings=findings, samples=samples)
+        clusters = clusters_of(dict.fromkeys(samples, units))
+        return Measured(findings=findings, samples=samples, clusters=clusters)
+
+    def _parted(self, corpus: Corpus) -> tuple[list[int], Labels]:
+        """Places of the examples, and of the records that may be asked about."""
+        places, numbers = pick(self._most, of=len(corpus.joint)), corpus.units.numbers
+        return places, np.flatnonzero(~np.isin(numbers, numbers[places]))
 
     @property
     def _most(self) -> int:
@@ -119,9 +137,9 @@ def _kinds(asked: _Asked) -> Iterator[tuple[str, str, Values]]:
     yield f"accuracy_letters_{asked.shots}", words, asked.by_letters
 
 
-def _figures(asked: _Asked) -> Iterator[Figure]:
+def _figures(asked: _Asked, units: Units) -> Iterator[Figure]:
     for key, words, values in _kinds(asked):
-        yield share_figure(key, words, values, better="higher")
+        yield share_figure(key, words, values, better="higher", clusters=units.clusters)
 
 
 def _table(asked: Sequence[_Asked], labels: Labels) -> Table:

@@ -15,6 +15,7 @@ from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Chart, Figure, Series
 from fedloom.server.evaluator.statistics import SHARE, Interval, Values, allow_unseen
 from fedloom.server.evaluator.subject import Subject
+from fedloom.server.evaluator.units import Units
 
 Coverage = Annotated[float, Field(gt=0, le=1)]
 # Places of the curve: every 5 % of the records.
@@ -42,7 +43,7 @@ class Selective:
     (AURC; Geifman & El-Yaniv 2017).
 
     Records of equal confidence count as their mean: the order among them is chance. Intervals are
-    percentiles of the bootstrap over records, which are sorted anew each time.
+    percentiles of the bootstrap over units, whose records are sorted anew each time.
     """
 
     name = "selective"
@@ -64,12 +65,13 @@ class Selective:
         found = risk_coverage(
             confidence(outcomes),
             outcomes.right,
+            units=corpus.units,
             coverages=(*_CURVE, *asked.coverages),
             resamples=asked.resamples,
         )
         findings = found_by(self).model_copy(
             update={
-                "figures": tuple(self._figures(found, outcomes.right.size)),
+                "figures": tuple(self._figures(found, corpus.units.count)),
                 "charts": (_chart(found),),
                 "sources": (
                     "Geifman & El-Yaniv 2017, Selective classification for deep neural networks",
@@ -91,9 +93,14 @@ class Selective:
 
 
 def risk_coverage(
-    sure: Values, right: NDArray[np.bool_], *, coverages: Sequence[float], resamples: int
+    sure: Values,
+    right: NDArray[np.bool_],
+    *,
+    units: Units,
+    coverages: Sequence[float],
+    resamples: int,
 ) -> RiskCoverage:
-    """Of n records by their confidence and whether they came out right, shape (n,).
+    """Of n records by their confidence and whether they came out right, shape (n,), of these units.
 
     A coverage of c means the surest c * n records, rounded up.
     """
@@ -101,20 +108,18 @@ def risk_coverage(
     generator = np.random.default_rng(0)
     # Ties stand in an order of chance, or resamples would know no difference among them.
     order = np.lexsort((generator.permutation(count), -sure))
-    hits = right[order].astype(np.float64)
-    at = np.ceil(np.array(coverages) * count - 1e-9).astype(np.int64) - 1
-    value = _risks(_tied(sure[order], hits), at)
-    rows = [
-        _risks(hits[np.sort(generator.integers(count, size=count))], at) for _ in range(resamples)
-    ]
+    hits, units = right[order].astype(np.float64), units[order]
+    value = _risks(_tied(sure[order], hits), coverages)
+    rows = [_risks(hits[units.drawn(generator)], coverages) for _ in range(resamples)]
     low, high = np.percentile(rows, [2.5, 97.5], axis=0)
     accuracy = {
-        coverage: _between(1 - v, 1 - highest, 1 - lowest, of=place + 1)
+        coverage: _between(1 - v, 1 - highest, 1 - lowest, of=units[: place + 1].count)
         for coverage, place, v, lowest, highest in zip(
-            coverages, at.tolist(), value, low, high, strict=False
+            coverages, _last(coverages, count).tolist(), value, low, high, strict=False
         )
     }
-    return RiskCoverage(accuracy=accuracy, area=_between(value[-1], low[-1], high[-1], of=count))
+    area = _between(value[-1], low[-1], high[-1], of=units.count)
+    return RiskCoverage(accuracy=accuracy, area=area)
 
 
 def _between(value: float, low: float, high: float, *, of: int) -> Interval:
@@ -122,10 +127,15 @@ def _between(value: float, low: float, high: float, *, of: int) -> Interval:
     return allow_unseen(found, of=of, bounds=SHARE)
 
 
-def _risks(hits: Values, at: NDArray[np.int64]) -> Values:
-    """Error rates among the first records up to each place, and the mean over all places."""
+def _last(coverages: Sequence[float], count: int) -> NDArray[np.int64]:
+    """The place of the last record that is answered, by coverage."""
+    return np.ceil(np.array(coverages) * count - 1e-9).astype(np.int64) - 1
+
+
+def _risks(hits: Values, coverages: Sequence[float]) -> Values:
+    """Error rates among the first records of each coverage, and the mean over all places."""
     risk = 1 - hits.cumsum() / np.arange(1, hits.size + 1)
-    return np.append(risk[at], risk.mean())
+    return np.append(risk[_last(coverages, hits.size)], risk.mean())
 
 
 def _tied(sure: Values, hits: Values) -> Values:

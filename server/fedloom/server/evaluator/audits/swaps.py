@@ -106,13 +106,13 @@ class Swaps:
         return Measured(
             findings=findings,
             samples={key: of.values for key, of in samples.items()},
-            clusters={key: of.texts for key, of in samples.items()},
+            clusters={key: of.clusters for key, of in samples.items()},
         )
 
     def _exchanges(self, subject: Subject, corpus: Corpus) -> Iterator[Exchange]:
         plain = Record(text="", label=0, unit="", answer=subject.labels[0])
         for axis in (*self._axes, NEUTRAL):
-            yield from from_records(corpus.joint, axis, limit=self._options.records)
+            yield from from_records(corpus, axis, limit=self._options.records)
             if self._options.templates:
                 yield from from_templates(axis, plain)
 

@@ -8,6 +8,7 @@ from scipy.special import logsumexp
 
 from fedloom.server.evaluator.metrics import Outcomes, bootstrap
 from fedloom.server.evaluator.statistics import Interval, Values
+from fedloom.server.evaluator.units import Units
 
 _SMALLEST_PROBABILITY = 1e-12
 # In steps of 1.5 %: finer than any test set can tell apart. Sums of losses at fixed places can be
@@ -33,18 +34,22 @@ class Temperature:
     scaled: Outcomes
 
 
-def cross_fitted(outcomes: Outcomes, labels: NDArray[np.int64], *, resamples: int) -> Temperature:
+def cross_fitted(
+    outcomes: Outcomes, labels: NDArray[np.int64], *, units: Units, resamples: int
+) -> Temperature:
     """The temperatures, from 0.05 to 20 in steps of 1.5 %, that make log loss smallest.
 
+    The halves are every other unit's records: nobody's are in both.
+
     Raises:
-        ValueError: fewer than two records, or no classes.
+        ValueError: fewer than two units, or no classes.
     """
-    if outcomes.probabilities is None or labels.size < 2:
-        raise ValueError(f"a temperature of {labels.size} records")
+    if outcomes.probabilities is None or units.count < 2:
+        raise ValueError(f"a temperature of {units.count} units")
     logits = np.log(np.clip(outcomes.probabilities, _SMALLEST_PROBABILITY, 1.0))
     losses = _losses(logits, labels)
-    whole = bootstrap(losses, _best, resamples=resamples)[0]
-    even, odd = np.arange(0, labels.size, 2), np.arange(1, labels.size, 2)
+    whole = bootstrap(units.sums(losses), _best, resamples=resamples)[0]
+    even, odd = (np.flatnonzero(units.numbers % 2 == rest) for rest in (0, 1))
     halves = (_half(losses, found_on=even, tried=odd), _half(losses, found_on=odd, tried=even))
     probabilities = np.empty_like(logits)
     for half in halves:

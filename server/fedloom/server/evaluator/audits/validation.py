@@ -11,6 +11,7 @@ from fedloom.server.evaluator.audits.base import (
     Measured,
     Missing,
     Options,
+    clusters_of,
     figure,
     found_by,
     share_figure,
@@ -29,6 +30,7 @@ from fedloom.server.evaluator.findings import Better, Figure, Table, Unit
 from fedloom.server.evaluator.metrics import Outcomes, score
 from fedloom.server.evaluator.statistics import Interval
 from fedloom.server.evaluator.subject import Subject
+from fedloom.server.evaluator.units import Units
 from fedloom.server.report.schema import Estimate
 from fedloom.shared.data.records import Record
 
@@ -85,48 +87,57 @@ class Validation:
     def measure(self, subject: Subject, corpus: Corpus) -> Measured:
         """All figures and tables, and by record what can be compared in pairs."""
         outcomes, labels = subject.outcomes(corpus.joint), class_numbers(corpus.joint)
+        units, asked = corpus.units, self._resamples
         right = "accuracy" if subject.labels else "exact_match"
-        sites = site_scores(corpus.sites, outcomes, labels, resamples=self._resamples)
+        sites = site_scores(corpus.sites, outcomes, labels, units=units, resamples=asked)
         perplexities = tuple(self._perplexity(subject, corpus, outcomes))
         findings = found_by(self).model_copy(
             update={
                 "figures": (
-                    *self._scores(outcomes, labels, right=right),
+                    *self._scores(outcomes, labels, units, right=right),
                     *perplexities,
                     *_worst_site(sites, right=right),
                 ),
                 "tables": (
-                    *self._by_class(subject, outcomes, labels),
+                    *self._by_class(subject, outcomes, labels, units),
                     by_site(sites, right=right.replace("_", " ")),
                 ),
                 "caveats": _caveats(subject, labels, perplexities),
             }
         )
         samples = {right: outcomes.right.astype(np.float64), "log_loss": outcomes.loss}
-        return Measured(findings=findings, samples=samples)
+        clusters = clusters_of(dict.fromkeys(samples, units))
+        return Measured(findings=findings, samples=samples, clusters=clusters)
 
-    def _scores(self, outcomes: Outcomes, labels: Labels, *, right: str) -> Iterator[Figure]:
-        scores = score(outcomes, labels, resamples=self._resamples)
+    def _scores(
+        self, outcomes: Outcomes, labels: Labels, units: Units, *, right: str
+    ) -> Iterator[Figure]:
+        scores = score(outcomes, labels, units=units, resamples=self._resamples)
         several = np.unique(labels).size > 1
-        yield share_figure(right, _WORDS[right][0], outcomes.right, better="higher")
+        words, hits = _WORDS[right][0], outcomes.right
+        yield share_figure(right, words, hits, better="higher", clusters=units.clusters)
         found = {
             "macro_f1": scores.macro_f1 if several else None,
             "log_loss": scores.loss,
         }
         for key, estimate in found.items():
             if estimate is not None:
-                yield _figure(key, interval_of(estimate), labels.size)
+                yield _figure(key, interval_of(estimate), units.count)
 
     def _perplexity(self, subject: Subject, corpus: Corpus, outcomes: Outcomes) -> Iterator[Figure]:
         if not subject.labels:
             tokens = subject.answer_tokens(corpus.joint)
-            found = perplexity(outcomes.loss, tokens, resamples=self._resamples)
+            units, asked = corpus.units, self._resamples
+            found = perplexity(outcomes.loss, tokens, units=units, resamples=asked)
             if found is not None:
-                yield _figure("perplexity", found, tokens.size)
+                yield _figure("perplexity", found, units.count)
 
-    def _by_class(self, subject: Subject, outcomes: Outcomes, labels: Labels) -> Iterator[Table]:
+    def _by_class(
+        self, subject: Subject, outcomes: Outcomes, labels: Labels, units: Units
+    ) -> Iterator[Table]:
         if subject.labels:
-            yield by_class(outcomes, labels, subject.labels, resamples=self._resamples)
+            names, asked = subject.labels, self._resamples
+            yield by_class(outcomes, labels, names, units=units, resamples=asked)
 
 
 def class_numbers(records: Sequence[Record]) -> Labels:
@@ -147,7 +158,7 @@ def _worst_site(sites: Sequence[SiteScores], *, right: str) -> Iterator[Figure]:
             "worst_site",
             words,
             worst.accuracy,
-            records=worst.records,
+            records=worst.units,
             better="higher",
             unit="share",
         )

@@ -11,7 +11,9 @@ from fedloom.server.evaluator.explain.faithfulness import CURVE, Faithfulness
 from fedloom.server.evaluator.explain.gradients import Attribution
 from fedloom.server.evaluator.findings import Better, Chart, Figure, Series, Table, Unit
 from fedloom.server.evaluator.statistics import SHARE, Interval, Values, mean, paired
+from fedloom.server.evaluator.units import Units
 
+_RESAMPLES = 1000
 _SCORES: tuple[tuple[str, str, Better, Unit], ...] = (
     (
         "comprehensiveness",
@@ -43,28 +45,33 @@ def samples(scores: Faithfulness) -> Mapping[str, Values]:
     }
 
 
-def score_figures(ours: Faithfulness, chance: Faithfulness) -> Iterator[Figure]:
+def score_figures(ours: Faithfulness, chance: Faithfulness, units: Units) -> Iterator[Figure]:
     """The three scores, and what the explanation is worth beyond a random order."""
     for key, words, better, unit in _SCORES:
-        yield mean_figure(key, words, samples(ours)[key], better=better, unit=unit)
+        yield mean_figure(
+            key, words, samples(ours)[key], better=better, unit=unit, clusters=units.clusters
+        )
     yield mean_figure(
         "comprehensiveness_gain",
         "how much further the probability falls without those words than without random ones",
         ours.comprehensiveness - chance.comprehensiveness,
         better="higher",
         unit="difference",
+        clusters=units.clusters,
     )
 
 
-def edit_figures(removals: Sequence[Edit | None], *, max_edits: int) -> Iterator[Figure]:
+def edit_figures(
+    removals: Sequence[Edit | None], units: Units, *, max_edits: int
+) -> Iterator[Figure]:
     """How many words must go before the answer changes, and how often so few are enough."""
     needed = np.array([max_edits + 1 if one is None else len(one.changes) for one in removals])
     yield figure(
         "edits_needed",
         f"words to take out until the answer changes (median); {max_edits + 1} stands for more "
         f"than {max_edits}",
-        _median(needed.astype(np.float64)),
-        records=needed.size,
+        _median(needed.astype(np.float64), units),
+        records=units.count,
         better="none",
         unit="count",
     )
@@ -73,10 +80,11 @@ def edit_figures(removals: Sequence[Edit | None], *, max_edits: int) -> Iterator
         f"share of the texts whose answer changes when up to {max_edits} words are taken out",
         needed <= max_edits,
         better="none",
+        clusters=units.clusters,
     )
 
 
-def gap_figure(attributions: Sequence[Attribution]) -> Figure:
+def gap_figure(attributions: Sequence[Attribution], units: Units) -> Figure:
     """The error of the integral, as a part of what it should be."""
     gaps = np.abs([one.gap for one in attributions])
     whole = float(np.abs([one.difference for one in attributions]).mean())
@@ -87,15 +95,16 @@ def gap_figure(attributions: Sequence[Attribution]) -> Figure:
         gaps / whole if whole > 0 else gaps,
         better="zero",
         unit="ratio",
+        clusters=units.clusters,
     )
 
 
-def against_chance(ours: Faithfulness, chance: Faithfulness) -> Table:
+def against_chance(ours: Faithfulness, chance: Faithfulness, units: Units) -> Table:
     """Each score beside that of a random order, in pairs."""
     rows = []
     for key, found in samples(ours).items():
         reference = samples(chance)[key]
-        pair = paired(found, reference)
+        pair = paired(found, reference, clusters=units.clusters)
         rows.append(
             (
                 key.replace("_", " "),
@@ -116,21 +125,24 @@ def against_chance(ours: Faithfulness, chance: Faithfulness) -> Table:
     )
 
 
-def deletion_chart(ours: Faithfulness, chance: Faithfulness) -> Chart:
+def deletion_chart(ours: Faithfulness, chance: Faithfulness, units: Units) -> Chart:
     """What is left of the answer's probability as words go."""
     return Chart(
         kind="line",
         title="The answer's probability as words are taken out",
         x="share of the words taken out",
         y="probability of the first answer",
-        series=(_series("most important first", ours), _series("in random order", chance)),
+        series=(
+            _series("most important first", ours, units),
+            _series("in random order", chance, units),
+        ),
         note="Means over the texts with 95 % intervals. The faster the first line falls below "
         "the second, the better the explanation.",
     )
 
 
-def _series(name: str, scores: Faithfulness) -> Series:
-    found = [mean(column, bounds=SHARE) for column in scores.curve.T]
+def _series(name: str, scores: Faithfulness, units: Units) -> Series:
+    found = [mean(column, clusters=units.clusters, bounds=SHARE) for column in scores.curve.T]
     return Series(
         name=name,
         x=CURVE,
@@ -140,11 +152,21 @@ def _series(name: str, scores: Faithfulness) -> Series:
     )
 
 
-def _median(values: Values) -> Interval:
-    """With the interval of order statistics that holds it in 95 % of samples at least."""
+def _median(values: Values, units: Units) -> Interval:
+    """With the interval of order statistics that holds it in 95 % of samples at least, or the
+    bootstrap's where a unit has several values."""
+    if not units.alone:
+        return _drawn_median(values, units)
     ordered = np.sort(values)
     # As many values as lie below the median in fewer than one sample in 40.
     rank = max(0, int(binom.ppf(0.025, values.size, 0.5)) - 1)
     return Interval(
         value=float(np.median(values)), low=float(ordered[rank]), high=float(ordered[-1 - rank])
     )
+
+
+def _drawn_median(values: Values, units: Units) -> Interval:
+    generator = np.random.default_rng(0)
+    drawn = [np.median(values[units.drawn(generator)]) for _ in range(_RESAMPLES)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(value=float(np.median(values)), low=float(low), high=float(high))

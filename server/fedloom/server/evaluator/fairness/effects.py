@@ -1,4 +1,5 @@
-"""What exchanged words do to a model's answers, by text, with intervals over texts."""
+"""What exchanged words do to a model's answers, by text, with intervals over texts, or over the
+privacy units that several texts come from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -51,17 +52,17 @@ class Effects:
 @dataclass(frozen=True, kw_only=True)
 class ByText:
     """The mean of a value over all exchanges of an axis in one text; one entry for each axis and
-    text, and `texts` names the text, since an axis' texts may hold words of another; `natural`
-    are those of records."""
+    text, and `clusters` names the text or the unit that it comes from, since an axis' texts may
+    hold words of another; `natural` are those of records."""
 
     values: Values
-    texts: tuple[str, ...]
+    clusters: tuple[str, ...]
     natural: NDArray[np.bool_]
 
     @property
     def count(self) -> int:
-        """Number of texts."""
-        return len(set(self.texts))
+        """Number of clusters."""
+        return len(set(self.clusters))
 
 
 def effects_of(subject: Subject, exchanges: Sequence[Exchange], positive: int) -> Effects:
@@ -95,14 +96,16 @@ def effects_of(subject: Subject, exchanges: Sequence[Exchange], positive: int) -
 def by_text(effects: Effects, values: Values) -> ByText:
     """Means of `values`, one for each exchange, within each axis and text."""
     places: dict[tuple[str, str], int] = {}
-    at = np.array(
-        [places.setdefault((one.axis, one.source), len(places)) for one in effects.exchanges]
-    )
+    clusters: dict[int, str] = {}
+    at = np.zeros(len(effects.exchanges), dtype=np.int64)
+    for number, one in enumerate(effects.exchanges):
+        at[number] = places.setdefault((one.axis, one.source), len(places))
+        clusters[at[number]] = one.cluster
     sums = np.bincount(at, weights=values)
     natural = np.zeros(len(places), dtype=bool)
     natural[at] = [one.natural for one in effects.exchanges]
-    texts = tuple(text for _, text in places)
-    return ByText(values=sums / np.bincount(at), texts=texts, natural=natural)
+    of = tuple(clusters[place] for place in range(len(places)))
+    return ByText(values=sums / np.bincount(at), clusters=of, natural=natural)
 
 
 def mixed_like(found: ByText, other: ByText) -> ByText:
@@ -118,17 +121,17 @@ def mixed_like(found: ByText, other: ByText) -> ByText:
 
 
 def mean_by_text(found: ByText) -> Interval:
-    """The mean of values from 0 to 1, with a bootstrap interval over texts."""
-    return mean(found.values, clusters=found.texts, bounds=SHARE)
+    """The mean of values from 0 to 1, with a bootstrap interval over clusters."""
+    return mean(found.values, clusters=found.clusters, bounds=SHARE)
 
 
 def difference(one: ByText, other: ByText, *, resamples: int = 1000, seed: int = 0) -> Interval:
-    """Mean of one minus mean of the other, both of values from 0 to 1; texts are drawn for both
+    """Mean of one minus mean of the other, both of values from 0 to 1; clusters are drawn for both
     at once."""
-    names = {text: at for at, text in enumerate(dict.fromkeys((*one.texts, *other.texts)))}
+    names = {name: at for at, name in enumerate(dict.fromkeys((*one.clusters, *other.clusters)))}
     tables = np.zeros((len(names), 4))
     for column, part in ((0, one), (2, other)):
-        at = [names[text] for text in part.texts]
+        at = [names[name] for name in part.clusters]
         np.add.at(tables[:, column], at, part.values)
         np.add.at(tables[:, column + 1], at, 1.0)
     generator = np.random.default_rng(seed)

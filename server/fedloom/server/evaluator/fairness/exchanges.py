@@ -6,7 +6,7 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import Literal
 
-from fedloom.server.evaluator.corpus import pick
+from fedloom.server.evaluator.corpus import Corpus, pick
 from fedloom.server.evaluator.fairness.templates import sentences
 from fedloom.shared.data.records import Record
 from fedloom.shared.swaps.swapping import exchanged, mentions, shifts
@@ -29,11 +29,13 @@ _TERMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
     """Two versions of one text. `source` names the text that both come from, a record or a
-    template; `groups` are those of the first and the second version, in the order of the word
-    list, None where one version speaks of several groups; `pairs` the words exchanged."""
+    template, and `cluster` what is resampled as one: all records of one unit. `groups` are those of
+    the first and the second version, in the order of the word list, None where one version speaks
+    of several groups; `pairs` the words exchanged."""
 
     axis: str
     source: str
+    cluster: str
     natural: bool
     first: Record
     second: Record
@@ -41,14 +43,16 @@ class Exchange:
     pairs: tuple[tuple[str, str], ...]
 
 
-def from_records(records: Sequence[Record], axis: str, *, limit: int) -> Iterator[Exchange]:
+def from_records(corpus: Corpus, axis: str, *, limit: int) -> Iterator[Exchange]:
     """All exchanges along an axis in at most `limit` records that hold one of its words."""
-    holding = [at for at, record in enumerate(records) if _holds(record.text, axis)]
+    holding = [at for at, record in enumerate(corpus.joint) if _holds(record.text, axis)]
     for place in pick(limit, of=len(holding)):
         at = holding[place]
+        cluster = f"unit {corpus.units.numbers[at]}"
         for terms in _TERMS[axis]:
             for shift in shifts(terms):
-                yield from _natural(records[at], f"record {at}", axis, terms, shift)
+                for one in _natural(corpus.joint[at], f"record {at}", axis, terms, shift):
+                    yield replace(one, cluster=cluster)
 
 
 def from_templates(axis: str, record: Record) -> Iterator[Exchange]:
@@ -62,6 +66,7 @@ def from_templates(axis: str, record: Record) -> Iterator[Exchange]:
                 yield Exchange(
                     axis=axis,
                     source=f"template {terms} {number}",
+                    cluster=f"template {terms} {number}",
                     natural=False,
                     first=replace(record, text=versions[one].text),
                     second=replace(record, text=versions[other].text),
@@ -88,6 +93,7 @@ def _natural(record: Record, source: str, axis: str, terms: str, shift: int) -> 
     exchange = Exchange(
         axis=axis,
         source=source,
+        cluster=source,
         natural=True,
         first=record,
         second=changed,

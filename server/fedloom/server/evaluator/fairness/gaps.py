@@ -25,8 +25,8 @@ Cells = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """A measure with its 95 % bootstrap interval over records. `dealt` has it for permutations of
-    the groups among the records, shape (permutations,), NaN where it cannot be measured;
+    """A measure with its 95 % bootstrap interval over units. `dealt` has it for permutations of
+    the groups among the units, shape (permutations,), NaN where it cannot be measured;
     `by_chance` is their mean, and `p_value` how often one is as bad."""
 
     value: float
@@ -98,21 +98,40 @@ def counted(cells: Cells, grouping: Grouping) -> Counts:
 def resampled(
     cells: Cells, groupings: Sequence[Grouping], *, resamples: int, seed: int = 0
 ) -> list[Counts]:
-    """Bootstrap counts of each grouping; the same draws of records for all of them."""
-    tables = [_one_hot(cells, grouping) for grouping in groupings]
+    """Bootstrap counts of each grouping, all of the same records; the same draws of units for all
+    of them."""
+    tables = [grouping.units.sums(_one_hot(cells, grouping)) for grouping in groupings]
     parts: list[list[Counts]] = [[] for _ in groupings]
-    for weights in _weights(cells.size, resamples, seed):
+    for weights in _weights(len(tables[0]), resamples, seed):
         for drawn, table in zip(parts, tables, strict=True):
             drawn.append((weights @ table).reshape(len(weights), -1, _CELLS))
     return [np.concatenate(drawn) for drawn in parts]
 
 
 def permuted(cells: Cells, grouping: Grouping, *, permutations: int, seed: int = 1) -> Counts:
-    """Counts with the groups dealt out among the records anew, as if all were alike."""
+    """Counts with the groups dealt out among the units anew, as if all were alike.
+
+    A unit's records of one group stay together. Where units have records of several groups, such
+    parts are dealt out by themselves, although parts of one unit are more alike than others: gaps
+    between groups then come out larger by chance than they would, and p-values on the safe side.
+    """
     generator = np.random.default_rng(seed)
-    kept, at = cells[grouping.kept], grouping.at[grouping.kept]
+    kept, part, at = cells[grouping.kept], *_parts(grouping)
     size = len(grouping.groups)
-    return np.stack([_tally(kept, generator.permutation(at), size) for _ in range(permutations)])
+    return np.stack(
+        [_tally(kept, generator.permutation(at)[part], size) for _ in range(permutations)]
+    )
+
+
+def _parts(grouping: Grouping) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each kept record, which unit's records of one group it belongs to; and each such part's
+    group."""
+    units, at = grouping.units[grouping.kept], grouping.at[grouping.kept]
+    if units.alone:
+        return units.numbers, at
+    both = np.stack([units.numbers, at], axis=1)
+    found, part = np.unique(both, axis=0, return_inverse=True)
+    return part.reshape(-1), found[:, 1]
 
 
 def gaps_of(
@@ -121,18 +140,19 @@ def gaps_of(
     """A grouping's gaps by the names of `MEASURES`, those that its records let be measured."""
     counts = counted(cells, grouping)
     dealt = permuted(cells, grouping, permutations=permutations)
-    gaps = {name: _gap(measure, counts, drawn, dealt) for name, measure in MEASURES.items()}
+    of = smallest(grouping)
+    gaps = {name: _gap(one, counts, drawn, dealt, of=of) for name, one in MEASURES.items()}
     return {name: gap for name, gap in gaps.items() if gap is not None}
 
 
-def _gap(measure: Measure, counts: Counts, drawn: Counts, dealt: Counts) -> Gap | None:
+def _gap(measure: Measure, counts: Counts, drawn: Counts, dealt: Counts, *, of: int) -> Gap | None:
     value = float(measure.of(counts)[0])
     if np.isnan(value):
         return None
     every = measure.of(dealt)
     chance = every[~np.isnan(every)]
     as_bad = measure.worse * (chance - value) >= -1e-12
-    low, high = interval(value, measure.of(drawn), of=int(counts.sum(axis=-1).min()))
+    low, high = interval(value, measure.of(drawn), of=of)
     return Gap(
         value=value,
         low=low,
@@ -145,8 +165,8 @@ def _gap(measure: Measure, counts: Counts, drawn: Counts, dealt: Counts) -> Gap 
 
 def interval(value: float, drawn: Values, *, of: int) -> tuple[float, float]:
     """The middle 95 % of resamples, widened to hold the value: where groups are alike, it lies
-    below most resamples of a gap. Where none differs, what `of` records cannot rule out, those
-    of the smallest group."""
+    below most resamples of a gap. Where none differs, what `of` units cannot rule out, those of
+    the smallest group."""
     finite = drawn[np.isfinite(drawn)]
     low, high = np.percentile(finite, [2.5, 97.5]) if finite.size else (value, value)
     found = Interval(value=value, low=min(float(low), value), high=max(float(high), value))
@@ -155,8 +175,9 @@ def interval(value: float, drawn: Values, *, of: int) -> tuple[float, float]:
 
 
 def smallest(grouping: Grouping) -> int:
-    """The number of records of its smallest group."""
-    return int(np.bincount(grouping.at[grouping.kept], minlength=len(grouping.groups)).min())
+    """The number of units of its smallest group."""
+    numbers = range(len(grouping.groups))
+    return min(grouping.units[grouping.at == number].count for number in numbers)
 
 
 def _rate(counts: Counts, of: NDArray[np.bool_], among: NDArray[np.bool_] | None = None) -> Values:
@@ -189,7 +210,7 @@ def _one_hot(cells: Cells, grouping: Grouping) -> NDArray[np.float64]:
 
 
 def _weights(count: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Rows of how often each record is drawn, `_CHUNK` resamples at a time."""
+    """Rows of how often each unit is drawn, `_CHUNK` resamples at a time."""
     generator = np.random.default_rng(seed)
     for start in range(0, resamples, _CHUNK):
         size = min(_CHUNK, resamples - start)

@@ -43,7 +43,7 @@ def gap_figures(grouping: Grouping, gaps: Gaps, label: str) -> Iterator[Figure]:
             f"{name}.{grouping.name}",
             words.format(group=grouping.name, label=label),
             Interval(value=gap.value, low=gap.low, high=gap.high),
-            records=int(grouping.kept.sum()),
+            records=grouping.units[grouping.kept].count,
             better=better,
             unit=unit,
         )
@@ -68,7 +68,7 @@ def worst_figures(
             key,
             f"{_WORDS[name][0].format(group=groupings[at].name)}, the worst of all groupings",
             Interval(value=value, low=low, high=high),
-            records=int(groupings[at].kept.sum()),
+            records=groupings[at].units[groupings[at].kept].count,
             better=better,
             unit=unit,
         )
@@ -82,7 +82,7 @@ def group_figures(grouping: Grouping, rates: Sequence[GroupRates]) -> Iterator[F
             f"accuracy.{grouping.name}.{one.group}",
             f"share right where {grouping.name} is {one.group}",
             one.accuracy,
-            records=one.records,
+            records=one.units,
             better="higher",
             unit="share",
         )
@@ -120,9 +120,14 @@ def gap_table(grouping: Grouping, gaps: Gaps, label: str) -> Table:
             )
             for name, gap in gaps.items()
         ),
-        note="if all were alike: the mean when records are dealt out to the groups at random; p: "
+        note=f"if all were alike: the mean when {_dealt(grouping)} are dealt out to the groups at "
+        "random; p: "
         "how often that is as bad as what was found",
     )
+
+
+def _dealt(grouping: Grouping) -> str:
+    return "records" if grouping.units.alone else "units"
 
 
 def chart(grouping: Grouping, rates: Sequence[GroupRates], label: str) -> Chart:

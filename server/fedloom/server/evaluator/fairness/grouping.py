@@ -1,10 +1,9 @@
 """Records parted into groups: by labelled columns, by site, and by whom their texts mention.
 
 A group's name is a value out of records. Findings leave with the adapter, so that no group of fewer
-than `LEAST_NAMED` records is named in them, whatever a suite asks for.
+than `LEAST_NAMED` privacy units is named in them, whatever a suite asks for.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.units import Units
 from fedloom.shared.config.sections import SITE
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.words import count
 
-# Fewer records may be one person's.
+# Fewer may be one person's, or a family's.
 LEAST_NAMED = 10
 _LEFT_OUT = -1
 
@@ -24,12 +24,13 @@ _LEFT_OUT = -1
 @dataclass(frozen=True, kw_only=True)
 class Grouping:
     """Groups that are large enough, in the order in which they come; `at` has the number of each
-    record's group, shape (n,), -1 where it was left out; `small` are groups left out, with their
-    number of records."""
+    record's group, shape (n,), -1 where it was left out, and `units` whose record it is; `small`
+    are groups left out, with their number of units."""
 
     name: str
     groups: tuple[str, ...]
     at: NDArray[np.int64]
+    units: Units
     small: tuple[tuple[str, int], ...]
 
     @property
@@ -43,7 +44,7 @@ class Grouping:
         """Why there is nothing to compare; empty if there is."""
         if len(self.groups) > 1:
             return ""
-        named = self.groups and int(self.kept.sum()) >= LEAST_NAMED
+        named = self.groups and self.units[self.kept].count >= LEAST_NAMED
         only = f"only the group {self.groups[0]}" if named else "only one group"
         left = only if self.groups else "no group"
         return f"{self.name}: {left} is left to compare{self.left_out}"
@@ -59,7 +60,8 @@ class Grouping:
                 f"{count(len(others), 'group')} of {LEAST_NAMED - 1} or fewer each, "
                 f"{sum(others)} in all"
             )
-        return f"; left out as too small (records): {', '.join(told)}" if told else ""
+        of = "records" if self.units.alone else "units"
+        return f"; left out as too small ({of}): {', '.join(told)}" if told else ""
 
 
 def _may_be_named(size: int) -> bool:
@@ -67,10 +69,15 @@ def _may_be_named(size: int) -> bool:
 
 
 def parted(
-    name: str, values: Sequence[str], *, min_group: int, expected: Collection[str] = ()
+    name: str,
+    values: Sequence[str],
+    *,
+    units: Units,
+    min_group: int,
+    expected: Collection[str] = (),
 ) -> Grouping:
-    """Records by one value each; those of `expected` that no record has are named as empty:
-    they are not out of records.
+    """Records by one value each, in groups of `min_group` units at least; values of `expected` that
+    no record has are named as empty: they are not out of records.
 
     Raises:
         EvaluationError: a record has no value.
@@ -78,14 +85,15 @@ def parted(
     for row, value in enumerate(values, start=1):
         if not value.strip():
             raise EvaluationError(f"grouping {name}, record {row}: no group, expected a name")
-    counts = Counter(dict.fromkeys(expected, 0))
-    counts.update(values)
+    named = np.array(values)
+    counts = {value: units[named == value].count for value in dict.fromkeys((*expected, *values))}
     groups = tuple(group for group, count in counts.items() if count >= min_group)
     numbers = {group: number for number, group in enumerate(groups)}
     return Grouping(
         name=name,
         groups=groups,
         at=np.array([numbers.get(value, _LEFT_OUT) for value in values], dtype=np.int64),
+        units=units,
         small=tuple((group, count) for group, count in counts.items() if count < min_group),
     )
 

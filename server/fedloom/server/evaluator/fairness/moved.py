@@ -11,7 +11,7 @@ from fedloom.server.evaluator.fairness.exchanges import NEUTRAL
 from fedloom.server.evaluator.findings import Chart, Table
 from fedloom.server.evaluator.statistics import BALANCE, Interval, Values, mean
 
-# Fewer texts say too little of one pair of words.
+# Texts of fewer units say too little of one pair of words.
 _LEAST_TEXTS = 10
 _MOST_PAIRS = 20
 _CHANCE = "by chance alone, one interval in twenty leaves out 0"
@@ -41,8 +41,8 @@ def moved_groups(effects: Effects) -> list[Moved]:
 
 
 def moved_words(effects: Effects) -> list[Moved]:
-    """Pairs of words in enough texts, those that move most first. An exchange of several words
-    counts for each of them."""
+    """Pairs of words in texts of enough units, those that move most first. An exchange of several
+    words counts for each of them."""
     places: dict[tuple[str, str, str], list[int]] = {}
     for number, one in enumerate(effects.exchanges):
         if one.groups is not None and one.axis != NEUTRAL:
@@ -52,7 +52,7 @@ def moved_words(effects: Effects) -> list[Moved]:
     for (axis, first, second), numbers in places.items():
         chosen = np.zeros(len(effects.exchanges), dtype=bool)
         chosen[numbers] = True
-        if len({effects.exchanges[at].source for at in numbers}) >= _LEAST_TEXTS:
+        if len({effects.exchanges[at].cluster for at in numbers}) >= _LEAST_TEXTS:
             found.append(_moved(axis, first, second, effects.where(chosen.tolist())))
     found.sort(key=lambda one: -abs(one.shift.value))
     return found[:_MOST_PAIRS]
@@ -99,7 +99,7 @@ def _moved(axis: str, first: str, second: str, part: Effects) -> Moved:
         axis=axis,
         first=first,
         second=second,
-        texts=shifts.count,
-        shift=mean(shifts.values, clusters=shifts.texts, bounds=BALANCE),
+        texts=shifts.values.size,
+        shift=mean(shifts.values, clusters=shifts.clusters, bounds=BALANCE),
         flips=float(flips.mean()),
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.fairness.gaps import Cells, cells_of
 from fedloom.server.evaluator.fairness.grouping import Grouping
-from fedloom.server.evaluator.statistics import Interval, share
+from fedloom.server.evaluator.statistics import Interval, share_of
 from fedloom.server.evaluator.subject import Subject
 from fedloom.shared.errors import EvaluationError
 
@@ -37,10 +37,12 @@ class Said:
 @dataclass(frozen=True, kw_only=True)
 class GroupRates:
     """Of one group: `called` is the share that is called positive; `tpr` and `fpr` the share of
-    its true positives, and of the others, that are; None where it has no such records."""
+    its true positives, and of the others, that are; None where it has no such records. Its records
+    are of `units` privacy units."""
 
     group: str
     records: int
+    units: int
     accuracy: Interval
     called: Interval
     tpr: float | None
@@ -62,44 +64,30 @@ def said_to(subject: Subject, corpus: Corpus, positive: int) -> Said:
 
 def rates_by_group(said: Said, grouping: Grouping) -> Iterator[GroupRates]:
     """The rates of each group that was kept."""
-    from fairlearn.metrics import (
-        MetricFrame,
-        count,
-        false_positive_rate,
-        selection_rate,
-        true_positive_rate,
-    )
-    from sklearn.metrics import accuracy_score
+    from fairlearn.metrics import MetricFrame, false_positive_rate, true_positive_rate
 
     kept = grouping.kept
     true, called = said.labels[kept] == said.positive, said.predicted[kept] == said.positive
-    at = grouping.at[kept]
     frame = MetricFrame(
         metrics={
-            "records": count,
             "positives": lambda true, _: int(true.sum()),
-            "called": selection_rate,
             "tpr": true_positive_rate,
             "fpr": false_positive_rate,
         },
         y_true=true.astype(int),
         y_pred=called.astype(int),
-        sensitive_features=at,
-    ).by_group
-    accuracy = MetricFrame(
-        metrics=accuracy_score,
-        y_true=said.labels[kept],
-        y_pred=said.predicted[kept],
-        sensitive_features=at,
+        sensitive_features=grouping.at[kept],
     ).by_group
     for number, group in enumerate(grouping.groups):
         found = frame.loc[number]
-        size, positives = int(found["records"]), int(found["positives"])
+        own, positives = np.flatnonzero(grouping.at == number), int(found["positives"])
+        units = grouping.units[own]
         yield GroupRates(
             group=group,
-            records=size,
-            accuracy=share(round(float(accuracy.loc[number]) * size), size),
-            called=share(round(float(found["called"]) * size), size),
+            records=own.size,
+            units=units.count,
+            accuracy=share_of(said.right[own], units.clusters),
+            called=share_of(said.predicted[own] == said.positive, units.clusters),
             tpr=float(found["tpr"]) if positives else None,
-            fpr=float(found["fpr"]) if positives < size else None,
+            fpr=float(found["fpr"]) if positives < own.size else None,
         )

@@ -152,7 +152,7 @@ def _rate(axis: str, natural: bool, part: Effects, neutral: Effects) -> Rate:
     return Rate(
         axis=axis,
         natural=natural,
-        texts=flips.count,
+        texts=flips.values.size,
         exchanges=len(part.exchanges),
         flips=mean_by_text(flips),
         above=above,

@@ -8,6 +8,7 @@ import numpy as np
 from fedloom.server.evaluator.fairness.gaps import Cells, Gap, gaps_of, resampled
 from fedloom.server.evaluator.fairness.grouping import Grouping, parted
 from fedloom.server.evaluator.findings import Cell, Table
+from fedloom.server.evaluator.units import Units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ def gaps_within(
     name: str,
     values: Sequence[str],
     *,
+    units: Units,
     min_group: int,
     resamples: int,
 ) -> Iterator[SiteGap]:
@@ -32,7 +34,7 @@ def gaps_within(
     at, of = np.array(sites), np.array(values)
     for site in dict.fromkeys(sites):
         here = at == site
-        grouping = parted(name, of[here].tolist(), min_group=min_group)
+        grouping = parted(name, of[here].tolist(), units=units[here], min_group=min_group)
         gap = None
         if not grouping.problem:
             (drawn,) = resampled(cells[here], [grouping], resamples=resamples)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
 from fedloom.server.evaluator.statistics import SHARE, Interval, Values, allow_unseen
+from fedloom.server.evaluator.units import Units
 
 # Below so many shadow models on either side, one variance stands for all records (Carlini et
 # al., section VI-C).
@@ -55,18 +56,25 @@ def tpr_at(members: Values, others: Values, *, fpr: float) -> float:
 
 
 def resampled(
-    statistic: Statistic, members: Values, others: Values, *, resamples: int = 500, seed: int = 0
+    statistic: Statistic,
+    members: Values,
+    others: Values,
+    *,
+    units: tuple[Units, Units] | None = None,
+    resamples: int = 500,
+    seed: int = 0,
 ) -> Interval:
-    """A statistic of both, from 0 to 1, with a bootstrap 95 % interval, members and others drawn
-    apart."""
+    """A statistic of both, from 0 to 1, with a bootstrap 95 % interval over units, those of the
+    members and those of the others drawn apart; without `units` each score is one."""
     generator = np.random.default_rng(seed)
+    inside, outside = units or (Units.apart(members.size), Units.apart(others.size))
     drawn = [
-        statistic(generator.choice(members, members.size), generator.choice(others, others.size))
+        statistic(members[inside.drawn(generator)], others[outside.drawn(generator)])
         for _ in range(resamples)
     ]
     low, high = np.percentile(drawn, [2.5, 97.5])
     found = Interval(value=statistic(members, others), low=float(low), high=float(high))
-    return allow_unseen(found, of=min(members.size, others.size), bounds=SHARE)
+    return allow_unseen(found, of=min(inside.count, outside.count), bounds=SHARE)
 
 
 def roc(members: Values, others: Values) -> RocCurve:
