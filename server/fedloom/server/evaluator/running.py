@@ -21,7 +21,7 @@ from fedloom.server.evaluator.statistics import number_of, paired
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.server.evaluator.suite import Suite
 from fedloom.shared.errors import AssetError, BrokenModelError, EvaluationError
-from fedloom.shared.words import count
+from fedloom.shared.words import count, without_folders
 
 _BESIDE = Missing("asked of the adapter that may be released alone")
 # So many records tell whether an adapter has one answer to everything.
@@ -102,7 +102,7 @@ class _Runner:
         except BrokenModelError:
             raise
         except (AssetError, EvaluationError) as error:
-            return _unasked(audit, Missing(error))
+            return _unasked(audit, Missing(without_folders(str(error))))
 
     def _kept(self, name: str, audit: Audit, subject: Subject) -> Measured:
         adapter, options = subject.candidate.adapter.sha256, self.suite.options[name]
