@@ -125,7 +125,14 @@ def test_an_answer_that_is_none_is_no_crash(
             FlowerControl(client).nodes()
 
 
-@pytest.mark.parametrize("text", ["", "ssh-rsa AAAA", openssh_key(SigningKey.generate().public)])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ssh-rsa AAAA",
+        pytest.param(openssh_key(SigningKey.generate().public), id="a site's own key"),
+    ],
+)
 def test_what_is_no_nodes_key_is_told(text: str) -> None:
     with pytest.raises(CredentialError, match="node's key"):
         node_public_key(text)
