@@ -308,3 +308,19 @@ def test_what_holds_for_all_audits_is_said_once() -> None:
     caveat = "The 40 labelled records are of 8 units."
     page = said(render_evaluation(an_evaluation().model_copy(update={"caveats": (caveat,)})))
     assert page.count(caveat) == 1
+
+
+def test_the_assessment_says_what_so_few_canaries_could_have_shown() -> None:
+    """A bound of 0 from canaries that could not contradict the promise is no good news."""
+    bounded = AuditFindings(
+        audit="canaries",
+        title="Privacy, measured",
+        asks="Who?",
+        figures=(
+            a_figure("epsilon_lower_bound", 0.0, low=None, high=None, unit="epsilon"),
+            a_figure("epsilon_most", 4.69, low=None, high=None, unit="epsilon"),
+        ),
+    )
+    found = compliance_of(a_report(), an_evaluation().with_audits([bounded]))
+    (fact,) = [fact for fact in found.measured if "ε is at least" in fact.about]
+    assert fact.known == "0.00 (so many canaries could have shown 4.69 at most)"

@@ -26,6 +26,9 @@ _RISKS = (
     ("swaps.flip_rate", "labels that change when a person's group is exchanged in the text"),
 )
 
+# What a lower bound could have been at most, had every guess been right.
+_MOST = {"canaries.epsilon_lower_bound": "canaries.epsilon_most"}
+
 
 class Compliance(ReportPart):
     """The document."""
@@ -63,11 +66,15 @@ def _measured(evaluation: Evaluation | None) -> Iterator[Fact]:
     yield Fact(about="records that it was measured on", known=evaluation.records_are)
     for name, words in _RISKS:
         figure = evaluation.figure(name)
-        yield Fact(about=words, known=_in_words(figure) if figure else "not measured")
+        most = evaluation.figure(_MOST.get(name, ""))
+        yield Fact(about=words, known=_in_words(figure, most) if figure else "not measured")
 
 
-def _in_words(figure: Figure) -> str:
+def _in_words(figure: Figure, most: Figure | None) -> str:
     beside = []
+    if most is not None:
+        could = in_unit(most.value, most.unit)
+        beside.append(f"so many canaries could have shown {could} at most")
     if figure.low is not None and figure.high is not None:
         low, high = in_unit(figure.low, figure.unit), in_unit(figure.high, figure.unit)
         beside.append(f"95 % interval {low} to {high}")
