@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from fedloom.server.deploy.home import ServerHome
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.release.verify import verify_release
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from fedloom.cli.main import cli
 from fedloom.client.ledger.ledger import Ledger
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.shared.errors import RunFolderError
 from tests.support.stopping import StoppingExecutor
 from tests.support.tiny import write_federation

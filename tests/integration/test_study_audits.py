@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.evaluator.kept_suite import unlike_kept
 from fedloom.server.report.compliance import Compliance
 from fedloom.server.run.folder import RunFolder

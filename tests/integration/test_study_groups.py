@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fedloom.server.evaluator.alone import Alone, evaluate_alone
-from fedloom.server.evaluator.findings import AuditFindings, Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
+from fedloom.server.evaluator.findings import AuditFindings
 from fedloom.server.evaluator.suite import read_suite
 from fedloom.server.release.publishing import published_evaluation
 from fedloom.server.run.folder import RunFolder

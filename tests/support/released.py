@@ -7,12 +7,8 @@ from typing import Literal
 from peft import LoraConfig, TaskType
 from safetensors.numpy import save_file
 
-from fedloom.server.evaluator.findings import (
-    AuditFindings,
-    Evaluation,
-    Figure,
-    SubjectFindings,
-)
+from fedloom.server.evaluator.evaluation import Evaluation, SubjectFindings
+from fedloom.server.evaluator.findings import AuditFindings, Figure
 from fedloom.server.report.build import Findings, build_report
 from fedloom.server.report.schema import Report, Timings
 from fedloom.server.run.folder import RunFolder

@@ -11,7 +11,7 @@ from fedloom.server.deploy.evaluate_process import main
 from fedloom.server.deploy.evaluating import DeployedEvaluation
 from fedloom.server.deploy.events import EventLog
 from fedloom.server.deploy.wanted import WantedRun, write_wanted
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.evaluator.kept_suite import kept_text
 from fedloom.server.evaluator.suite import read_suite
 from fedloom.server.initial import initial_adapter

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fedloom.server.evaluator.alone import Alone, _section, evaluate_alone
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.evaluator.sections import RecordsSection
 from fedloom.server.evaluator.suite import read_suite
 from fedloom.server.initial import initial_adapter, save_adapter

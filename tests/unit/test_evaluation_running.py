@@ -11,7 +11,7 @@ from fedloom.server.evaluator.audits.base import Measured, Options, found_by, sh
 from fedloom.server.evaluator.bench import Bench, plan_bench
 from fedloom.server.evaluator.cache import FindingsCache
 from fedloom.server.evaluator.corpus import Corpus
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.evaluator.running import Base, evaluate
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.server.evaluator.suite import Suite

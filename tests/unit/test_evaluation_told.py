@@ -3,7 +3,7 @@
 import pytest
 
 from fedloom.cli.auditing import say_evaluation
-from fedloom.server.evaluator.findings import Comparison, Evaluation
+from fedloom.server.evaluator.evaluation import Comparison, Evaluation
 from tests.support.released import VALIDATION, a_figure, an_audit, an_evaluation
 
 

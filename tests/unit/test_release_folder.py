@@ -10,7 +10,8 @@ import pytest
 from huggingface_hub import ModelCard
 from safetensors.numpy import save
 
-from fedloom.server.evaluator.findings import Comparison, Evaluation, Shown, Span
+from fedloom.server.evaluator.evaluation import Comparison, Evaluation
+from fedloom.server.evaluator.findings import Shown, Span
 from fedloom.server.release.decision import Override
 from fedloom.server.release.folder import Written, coordinator_key, decide_run, write_release
 from fedloom.server.release.reading import read_file

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 from pydantic import ValidationError
 
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.release.decision import Decision, Evidence, Override, Ruling
 from fedloom.server.release.gate import decide
 from fedloom.server.report.schema import Report

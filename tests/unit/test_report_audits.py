@@ -4,16 +4,14 @@ import re
 
 import pytest
 
+from fedloom.server.evaluator.evaluation import Comparison, Evaluation, SubjectFindings
 from fedloom.server.evaluator.findings import (
     AuditFindings,
     Chart,
-    Comparison,
-    Evaluation,
     Figure,
     Series,
     Shown,
     Span,
-    SubjectFindings,
     Table,
 )
 from fedloom.server.release.decision import Decision, Evidence

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedloom.server.evaluator.findings import Evaluation, SubjectFindings
+from fedloom.server.evaluator.evaluation import Evaluation, SubjectFindings
 from fedloom.server.report.html import render_html
 from fedloom.server.report.rounds import by_round_table, figures_by_round, read_rounds
 from fedloom.server.run.folder import RunFolder

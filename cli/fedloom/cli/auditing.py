@@ -9,7 +9,8 @@ from fedloom.shared.printable import printable
 from fedloom.shared.words import count
 
 if TYPE_CHECKING:
-    from fedloom.server.evaluator.findings import Comparison, Evaluation, Figure
+    from fedloom.server.evaluator.evaluation import Comparison, Evaluation
+    from fedloom.server.evaluator.findings import Figure
 
 # A screen holds no more; all of them are in evaluation.json and on the page.
 _DIFFERENCES = 10

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from fedloom.server.evaluator.bench import Bench
 from fedloom.server.evaluator.corpus import Corpus
-from fedloom.server.evaluator.findings import Evaluation, SubjectKind
+from fedloom.server.evaluator.evaluation import Evaluation, SubjectKind
 from fedloom.server.evaluator.kept_suite import read_kept
 from fedloom.server.evaluator.of_run import RunEvaluator
 from fedloom.server.evaluator.records import group_values

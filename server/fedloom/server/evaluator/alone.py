@@ -7,7 +7,7 @@ from pathlib import Path
 from fedloom.server.evaluator.bench import folder_bench
 from fedloom.server.evaluator.cache import FindingsCache, digest_of
 from fedloom.server.evaluator.corpus import Benchmarks, Corpus
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.evaluator.records import read_corpus
 from fedloom.server.evaluator.running import Base, Told, evaluate
 from fedloom.server.evaluator.sections import RecordsSection

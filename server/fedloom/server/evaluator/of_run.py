@@ -8,7 +8,7 @@ from fedloom.server.evaluator.audits.registry import AUDITS
 from fedloom.server.evaluator.bench import Bench
 from fedloom.server.evaluator.cache import FindingsCache, digest_of
 from fedloom.server.evaluator.corpus import Corpus
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.evaluator.running import Base, Told, evaluate
 from fedloom.server.evaluator.subject import Candidate
 from fedloom.server.evaluator.suite import Suite

@@ -11,12 +11,8 @@ from fedloom.server.evaluator.audits.base import Audit, Measured, Missing, found
 from fedloom.server.evaluator.bench import Bench
 from fedloom.server.evaluator.cache import FindingsCache
 from fedloom.server.evaluator.corpus import Corpus, pick
-from fedloom.server.evaluator.findings import (
-    AuditFindings,
-    Comparison,
-    Evaluation,
-    SubjectFindings,
-)
+from fedloom.server.evaluator.evaluation import Comparison, Evaluation, SubjectFindings
+from fedloom.server.evaluator.findings import AuditFindings
 from fedloom.server.evaluator.statistics import number_of, paired
 from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.server.evaluator.suite import Suite

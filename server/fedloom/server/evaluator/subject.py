@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fedloom.server.evaluator.findings import SubjectKind
+from fedloom.server.evaluator.evaluation import SubjectKind
 from fedloom.server.evaluator.likelihood import (
     Likelihoods,
     label_likelihoods,

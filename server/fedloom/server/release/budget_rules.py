@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.release.decision import Ruling
 from fedloom.server.report.facts import SiteFacts
 from fedloom.server.report.schema import Report

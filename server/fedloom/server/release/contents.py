@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.release.adapter_file import parse_adapter
 from fedloom.server.release.decision import Evidence
 from fedloom.server.release.peft_config import PeftConfig, config_problems

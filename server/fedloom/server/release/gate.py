@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.release.decision import Decision, Evidence, Override, Ruling, now, standing
 from fedloom.server.release.rules import rulings
 from fedloom.server.report.schema import Report

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.release.decision import Ruling
 from fedloom.server.release.ruling import figure_of, judged, why_not, with_figure
 from fedloom.server.report.schema import Report

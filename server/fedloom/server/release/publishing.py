@@ -8,7 +8,7 @@ the adapter are the figures of the evaluation of this adapter and of its base mo
 covers those.
 """
 
-from fedloom.server.evaluator.findings import Evaluation, SubjectFindings
+from fedloom.server.evaluator.evaluation import Evaluation, SubjectFindings
 from fedloom.server.report.schema import Report
 
 _KEPT_BACK = (

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from fedloom.server.evaluator.findings import Evaluation, Figure
+from fedloom.server.evaluator.evaluation import Evaluation
+from fedloom.server.evaluator.findings import Figure
 from fedloom.server.release.budget_rules import budget_rulings
 from fedloom.server.release.decision import Ruling
 from fedloom.server.release.privacy_rules import measured_epsilon, privacy_audited

@@ -1,6 +1,7 @@
 """What one figure, held against one bound, comes to."""
 
-from fedloom.server.evaluator.findings import Evaluation, Figure
+from fedloom.server.evaluator.evaluation import Evaluation
+from fedloom.server.evaluator.findings import Figure
 from fedloom.server.release.decision import Ruling
 from fedloom.shared.words import nearest
 

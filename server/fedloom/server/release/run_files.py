@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.release.contents import (
     ADAPTER_FILES,
     EVALUATION,

@@ -4,15 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from fedloom.server.evaluator.findings import (
-    AuditFindings,
-    Comparison,
-    Evaluation,
-    Figure,
-    Shown,
-    Table,
-    Unit,
-)
+from fedloom.server.evaluator.evaluation import Comparison, Evaluation
+from fedloom.server.evaluator.findings import AuditFindings, Figure, Shown, Table, Unit
 from fedloom.server.report.charts import chart_svg
 from fedloom.server.report.figures import difference_in_words, p_in_words
 

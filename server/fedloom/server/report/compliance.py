@@ -8,7 +8,8 @@ it cannot know it says, so that nobody takes silence for an answer.
 from collections.abc import Iterator
 from typing import Literal
 
-from fedloom.server.evaluator.findings import Evaluation, Figure
+from fedloom.server.evaluator.evaluation import Evaluation
+from fedloom.server.evaluator.findings import Figure
 from fedloom.server.report.assessment import questions
 from fedloom.server.report.conduct import approved, done, promised
 from fedloom.server.report.facts import Fact, ReportPart

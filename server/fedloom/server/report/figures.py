@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from fedloom.server.evaluator.findings import Comparison, Unit
+from fedloom.server.evaluator.evaluation import Comparison
+from fedloom.server.evaluator.findings import Unit
 
 
 def difference_in_words(found: Comparison, unit: Unit) -> str:

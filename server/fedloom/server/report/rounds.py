@@ -3,16 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from fedloom.server.evaluator.findings import (
-    AuditFindings,
-    Chart,
-    Evaluation,
-    Figure,
-    Series,
-    SubjectFindings,
-    Table,
-    Unit,
-)
+from fedloom.server.evaluator.evaluation import Evaluation, SubjectFindings
+from fedloom.server.evaluator.findings import AuditFindings, Chart, Figure, Series, Table, Unit
 from fedloom.server.report.figures import in_digits, in_unit
 from fedloom.server.run.folder import RunFolder
 

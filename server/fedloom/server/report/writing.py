@@ -1,6 +1,6 @@
 """The report as files beside a run."""
 
-from fedloom.server.evaluator.findings import Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.release.decision import Decision
 from fedloom.server.report.compliance import compliance_of
 from fedloom.server.report.html import render_html

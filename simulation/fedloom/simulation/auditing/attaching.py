@@ -1,6 +1,7 @@
 """Puts what canaries told into the evaluation of the run that they stand for."""
 
-from fedloom.server.evaluator.findings import AuditFindings, Evaluation
+from fedloom.server.evaluator.evaluation import Evaluation
+from fedloom.server.evaluator.findings import AuditFindings
 from fedloom.server.report.writing import write_page
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.errors import EvaluationError

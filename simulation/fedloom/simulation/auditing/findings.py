@@ -6,14 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedloom.server.evaluator.findings import (
-    AuditFindings,
-    Cell,
-    Chart,
-    Figure,
-    Series,
-    Table,
-)
+from fedloom.server.evaluator.findings import AuditFindings, Cell, Chart, Figure, Series, Table
 from fedloom.server.evaluator.privacy.membership import AUC_BY_CHANCE, auc, resampled
 from fedloom.server.evaluator.privacy.one_run import GUESSED, OneRunBound
 from fedloom.server.evaluator.statistics import Values
