@@ -20,7 +20,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from fedloom.client.training.pieces import ClipGroup, clip_groups
-from fedloom.shared.config.sections import LoraSection, PrivacyTerms, TaskSection, TrainingSection
+from fedloom.shared.config.privacy import PrivacyTerms
+from fedloom.shared.config.sections import LoraSection, TaskSection
+from fedloom.shared.config.training import TrainingSection
 from fedloom.shared.model.base import BaseModel, Tokenizer
 from fedloom.shared.model.loading import load_classifier
 from fedloom.shared.plan import AggregationPlan, ModelPlan, Plan, RoundsPlan, SitePlan

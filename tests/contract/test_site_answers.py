@@ -16,7 +16,7 @@ from fedloom.client.site.directory import SiteDirectory
 from fedloom.client.site.policy.document import Policy
 from fedloom.client.site.steward import Steward
 from fedloom.client.training.trainer import Trainer
-from fedloom.shared.config.sections import MetricsSection
+from fedloom.shared.config.privacy import MetricsSection
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.envelope import Envelope
 from fedloom.shared.wire.frame import Frame

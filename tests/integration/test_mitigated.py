@@ -15,8 +15,8 @@ from fedloom.server.evaluator.subject import Candidate, Subject
 from fedloom.server.report.schema import Report
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
+from fedloom.shared.config.data import JOINT
 from fedloom.shared.config.federation import read_federation
-from fedloom.shared.config.sections import JOINT
 from fedloom.shared.swaps.swapping import swaps_of
 from fedloom.simulation.executors.serial import SerialExecutor
 from fedloom.simulation.prepare import Prepared, prepare

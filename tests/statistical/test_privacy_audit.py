@@ -122,7 +122,7 @@ def test_one_batch_of_everybody_instead_of_poisson_breaks_the_claim(
 
 
 def test_a_federation_without_privacy_claims_nothing_and_is_measured(tmp_path: Path) -> None:
-    from fedloom.shared.config.sections import PrivacySection
+    from fedloom.shared.config.privacy import PrivacySection
     from fedloom.simulation.arms import arms_beside
 
     private = audited_federation(tmp_path)

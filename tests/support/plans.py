@@ -3,12 +3,9 @@
 import numpy as np
 
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.config.sections import (
-    LoraSection,
-    PrivacyTerms,
-    TaskSection,
-    TrainingSection,
-)
+from fedloom.shared.config.privacy import PrivacyTerms
+from fedloom.shared.config.sections import LoraSection, TaskSection
+from fedloom.shared.config.training import TrainingSection
 from fedloom.shared.plan import AggregationPlan, ModelPlan, Plan, RoundsPlan, SitePlan
 from fedloom.shared.wire.messages import TrainTask
 

@@ -12,12 +12,9 @@ from fedloom.client.training.randomness import Stream
 from fedloom.client.training.trainer import Trainer
 from fedloom.client.training.units import TrainingUnits
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.config.sections import (
-    LoraSection,
-    PrivacyTerms,
-    TaskSection,
-    TrainingSection,
-)
+from fedloom.shared.config.privacy import PrivacyTerms
+from fedloom.shared.config.sections import LoraSection, TaskSection
+from fedloom.shared.config.training import TrainingSection
 from fedloom.shared.data.records import Record, group_by_unit
 from fedloom.shared.model.base import fingerprint
 from fedloom.shared.model.lora import attach_lora, live_parameters, write_adapter

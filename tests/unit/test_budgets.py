@@ -9,7 +9,7 @@ import pytest
 from fedloom.server.discovery import FoundSite
 from fedloom.server.remaining import tell_remaining
 from fedloom.server.run.budgets import keep_budgets, read_budgets
-from fedloom.shared.config.sections import PrivacyTerms
+from fedloom.shared.config.privacy import PrivacyTerms
 from fedloom.shared.errors import CheckpointError
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.messages import DeclaredBudget

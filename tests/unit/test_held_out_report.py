@@ -10,7 +10,7 @@ from fedloom.server.report.html import render_html
 from fedloom.server.report.markdown import render_markdown
 from fedloom.server.report.schema import HeldOutPoint, Report
 from fedloom.server.run.journal import RoundEntry, SiteRound
-from fedloom.shared.config.sections import MetricsSection
+from fedloom.shared.config.privacy import MetricsSection
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.messages import HeldOut
 from tests.support.plans import a_plan

@@ -12,7 +12,7 @@ from fedloom.client.site.measuring import held_out_sums
 from fedloom.client.site.service import SiteService
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.trainer import Trainer
-from fedloom.shared.config.sections import MetricsSection
+from fedloom.shared.config.privacy import MetricsSection
 from fedloom.shared.data.records import Record, read_rows
 from fedloom.shared.errors import SiteRefusal
 from fedloom.shared.plan import Plan

@@ -16,7 +16,7 @@ from fedloom.client.site.policy.rules import check_task
 from fedloom.client.site.reading import in_plain_words
 from fedloom.server.planning import epsilon_by_round, make_plan
 from fedloom.shared.config.federation import FederationConfig
-from fedloom.shared.config.sections import MetricsSection, PrivacyTerms
+from fedloom.shared.config.privacy import MetricsSection, PrivacyTerms
 from fedloom.shared.errors import LedgerError, PlanError, SiteRefusal
 from fedloom.shared.plan import Plan
 from fedloom.shared.privacy.accounting import Mechanism, prv_epsilon

@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 from fedloom.server.planning import epsilon_by_round, make_plan
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.config.federation import FederationConfig
-from fedloom.shared.config.sections import LoraSection, PrivacyTerms, TaskSection
+from fedloom.shared.config.privacy import PrivacyTerms
+from fedloom.shared.config.sections import LoraSection, TaskSection
 from fedloom.shared.errors import PlanError
 from fedloom.shared.plan import Plan
 from fedloom.shared.privacy.accounting import Mechanism, prv_epsilon
@@ -56,9 +57,7 @@ def config(
         a_plan(task=TaskSection(labels=("größer", 'quo"te', "日本"))),
         a_plan(privacy=PrivacyTerms(epsilon=0.1 + 0.2, delta=1 / 3e7, noise_seed=0)),
         a_plan(lora=LoraSection(targets=("q", "v"), last_layers=2, alpha=1e-9)),
-        # PRODUCT BUG: shared/config/sections.py refuses mode "none" when delta and clip_norm
-        # are present, and shared/plan.py always writes them; no plan without privacy can be
-        # sent to a site (cannot-train everywhere) or resumed.
+        # It holds terms that `[privacy]` itself would refuse beside mode "none".
         pytest.param(
             a_plan(
                 privacy=PrivacyTerms(mode="none"),

@@ -14,7 +14,8 @@ from fedloom.client.site.policy.asked import Asked, Facts
 from fedloom.client.site.policy.document import Policy, read_policy
 from fedloom.client.site.policy.rules import check_task
 from fedloom.shared.config.mitigation import MitigationSection
-from fedloom.shared.config.sections import LoraSection, PrivacyTerms, TaskSection
+from fedloom.shared.config.privacy import PrivacyTerms
+from fedloom.shared.config.sections import LoraSection, TaskSection
 from fedloom.shared.errors import ConfigError, SiteRefusal
 from fedloom.shared.plan import Plan
 from fedloom.shared.privacy.accounting import Mechanism, prv_epsilon

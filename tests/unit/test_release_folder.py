@@ -21,8 +21,8 @@ from fedloom.server.release.verify import Verdict, verify_release
 from fedloom.server.report.schema import CurvePoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.mitigation import MitigationSection
+from fedloom.shared.config.privacy import PrivacyTerms
 from fedloom.shared.config.release import ReleaseSection
-from fedloom.shared.config.sections import PrivacyTerms
 from fedloom.shared.errors import CredentialError, FedLoomError, ReleaseError
 from fedloom.shared.keys import SigningKey
 from fedloom.shared.plan import ModelPlan

@@ -10,8 +10,8 @@ from fedloom.server.evaluator.evaluation import Evaluation
 from fedloom.server.release.decision import Decision, Evidence, Override, Ruling
 from fedloom.server.release.gate import decide
 from fedloom.server.report.schema import Report
+from fedloom.shared.config.privacy import PrivacyTerms
 from fedloom.shared.config.release import ReleaseSection
-from fedloom.shared.config.sections import PrivacyTerms
 from fedloom.shared.errors import ReleaseError
 from tests.support.plans import ROUNDS, STEPS, a_plan, a_site
 from tests.support.released import (

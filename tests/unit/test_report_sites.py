@@ -9,7 +9,7 @@ from fedloom.server.report.facts import LedgerFacts, SiteFacts, Stop
 from fedloom.server.report.schema import Report, Timings
 from fedloom.server.report.sites import stop_in_words, stops_of
 from fedloom.server.run.journal import RoundEntry, SiteRound
-from fedloom.shared.config.sections import PrivacyTerms
+from fedloom.shared.config.privacy import PrivacyTerms
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.heads import LedgerHead
 from fedloom.shared.wire.messages import DeclaredBudget

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedloom.shared.config.data import JOINT
 from fedloom.shared.config.federation import FederationConfig
-from fedloom.shared.config.sections import JOINT
 from fedloom.shared.words import count
 
 if TYPE_CHECKING:

@@ -7,14 +7,11 @@ from pathlib import Path
 from fedloom.server.initial import initial_adapter
 from fedloom.server.precision import decide_precision
 from fedloom.server.start import read_start
+from fedloom.shared.config.data import SiteSection
 from fedloom.shared.config.federation import FederationConfig
-from fedloom.shared.config.sections import (
-    LoraSection,
-    PrivacySection,
-    PrivacyTerms,
-    SiteSection,
-    TrainingSection,
-)
+from fedloom.shared.config.privacy import PrivacySection, PrivacyTerms
+from fedloom.shared.config.sections import LoraSection
+from fedloom.shared.config.training import TrainingSection
 from fedloom.shared.errors import PlanError
 from fedloom.shared.files import is_folder
 from fedloom.shared.model.base import fingerprint

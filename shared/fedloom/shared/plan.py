@@ -15,23 +15,20 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from fedloom.shared.config.mitigation import MitigationSection
+from fedloom.shared.config.privacy import MetricsSection, PrivacyTerms
 from fedloom.shared.config.problems import explain
-from fedloom.shared.config.sections import (
+from fedloom.shared.config.sections import LoraSection, Quantization, TaskSection
+from fedloom.shared.config.training import TrainingSection
+from fedloom.shared.config.values import (
     MOST_NOISE,
     Count,
     Fraction,
     Integer,
-    LoraSection,
-    MetricsSection,
     Name,
     Number,
     Positive,
-    PrivacyTerms,
-    Quantization,
     Section,
     Steps,
-    TaskSection,
-    TrainingSection,
 )
 from fedloom.shared.errors import PlanError
 

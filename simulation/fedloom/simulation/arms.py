@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from fedloom.server.planning import make_plan
 from fedloom.shared.config.federation import FederationConfig
-from fedloom.shared.config.sections import MetricsSection, PrivacySection
+from fedloom.shared.config.privacy import MetricsSection, PrivacySection
 from fedloom.simulation.prepare import Prepared, decided_as_before
 
 ArmKind = Literal["non-private", "mitigated", "alone"]

@@ -8,7 +8,7 @@ import tomli_w
 
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.reading import read_toml
-from fedloom.shared.config.sections import Column, Section
+from fedloom.shared.config.values import Column, Section
 from fedloom.shared.errors import RunFolderError
 from fedloom.simulation.arms import ARM_KINDS, ArmKind
 

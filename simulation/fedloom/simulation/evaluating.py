@@ -13,7 +13,7 @@ from fedloom.server.evaluator.subject import Candidate
 from fedloom.server.evaluator.suite import Suite, read_suite
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.config.sections import SiteSection
+from fedloom.shared.config.data import SiteSection
 from fedloom.shared.data.records import Record, read_records
 from fedloom.shared.data.tables import read_table
 from fedloom.simulation.arms import ArmKind, TrainedArm

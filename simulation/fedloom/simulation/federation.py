@@ -26,7 +26,8 @@ from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.server.strategy import RoundObserver
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.config.sections import LEAST_NOISE, SiteSection
+from fedloom.shared.config.data import SiteSection
+from fedloom.shared.config.privacy import LEAST_NOISE
 from fedloom.shared.errors import PlanError
 from fedloom.shared.files import write_durably
 from fedloom.shared.plan import differences

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedloom.server.planning import make_plan
+from fedloom.shared.config.data import SiteSection
 from fedloom.shared.config.federation import FederationConfig
-from fedloom.shared.config.sections import SiteSection
 from fedloom.shared.data.records import Record, RecordSource, count_units, read_records
 from fedloom.shared.data.split import Split
 from fedloom.shared.errors import DataError, PlanError

@@ -9,7 +9,7 @@ from fedloom.server.report.schema import Arm, CurvePoint
 from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.config.sections import JOINT
+from fedloom.shared.config.data import JOINT
 from fedloom.simulation.arms import TrainedArm
 from fedloom.simulation.prepare import Prepared
 from fedloom.simulation.progress import Progress

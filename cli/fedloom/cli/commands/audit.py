@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedloom.cli.running import default_folder, told_how_to_resume
-from fedloom.shared.config.sections import Section
+from fedloom.shared.config.values import Section
 
 if TYPE_CHECKING:
     from fedloom.server.evaluator.findings import AuditFindings

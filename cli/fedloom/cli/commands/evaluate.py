@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fedloom.shared.config.sections import Section, Unit
+from fedloom.shared.config.values import Section, Unit
 from fedloom.shared.data.records import RECORD_UNIT
 
 if TYPE_CHECKING:

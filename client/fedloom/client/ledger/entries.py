@@ -13,7 +13,7 @@ from pydantic import (
     model_serializer,
 )
 
-from fedloom.shared.config.sections import Name
+from fedloom.shared.config.values import Name
 from fedloom.shared.wire.messages import Digest, TrainTask
 
 # What the first entry follows.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tomli_w
 
-from fedloom.shared.config.sections import Section
+from fedloom.shared.config.values import Section
 
 _WIDTH = 96
 

@@ -7,7 +7,7 @@ import tomli_w
 from pydantic import Field
 
 from fedloom.shared.config.reading import read_toml
-from fedloom.shared.config.sections import Count, Fraction, Integer, Name, Section, Unit
+from fedloom.shared.config.values import Count, Fraction, Integer, Name, Section, Unit
 from fedloom.shared.data.records import RecordSource
 from fedloom.shared.data.split import Split
 

@@ -14,8 +14,8 @@ from fedloom.client.site.config import (
     SourceSettings,
     SplitSettings,
 )
+from fedloom.shared.config.data import EvaluationSection
 from fedloom.shared.config.problems import explain
-from fedloom.shared.config.sections import EvaluationSection
 from fedloom.shared.data.records import RECORD_UNIT, BadRow, Record, count_units
 from fedloom.shared.errors import ConfigError, DataError
 from fedloom.shared.words import count

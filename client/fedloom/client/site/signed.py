@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from fedloom.client.ledger.entries import Part, Time, now
-from fedloom.shared.config.sections import Name
+from fedloom.shared.config.values import Name
 from fedloom.shared.errors import LedgerError
 from fedloom.shared.files import (
     OWNER_ONLY,

@@ -30,7 +30,7 @@ from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.journal import RoundEntry
 from fedloom.server.strategy import RoundObserver
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.config.sections import Name
+from fedloom.shared.config.values import Name
 from fedloom.shared.errors import FedLoomError, PlanError, QuorumError, RunFolderError
 from fedloom.shared.logs import log_as_json
 

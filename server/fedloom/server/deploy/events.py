@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from fedloom.server.run.folder import RunFolder
-from fedloom.shared.config.sections import Section
+from fedloom.shared.config.values import Section
 from fedloom.shared.errors import CheckpointError
 from fedloom.shared.files import append_durably, drop_cut_line, read_whole_lines
 from fedloom.shared.printable import printable

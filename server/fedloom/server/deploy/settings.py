@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from fedloom.shared.config.problems import explain
-from fedloom.shared.config.sections import Integer, Name, Section
+from fedloom.shared.config.values import Integer, Name, Section
 from fedloom.shared.errors import ConfigError
 
 Port = Annotated[Integer, Field(ge=1, le=65_535)]

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from fedloom.server.deploy.home import ServerHome
 from fedloom.server.run.folder import RunFolder
-from fedloom.shared.config.sections import Name, Section
+from fedloom.shared.config.values import Name, Section
 from fedloom.shared.errors import FedLoomError, RunFolderError
 from fedloom.shared.files import write_durably
 from fedloom.shared.kits.document import Hex64

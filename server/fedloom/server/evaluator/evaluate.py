@@ -10,7 +10,7 @@ from fedloom.server.evaluator.metrics import Outcomes, score
 from fedloom.server.evaluator.subject import Candidate
 from fedloom.server.report.schema import CurvePoint, Scores
 from fedloom.shared.adapter import Adapter
-from fedloom.shared.config.sections import JOINT
+from fedloom.shared.config.data import JOINT
 
 
 class Evaluator:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fedloom.shared.config.sections import Section, Unit
+from fedloom.shared.config.values import Section, Unit
 from fedloom.shared.data.records import RECORD_UNIT
 
 

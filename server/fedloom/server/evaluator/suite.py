@@ -13,9 +13,10 @@ from pydantic import Field, ValidationError
 from fedloom.server.evaluator.audits.base import Audit, Options
 from fedloom.server.evaluator.audits.registry import AUDITS
 from fedloom.server.evaluator.sections import RecordsSection
+from fedloom.shared.config.data import DEFAULT_SUITE
 from fedloom.shared.config.problems import explain
 from fedloom.shared.config.reading import read_toml
-from fedloom.shared.config.sections import DEFAULT_SUITE, Name, Section
+from fedloom.shared.config.values import Name, Section
 from fedloom.shared.errors import ConfigError
 from fedloom.shared.words import nearest
 

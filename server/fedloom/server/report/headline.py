@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from fedloom.server.report.schema import Arm, Estimate, Report
-from fedloom.shared.config.sections import JOINT
+from fedloom.shared.config.data import JOINT
 
 
 @dataclass(frozen=True, kw_only=True)

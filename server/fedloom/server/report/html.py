@@ -16,7 +16,7 @@ from fedloom.server.report.rounds import by_round_table, figures_by_round
 from fedloom.server.report.schema import Arm, Report
 from fedloom.server.report.sites import WHAT_A_HEAD_IS_FOR, stop_in_words
 from fedloom.server.report.templates import drawing, environment, page_text
-from fedloom.shared.config.sections import JOINT
+from fedloom.shared.config.data import JOINT
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -8,7 +8,7 @@ from fedloom.server.report.headline import Headline, headline, in_bytes, in_perc
 from fedloom.server.report.held_out import WHAT_HELD_OUT_IS
 from fedloom.server.report.schema import Arm, Estimate, Report
 from fedloom.server.report.sites import WHAT_A_HEAD_IS_FOR, stop_in_words
-from fedloom.shared.config.sections import JOINT
+from fedloom.shared.config.data import JOINT
 from fedloom.shared.words import count
 
 

@@ -4,23 +4,21 @@ from pathlib import Path
 
 from pydantic import model_validator
 
+from fedloom.shared.config.data import DataSection, EvaluationSection
 from fedloom.shared.config.mitigation import MitigationSection
+from fedloom.shared.config.privacy import MetricsSection, PrivacySection
 from fedloom.shared.config.reading import read_toml
 from fedloom.shared.config.release import ReleaseSection
 from fedloom.shared.config.sections import (
     AggregationSection,
-    DataSection,
-    EvaluationSection,
     FederationSection,
     LoraRequest,
-    MetricsSection,
     ModelSection,
-    PrivacySection,
     RoundsSection,
-    Section,
     TaskSection,
-    TrainingSection,
 )
+from fedloom.shared.config.training import TrainingSection
+from fedloom.shared.config.values import Section
 from fedloom.shared.files import is_folder
 from fedloom.shared.words import count
 

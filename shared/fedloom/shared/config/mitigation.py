@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from fedloom.shared.config.sections import Column, Count, Positive, Section
+from fedloom.shared.config.values import Column, Count, Positive, Section
 from fedloom.shared.swaps.vocabulary import Axis, vocabulary
 
 # Beyond this, one group's records would drown the rest even before they are clipped.

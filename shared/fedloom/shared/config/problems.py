@@ -6,7 +6,7 @@ from types import MappingProxyType
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from fedloom.shared.config.sections import FIGURE_PATTERN, NAME_PATTERN
+from fedloom.shared.config.values import FIGURE_PATTERN, NAME_PATTERN
 from fedloom.shared.words import nearest
 
 # Values of these kinds of problem are shown; they come from a config file, never from records.

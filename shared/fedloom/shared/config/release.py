@@ -7,7 +7,7 @@ import tomli_w
 from pydantic import Field, model_validator
 
 from fedloom.shared.config.reading import read_toml
-from fedloom.shared.config.sections import FIGURE_PATTERN, Count, Number, Section
+from fedloom.shared.config.values import FIGURE_PATTERN, Count, Number, Section
 from fedloom.shared.errors import ReleaseError
 
 # Which end of a figure's 95 % interval a threshold is held against, or the figure itself.

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from fedloom.shared.config.problems import explain
-from fedloom.shared.config.sections import Name, Section
+from fedloom.shared.config.values import Name, Section
 from fedloom.shared.errors import CredentialError
 from fedloom.shared.keys import SigningKey
 from fedloom.shared.kits.node_key import NodeKey, is_signed_by_node

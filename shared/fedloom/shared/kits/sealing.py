@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import Field
 
-from fedloom.shared.config.sections import Section
+from fedloom.shared.config.values import Section
 from fedloom.shared.errors import CredentialError
 
 # RFC 7914; 128 MiB and about half a second for each guess.

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from fedloom.shared.config.problems import explain
-from fedloom.shared.config.sections import Quantization, Section, TaskSection
+from fedloom.shared.config.sections import Quantization, TaskSection
+from fedloom.shared.config.values import Section
 from fedloom.shared.errors import ModelError
 from fedloom.shared.files import write_durably
 from fedloom.shared.model.usage import how_to_use

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 from scipy.optimize import brentq
 
-from fedloom.shared.config.sections import LEAST_NOISE, MOST_NOISE
+from fedloom.shared.config.privacy import LEAST_NOISE
+from fedloom.shared.config.values import MOST_NOISE
 from fedloom.shared.errors import PlanError
 from fedloom.shared.privacy.accounting import ARITHMETIC_SLACK, Accountant, Mechanism
 

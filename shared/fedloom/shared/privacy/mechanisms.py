@@ -6,7 +6,7 @@ the same mechanisms from the numbers that it was charged.
 
 from collections.abc import Iterable
 
-from fedloom.shared.config.sections import MetricsSection
+from fedloom.shared.config.privacy import MetricsSection
 from fedloom.shared.plan import Plan, SitePlan
 from fedloom.shared.privacy.accounting import Mechanism
 

@@ -10,7 +10,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from fedloom.shared.config.sections import Section
+from fedloom.shared.config.values import Section
 
 # Each has its word lists in `terms/`.
 Axis = Literal["gender", "names", "religion", "ethnicity"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedloom.shared.adapter import Adapter, AdapterLayout, TensorSpec
-from fedloom.shared.config.sections import Name, Section, Unit
+from fedloom.shared.config.values import Name, Section, Unit
 from fedloom.shared.plan import Plan
 from fedloom.shared.wire.frame import Frame, Header, from_payload, to_payload
 

@@ -9,7 +9,7 @@ import tomli_w
 
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.reading import read_toml
-from fedloom.shared.config.sections import Section
+from fedloom.shared.config.values import Section
 from fedloom.shared.errors import EvaluationError, RunFolderError
 from fedloom.shared.wire.messages import Digest
 from fedloom.simulation.auditing.canaries import Dealt

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedloom.server.planning import make_plan
+from fedloom.shared.config.data import SiteSection
 from fedloom.shared.config.federation import FederationConfig
-from fedloom.shared.config.sections import SiteSection
 from fedloom.shared.data.records import RECORD_UNIT, Record, RecordSource, read_records
 from fedloom.shared.files import OWNER_ONLY, write_durably
 from fedloom.simulation.auditing.canaries import Dealt

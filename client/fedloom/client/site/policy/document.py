@@ -6,16 +6,9 @@ from typing import Annotated, Literal
 import tomli_w
 from pydantic import Field
 
+from fedloom.shared.config.privacy import LEAST_NOISE, ReleasedValue
 from fedloom.shared.config.reading import read_toml
-from fedloom.shared.config.sections import (
-    LEAST_NOISE,
-    Count,
-    Number,
-    OpenFraction,
-    Positive,
-    ReleasedValue,
-    Section,
-)
+from fedloom.shared.config.values import Count, Number, OpenFraction, Positive, Section
 from fedloom.shared.wire.messages import Digest
 
 MANUAL = "manual"

@@ -24,7 +24,7 @@ from fedloom.server.evaluator.statistics import (
 )
 from fedloom.server.evaluator.subject import Subject
 from fedloom.server.evaluator.units import Units
-from fedloom.shared.config.sections import Section
+from fedloom.shared.config.values import Section
 
 # At most this many records, evenly picked: what an audit may cost.
 Records = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -27,7 +27,7 @@ from fedloom.server.evaluator.findings import Chart, Figure, Table
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
 from fedloom.server.evaluator.units import Units
-from fedloom.shared.config.sections import SITE
+from fedloom.shared.config.data import SITE
 
 _CAVEATS = (
     "The gap between the best and the worst group is above 0 by chance alone, and its interval "

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from fedloom.shared.config.sections import Section
+from fedloom.shared.config.values import Section
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.files import sha256_file
 

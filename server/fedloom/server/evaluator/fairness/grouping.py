@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.units import Units
-from fedloom.shared.config.sections import SITE
+from fedloom.shared.config.data import SITE
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.words import count
 

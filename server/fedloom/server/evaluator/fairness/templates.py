@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 
-from fedloom.shared.config.sections import Section
+from fedloom.shared.config.values import Section
 from fedloom.shared.swaps.vocabulary import vocabulary
 
 SOURCE = (
