@@ -39,7 +39,15 @@ from tests.support.language import (
     write_tiny_t5,
     write_word_tokenizer,
 )
-from tests.support.training import fixed_stream, make_plan, site_plan, units_of, warmed
+from tests.support.training import (
+    check_alone_in_its_batch,
+    fixed_stream,
+    make_plan,
+    shapes_of_rows,
+    site_plan,
+    units_of,
+    warmed,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,7 +303,9 @@ def test_a_record_that_the_template_cannot_say_teaches_nothing(tmp_path: Path, h
     np.testing.assert_allclose(with_odd, without, atol=1e-6)
 
 
-def check_one_long_answer_moves_nobody_else_in_bf16(home: Path) -> None:
+def check_one_long_answer_moves_nobody_else_in_bf16(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = write_tiny_t5(home / "model", width=128)
     silent = site_plan(noise=1e-9)
     plan = make_plan(
@@ -316,12 +326,13 @@ def check_one_long_answer_moves_nobody_else_in_bf16(home: Path) -> None:
         units = units_of(trainer, chosen)
         return trainer.train(silent, units, stream=fixed_stream()).astype(np.float64)
 
-    moved = np.linalg.norm(summed([long, *rows]) - summed(rows))
-    assert abs(moved - 1) <= 1e-5
+    check_alone_in_its_batch(summed, long, rows, shapes_of_rows(monkeypatch, plan))
 
 
-def test_one_long_answer_moves_nobody_else_in_bf16(tmp_path: Path) -> None:
-    check_one_long_answer_moves_nobody_else_in_bf16(tmp_path)
+def test_one_long_answer_moves_nobody_else_in_bf16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_one_long_answer_moves_nobody_else_in_bf16(tmp_path, monkeypatch)
 
 
 def test_control_answers_padded_by_the_longest_that_was_drawn_are_caught(
@@ -329,7 +340,7 @@ def test_control_answers_padded_by_the_longest_that_was_drawn_are_caught(
 ) -> None:
     monkeypatch.setattr(Example, "bucket", property(lambda self: (padded(len(self.tokens)), 8)))
     with pytest.raises(AssertionError):
-        check_one_long_answer_moves_nobody_else_in_bf16(tmp_path)
+        check_one_long_answer_moves_nobody_else_in_bf16(tmp_path, monkeypatch)
 
 
 def test_a_length_that_the_model_cannot_take_is_cut_whatever_the_plan_says(tmp_path: Path) -> None:

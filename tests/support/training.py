@@ -1,9 +1,11 @@
 """Plans, units and trainers for tests of local training, and a naive DP-SGD to compare with."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
@@ -16,9 +18,10 @@ from fedloom.shared.config.privacy import PrivacyTerms
 from fedloom.shared.config.sections import LoraSection, TaskSection
 from fedloom.shared.config.training import TrainingSection
 from fedloom.shared.data.records import Record, group_by_unit
-from fedloom.shared.model.base import fingerprint
+from fedloom.shared.model.base import Tokenizer, fingerprint
 from fedloom.shared.model.lora import attach_lora, live_parameters, write_adapter
 from fedloom.shared.plan import AggregationPlan, ModelPlan, Plan, RoundsPlan, SitePlan
+from fedloom.shared.tasks.base import Batch, Example, Task
 from fedloom.shared.tasks.registry import load_base, make_task
 from tests.support.tiny import sentences
 
@@ -162,3 +165,37 @@ def naive_clipped_sum(
 def _clip_factor(plan: Plan, norm: float) -> float:
     bound = plan.privacy.clip_norm
     return bound / (norm + 0.01) if plan.privacy.clipping == "automatic" else min(1, bound / norm)
+
+
+def shapes_of_rows(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> Counter[object]:
+    """Filled while something trains: each row with the shape of the batch that it was in.
+
+    How a row rounds follows from that shape, whether this processor's bf16 shows it or not.
+    """
+    kind, seen = type(make_task(plan.task)), Counter[object]()
+    collate = kind.collate
+
+    def noted(task: Task, examples: Sequence[Example], tokenizer: Tokenizer) -> Batch:
+        batch = collate(task, examples, tokenizer)
+        at = (tuple(batch.inputs["input_ids"].shape), tuple(batch.labels.shape))
+        seen.update((example.tokens, example.answer, at) for example in examples)
+        return batch
+
+    monkeypatch.setattr(kind, "collate", noted)
+    return seen
+
+
+def check_alone_in_its_batch(
+    trained: Callable[[list[Record]], NDArray[np.float64]],
+    odd: Record,
+    rows: list[Record],
+    seen: Counter[object],
+) -> None:
+    """What `trained` gives moves by the odd record's clipped gradient, of norm 1, and no other row
+    is in a batch of another shape because of it."""
+    both, found = trained([odd, *rows]), seen.copy()
+    seen.clear()
+    without, alone = trained(rows), seen.copy()
+    assert abs(np.linalg.norm(both - without) - 1) <= 1e-5
+    assert alone.total() >= len(rows), "rows are collated elsewhere, and this sees nothing"
+    assert alone <= found and found.total() == alone.total() + 1
