@@ -18,6 +18,7 @@ from fedloom.server.evaluator.sections import RecordsSection
 from fedloom.server.evaluator.suite import read_suite
 from fedloom.server.initial import initial_adapter, save_adapter
 from fedloom.shared.adapter import Adapter
+from tests.support.commands import Done, fedloom
 from tests.support.tiny import sentences, write_csv, write_tiny_model
 from tests.support.training import make_plan
 
@@ -46,13 +47,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def run(home: Path, *more: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "fedloom.cli", "evaluate", "ours/adapter", "--model", "model"]
-    return subprocess.run([*command, *more], cwd=home, capture_output=True, text=True, check=False)
+COMMAND = ("evaluate", "ours/adapter", "--model", "model")
+
+
+def run(home: Path, *more: str) -> Done:
+    return fedloom(*COMMAND, *more, cwd=home)
 
 
 def test_a_suite_is_run_on_an_adapter_beside_another(home: Path) -> None:
-    done = run(home, "--suite", "suite.toml", "--against", "theirs/adapter", "--out", "found")
+    """In a process of its own, as users have it."""
+    more = ("--suite", "suite.toml", "--against", "theirs/adapter", "--out", "found")
+    whole = [sys.executable, "-m", "fedloom.cli", *COMMAND, *more]
+    done = subprocess.run(whole, cwd=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "honest: does not apply, " in done.stdout
     assert "with theirs/adapter, none differs beyond chance" in done.stdout
