@@ -139,18 +139,26 @@ def test_whose_each_row_is_can_be_said(home: Path) -> None:
     assert found.subject.audits[0].figures[0].records == 12
 
 
-def test_data_has_the_suites_units_where_it_has_the_column(home: Path) -> None:
-    """Unless the command says another."""
+@pytest.mark.parametrize(
+    ("said", "whose"), [(None, "author"), ("record", "record"), ("ward", "ward")]
+)
+def test_data_has_the_suites_units_if_no_other_is_said(
+    home: Path, said: str | None, whose: str
+) -> None:
+    """Records where there are none would be units that nobody asked for, and nobody was told."""
     own = RecordsSection(path=home / "more.csv", unit="author")
-    for given, there, unit in (
-        ("record", "author", "author"),
-        ("record", "writer", "record"),
-        ("ward", "author", "ward"),
-    ):
-        path = home / "given.csv"
-        write_csv(path, [{"text": "a", "label": "b", there: "c", "ward": "d"}])
-        found = _section(RecordsSection(path=path, unit=given), own)
-        assert found is not None and found.unit == unit
+    found = _section(RecordsSection(path=home / "more.csv", unit=said), own)
+    assert found is not None and found.whose == whose
+
+
+def test_data_without_the_suites_units_is_refused(home: Path) -> None:
+    suite = (home / "suite.toml").read_text() + 'unit = "patient"\n'
+    (home / "by-patient.toml").write_text(suite, encoding="utf-8")
+    done = run(home, "--suite", "by-patient.toml", "--data", "more.csv", "--out", "patients")
+    assert done.returncode == 1 and "no column patient" in done.stderr
+    more = ("--unit", "record")
+    done = run(home, "--suite", "by-patient.toml", "--data", "more.csv", "--out", "rows", *more)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

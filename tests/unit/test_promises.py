@@ -67,6 +67,19 @@ def test_each_promise_that_nothing_measures_is_named(
         check_promises(config)
 
 
+@pytest.mark.parametrize(("more", "said"), [("", False), ('unit = "record"', True)])
+def test_whose_the_coordinators_own_records_are_must_be_said_if_units_are_persons(
+    tmp_path: Path, more: str, said: bool
+) -> None:
+    """Else ten rows of one patient count as ten, in intervals and in groups that are named."""
+    suite = SUITE + f'[records]\npath = "own.csv"\n{more}\n'
+    config = read_federation(promising(tmp_path, suite=suite))
+    assert promise_problems(config) == []
+    privacy = config.privacy.model_copy(update={"unit": "author"})
+    found = promise_problems(config.model_copy(update={"privacy": privacy}))
+    assert ["records.unit is not said" in line for line in found] == ([] if said else [True])
+
+
 @pytest.mark.parametrize(
     "asked",
     [

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from fedloom.shared.config.values import Section, Unit
-from fedloom.shared.data.records import RECORD_UNIT
 
 if TYPE_CHECKING:
     from fedloom.server.evaluator.sections import RecordsSection
@@ -34,7 +33,7 @@ class _Asked(Section):
     text: str
     label: str
     messages: str | None
-    unit: Unit
+    unit: Unit | None
     suite: Path | None
     against: tuple[Path, ...]
     out: Path | None
@@ -63,9 +62,7 @@ class _Asked(Section):
 @click.option("--text", default="text", show_default=True, help="Column of the text.")
 @click.option("--label", default="label", show_default=True, help="Column of the label.")
 @click.option("--messages", help="Column of chats, in place of text and label.")
-@click.option(
-    "--unit", default=RECORD_UNIT, show_default=True, help="Whose each row is: record, or a column."
-)
+@click.option("--unit", help="Whose each row is: a column, or record (the suite's, else record).")
 @click.option("--suite", type=click.Path(path_type=Path), help="Run the audits of SUITE.toml.")
 @click.option(
     "--against",
@@ -105,7 +102,7 @@ def _score(asked: _Asked, records: "RecordsSection") -> None:
         text=records.text,
         label=records.label,
         messages=records.messages,
-        unit=records.unit,
+        unit=records.whose,
     )
     model = resolve_model(asked.model)
     scores = evaluate_folder(asked.adapter, model, source, resamples=_RESAMPLES)
@@ -115,7 +112,7 @@ def _score(asked: _Asked, records: "RecordsSection") -> None:
         return
     records_in_words = count(found.pop("records"), "record")
     units = found.pop("units", None)
-    over = f" over {count(units, 'unit')} ({records.unit})" if units else ""
+    over = f" over {count(units, 'unit')} ({records.whose})" if units else ""
     click.echo(f"{records_in_words} of {records.path}; in brackets a 95 % interval{over}")
     for name, figure in found.items():
         interval = f"[{figure['low']:.4f}, {figure['high']:.4f}]"

@@ -14,7 +14,6 @@ from fedloom.server.evaluator.sections import RecordsSection
 from fedloom.server.evaluator.subject import Candidate
 from fedloom.server.evaluator.suite import Suite
 from fedloom.server.start import read_peft
-from fedloom.shared.data.records import RECORD_UNIT
 from fedloom.shared.data.tables import read_table
 from fedloom.shared.errors import EvaluationError
 from fedloom.shared.files import make_folder
@@ -86,13 +85,14 @@ def evaluate_alone(asked: Alone, suite: Suite, told: Told = lambda _: None) -> E
 
 
 def _section(given: RecordsSection | None, own: RecordsSection | None) -> RecordsSection | None:
-    """The records that were given; parted as the suite's own are, where they have its columns."""
+    """The records that were given, by the suite's own unit if no other is said, and parted as its
+    own records are, where they have such columns."""
     if given is None or own is None:
         return given or own
     there = read_table(given.path).columns
     return given.model_copy(
         update={
-            "unit": own.unit if given.unit == RECORD_UNIT and own.unit in there else given.unit,
+            "unit": given.unit or own.unit,
             "site": own.site if own.site in there else None,
             "groups": tuple(column for column in own.groups if column in there),
         }

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 from fedloom.shared.config.federation import FederationConfig
 from fedloom.shared.config.release import ReleaseRule
+from fedloom.shared.data.records import RECORD_UNIT
 from fedloom.shared.errors import ConfigError
 from fedloom.shared.words import nearest
 
@@ -34,10 +35,18 @@ def promise_problems(config: FederationConfig) -> list[str]:
     from fedloom.server.evaluator.suite import read_suite
 
     try:
-        audits = read_suite(suite).audits
+        found = read_suite(suite)
     except ConfigError as error:
         return [f"evaluation.suite {suite}: {problem}" for problem in error.problems]
-    return list(_unmeasured(config.release.rules, audits))
+    problems = list(_unmeasured(config.release.rules, found.audits))
+    unit = config.privacy.unit
+    if unit != RECORD_UNIT and found.records is not None and found.records.unit is None:
+        # A patient's ten rows would count as ten patients', and make a group to be named.
+        problems.append(
+            f"evaluation.suite {suite}: records.unit is not said, expected the column that says "
+            f'whose each record is, as privacy.unit {unit} does, or "{RECORD_UNIT}" on purpose'
+        )
+    return problems
 
 
 def _unmeasured(rules: Collection[ReleaseRule], audits: Collection[str]) -> Iterator[str]:

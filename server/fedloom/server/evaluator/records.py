@@ -29,7 +29,7 @@ def read_corpus(
         text=section.text,
         label=section.label,
         messages=section.messages,
-        unit=section.unit,
+        unit=section.whose,
     )
     records = read_records(source, labels=labels)
     table = read_table(section.path)
@@ -43,7 +43,7 @@ def read_corpus(
         tests={site: _of(site, sites, records) for site in dict.fromkeys(sites)},
         groups={name: tuple(values[at] for at in order) for name, values in named.items()},
         benchmarks=benchmarks,
-        unit=section.unit,
+        unit=section.whose,
     )
 
 

@@ -10,7 +10,7 @@ class RecordsSection(Section):
     """`[records]`: labelled records to evaluate on, where no simulation brings its own.
 
     `site` and each of `groups` name columns whose values part the records; `unit` the column that
-    says whose each record is, `record` where every row is by itself.
+    says whose each record is, or `record`: every row is by itself, as where nothing is said.
     """
 
     path: Path
@@ -19,4 +19,9 @@ class RecordsSection(Section):
     messages: str | None = None
     site: str | None = None
     groups: tuple[str, ...] = ()
-    unit: Unit = RECORD_UNIT
+    unit: Unit | None = None
+
+    @property
+    def whose(self) -> str:
+        """The unit: what is said, or each row."""
+        return self.unit or RECORD_UNIT
