@@ -84,3 +84,12 @@ def test_a_module_without_a_rule_is_named(tmp_path: Path) -> None:
     head.__class__ = Odd
     with pytest.raises(EvaluationError, match="no rule for gradients by record in Odd"):
         per_record(scorer, live_parameters(scorer.model), scorer.encode(questions(2)))
+
+
+def test_a_parameter_that_takes_no_part_is_no_zero(tmp_path: Path) -> None:
+    """Its zeros would read as a tensor that remembers nobody."""
+    scorer = moved(write_tiny_model, tmp_path, TaskSection(labels=LABELS, pooling="mean"))
+    live = live_parameters(scorer.model)
+    live["elsewhere"] = nn.Linear(2, 2).weight
+    with pytest.raises(EvaluationError, match="no gradient by record of elsewhere"):
+        per_record(scorer, live, scorer.encode(questions(2)))

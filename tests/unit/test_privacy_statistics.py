@@ -258,6 +258,17 @@ def test_decoding_with_a_ridge_is_the_best_linear_estimate() -> None:
     np.testing.assert_allclose(found, expected / expected.std(), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("error")
+def test_decoding_has_a_solution_where_known_records_outweigh_canaries() -> None:
+    """Each stands for a thousand, there is no noise, and fewer numbers than gradients."""
+    generator = np.random.default_rng(12)
+    rows = generator.normal(size=(60, 8))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows[20:] *= 1000
+    found = Alignment.of(rows, rows.sum(axis=0)).weights(ridge=0.0, canaries=20)
+    assert np.isfinite(found).all()
+
+
 def test_decoding_of_nothing_is_nothing() -> None:
     nothing = Alignment.of(np.zeros((4, 3)), np.ones(3))
     assert nothing.weights(ridge=1.0, canaries=2).tolist() == [0.0, 0.0]

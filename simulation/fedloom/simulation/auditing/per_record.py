@@ -30,18 +30,34 @@ def per_record(
     be in evaluation mode, where Opacus itself keeps nothing.
 
     Raises:
-        EvaluationError: a module has no such rule.
+        EvaluationError: a module has no such rule, or a parameter took no part.
     """
     rows = {
         name: np.zeros((len(examples), *values.shape), np.float32)
         for name, values in parameters.items()
     }
     names = {values: name for name, values in parameters.items()}
+    unheard = set(rows)
     for module, seen, backs in _passed(scorer, _owners(scorer.model, names), examples):
         for parameter, found in _rule(module)(module, [seen], backs).items():
             if parameter in names:
-                rows[names[parameter]] += found.detach().float().cpu().numpy()
+                _add(rows[names[parameter]], found)
+                unheard.discard(names[parameter])
+    if unheard:
+        # Zeros would say that it remembers nothing.
+        raise EvaluationError(
+            f"canaries: no gradient by record of {min(unheard)}, expected one of every tensor"
+        )
     return rows
+
+
+def _add(rows: NDArray[np.float32], found: torch.Tensor) -> None:
+    if tuple(found.shape) != rows.shape:
+        # One row would be added to all.
+        raise EvaluationError(
+            f"canaries: gradients of shape {tuple(found.shape)}, expected {rows.shape}"
+        )
+    rows += found.detach().float().cpu().numpy()
 
 
 def _rule(module: nn.Module) -> _Rule:

@@ -17,6 +17,8 @@ from scipy.linalg import solve
 from fedloom.server.evaluator.statistics import Values
 
 _LEAST_RIDGE = 1e-9
+# Of all inner products: below this, rounding decides whether there is a solution.
+_LEAST_PART = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class Alignment:
         if energy == 0:
             return np.zeros(canaries)
         # Without noise two gradients that are one would have no solution of their own.
-        whole = ridge + _LEAST_RIDGE * energy
+        whole = ridge + _LEAST_RIDGE * energy + _LEAST_PART * float(np.trace(self.gram))
         lifted = self.gram.copy()
         lifted[np.diag_indices_from(lifted)] += whole
         # Symmetric and positive definite, which takes half of what any matrix would.
