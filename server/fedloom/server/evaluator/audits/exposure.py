@@ -1,12 +1,11 @@
 """Whether a language model says the secrets that were put into its training records."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from fedloom.server.evaluator.audits.base import (
     Measured,
@@ -21,15 +20,13 @@ from fedloom.server.evaluator.audits.suite_file import SuiteFile
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.findings import Table
 from fedloom.server.evaluator.metrics import Outcomes
-from fedloom.server.evaluator.privacy.exposure import BY_CHANCE, exposure, forms, like
+from fedloom.server.evaluator.privacy.canary_file import Canary, read_canaries
+from fedloom.server.evaluator.privacy.exposure import BY_CHANCE, exposure, like
 from fedloom.server.evaluator.statistics import Values
 from fedloom.server.evaluator.subject import Subject
 from fedloom.shared.data.records import Record
-from fedloom.shared.errors import EvaluationError
 from fedloom.shared.tasks.registry import make_task
 
-# A secret with fewer forms than this cannot be told from a guess.
-_LEAST_FORMS = 100
 _SOURCES = ("N. Carlini et al., The Secret Sharer, USENIX Security 2019",)
 
 
@@ -39,15 +36,6 @@ class ExposureOptions(Options):
 
     canaries: SuiteFile | None = None
     references: Annotated[int, Field(ge=99, le=100_000)] = 500
-
-
-class Canary(BaseModel):
-    """One line of the file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    prompt: str = Field(min_length=1)
-    secret: str = Field(min_length=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,44 +116,6 @@ class Exposure:
             ),
             "sources": _SOURCES,
         }
-
-
-def read_canaries(path: Path | None) -> tuple[Canary, ...]:
-    """All canaries of a file.
-
-    Raises:
-        EvaluationError: no such file, none in it, a line that is none, or a secret that has too
-            few forms; names file and line, never a secret.
-    """
-    if path is None or not path.is_file():
-        raise EvaluationError(f"exposure: no file {path}, expected canaries in JSONL")
-    found = tuple(_parsed(path))
-    if not found:
-        raise EvaluationError(f"exposure: {path}: empty, expected a canary a line")
-    return found
-
-
-def _parsed(path: Path) -> Iterator[Canary]:
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            canary = Canary.model_validate_json(line)
-        except ValidationError as error:
-            # Neither in the message nor as its cause: what pydantic says holds the secret.
-            raise EvaluationError(f"exposure: {path}, line {number}: {_problem(error)}") from None
-        if forms(canary.secret) < _LEAST_FORMS:
-            raise EvaluationError(
-                f"exposure: {path}, line {number}: a secret of {forms(canary.secret)} forms, "
-                f"expected letters and digits enough for {_LEAST_FORMS}"
-            )
-        yield canary
-
-
-def _problem(error: ValidationError) -> str:
-    """The key that is wrong, never a value; what stands in place of an unknown key may be one."""
-    found = [one["loc"][0] for one in error.errors(include_input=False) if one["loc"]]
-    known = [key for key in Canary.model_fields if key in found]
-    where = f"key {known[0]}" if known else "other keys" if found else "no JSON"
-    return f"{where}, expected texts prompt and secret, and no other key"
 
 
 def _without_labels(subject: Subject) -> Subject:
