@@ -39,23 +39,27 @@ def asked_file(run: RunFolder) -> Path:
 
 
 def asked_before(run: RunFolder, sites: Path | None = None) -> Asked:
-    """What a run to be resumed was begun with, nothing if it was no study; `sites` is the folder
-    of sites that is asked for now.
+    """What a study to be resumed was begun with; `sites` is where the folder of its sites lies by
+    now, if that is said: whether it is theirs, their ledgers tell.
 
     Raises:
-        RunFolderError: these are other sites: what they have answered is in the ledgers of those
-            before.
+        RunFolderError: the folder holds no study, or not what was asked of it; or its sites are its
+            own, and lie in it.
         ConfigError: the file is damaged.
     """
     path = asked_file(run)
-    asked = read_toml(path, Asked, expected="what was asked") if path.is_file() else Asked()
-    if sites is not None and sites.resolve() != asked.sites:
-        before = f"those in {asked.sites}" if asked.sites else "sites of its own"
+    if not path.is_file():
         raise RunFolderError(
-            f"run folder {run.path}: --sites {sites}, but it began with {before}, expected no "
-            "others: the ledgers there have what it spent"
+            f"run folder {run.path}: no {path.name}, expected what the simulation was asked"
         )
-    return asked
+    asked = read_toml(path, Asked, expected="what was asked")
+    if sites is None:
+        return asked
+    if asked.sites is None:
+        raise RunFolderError(
+            f"run folder {run.path}: --sites {sites}, but its sites are its own, expected no others"
+        )
+    return asked.model_copy(update={"sites": sites.resolve()})
 
 
 def unlike_groups(run: RunFolder, groups: Sequence[str]) -> str | None:
