@@ -12,9 +12,12 @@ from click.testing import CliRunner, Result
 from fedloom.cli.main import cli
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.server.evaluator.evaluation import Evaluation
+from fedloom.shared.config.federation import read_federation
 from fedloom.shared.errors import RunFolderError
+from fedloom.simulation.prepare import prepare
+from tests.support.deployed import change, declare_units
 from tests.support.stopping import StoppingExecutor
-from tests.support.tiny import write_federation
+from tests.support.tiny import sentences, write_csv, write_federation
 
 SUITE = '[suite]\nname = "ours"\n[audits.validation]\nresamples = 100\n'
 ROUNDS = 2
@@ -175,3 +178,32 @@ def test_a_study_that_lost_what_it_was_asked_is_refused(fedloom: Fedloom) -> Non
     Path("run/asked.toml").unlink()
     assert "no asked.toml, expected what the simulation was asked" in refused(fedloom)
     assert not Path("run/sites").exists()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"evaluation": {"test_fraction": 0.4}},
+        {"evaluation": {"holdout": "validation"}},
+        {"data": {"text": "said"}},
+        {},
+    ],
+    ids=["test fraction", "holdout", "column", "file"],
+)
+def test_other_records_than_before_are_not_held_out(
+    federation: Path, fedloom: Fedloom, other: dict[str, dict[str, object]]
+) -> None:
+    """Where sizes are declared the plan is the same, and what was trained on would be scored."""
+    for site in range(2):
+        rows = [row | {"said": row["text"][::-1]} for row in sentences(120, seed=site)]
+        write_csv(federation.with_name(f"site{site}.csv"), rows)
+    declare_units(federation)
+    begun_and_stopped(fedloom)
+    before = prepare(read_federation(federation)).plan.sha256
+    change(federation, **other)
+    if not other:
+        write_csv(federation.with_name("site1.csv"), sentences(120, seed=9))
+    assert prepare(read_federation(federation)).plan.sha256 == before
+    said = refused(fedloom)
+    assert "other records are held out or trained on than when it began, expected the same" in said
+    assert not Path("run/report.json").exists()

@@ -10,6 +10,7 @@ from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.reading import read_toml
 from fedloom.shared.config.values import Column, Section
 from fedloom.shared.errors import RunFolderError
+from fedloom.shared.wire.messages import Digest
 from fedloom.simulation.arms import ARM_KINDS, ArmKind
 
 _HEADING = "# What this simulation was asked beside its plan; --resume goes on with it.\n"
@@ -17,8 +18,10 @@ _HEADING = "# What this simulation was asked beside its plan; --resume goes on w
 
 class Asked(Section):
     """`asked.toml`: the arms to train beside the federation, the columns by which audits part
-    held-out records, and the folder of its sites if they outlast it."""
+    held-out records, the folder of its sites if they outlast it, and the digest of the records that
+    are held out and trained on: where sizes are declared, no plan says which they are."""
 
+    corpus_sha256: Digest
     arms: tuple[ArmKind, ...] = ()
     groups: tuple[Column, ...] = ()
     sites: Path | None = None
@@ -27,6 +30,18 @@ class Asked(Section):
         """The same with further arms, in the order in which arms are trained."""
         arms = tuple(kind for kind in ARM_KINDS if kind in (*self.arms, *more))
         return self.model_copy(update={"arms": arms})
+
+    def check_corpus(self, run: RunFolder, corpus_sha256: str) -> None:
+        """Make sure that the records are held out and trained on that were so before.
+
+        Raises:
+            RunFolderError: others: what was trained on could now pass for held out.
+        """
+        if corpus_sha256 != self.corpus_sha256:
+            raise RunFolderError(
+                f"run folder {run.path}: other records are held out or trained on than when it "
+                "began, expected the same data, columns, evaluation.holdout and fractions"
+            )
 
     def to_toml(self) -> str:
         """The file's text."""
