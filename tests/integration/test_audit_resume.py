@@ -1,5 +1,8 @@
 """A privacy audit that was stopped goes on, finds the same, and spends nothing twice."""
 
+import hashlib
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +17,7 @@ from fedloom.server.evaluator.findings import AuditFindings
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.errors import EvaluationError, FedLoomError, PlanError, RunFolderError
 from fedloom.simulation.auditing.asked import options_before
-from fedloom.simulation.auditing.audit import FILE
+from fedloom.simulation.auditing.kept import FILE
 from fedloom.simulation.prepare import Prepared
 from tests.support.audited import audited_federation, run_audit
 from tests.support.stopping import StoppingExecutor
@@ -49,11 +52,22 @@ def stopped(prepared: Prepared, folder: Path, *, at: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> AuditFindings:
-    found, jobs = audit(prepared, tmp_path_factory.mktemp("whole") / "run")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture(scope="module")
+def whole(prepared: Prepared, home: Path) -> AuditFindings:
+    found, jobs = audit(prepared, home / "run")
     assert jobs == (1 + SHADOWS) * JOBS
     assert any(figure.key == "lira_auc" for figure in found.figures)
     return found
+
+
+@pytest.fixture
+def finished(whole: AuditFindings, home: Path, tmp_path: Path) -> Path:
+    """A copy of the run that found `whole`."""
+    return shutil.copytree(home / "run", tmp_path / "run")
 
 
 def check_charged_once(folder: Path) -> None:
@@ -111,6 +125,24 @@ def test_findings_that_were_cut_are_found_again(
     stopped(prepared, tmp_path / "run", at=JOBS + 1)
     (tmp_path / "run" / FILE).write_text("{", encoding="utf-8")
     assert audit(prepared, tmp_path / "run", resume=True)[0] == whole
+
+
+@pytest.mark.parametrize("key", ["dealt_sha256", "plan_sha256", "adapter_sha256", None])
+def test_findings_of_something_else_are_found_again(
+    finished: Path, prepared: Prepared, whole: AuditFindings, key: str | None
+) -> None:
+    """Of other canaries, another plan or another adapter, as in a file that was copied here; or
+    changed by somebody, who did not say so. Shadows would join what was never found."""
+    nothing = whole.model_copy(update={"figures": (), "sources": ()})
+    content = nothing.model_dump_json().encode()
+    (finished / FILE).write_bytes(content)
+    of = finished / "privacy-audit-of.json"
+    told = json.loads(of.read_bytes())
+    if key is not None:
+        told |= {key: "0" * 64, "findings_sha256": hashlib.sha256(content).hexdigest()}
+    of.write_text(json.dumps(told), encoding="utf-8")
+    assert audit(prepared, finished, resume=True)[0] == whole
+    assert AuditFindings.model_validate_json((finished / FILE).read_bytes()) == whole
 
 
 def test_a_shadow_that_had_hardly_begun_begins_anew(

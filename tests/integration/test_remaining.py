@@ -15,6 +15,8 @@ from fedloom.server.run.folder import RunFolder
 from fedloom.server.run.heads import read_heads
 from fedloom.shared.config.federation import read_federation
 from fedloom.shared.errors import QuorumError
+from fedloom.simulation.asked import Asked, asked_file
+from fedloom.simulation.evaluating import study_corpus
 from fedloom.simulation.executors.serial import SerialExecutor
 from fedloom.simulation.federation import RunOptions, run_federation
 from fedloom.simulation.prepare import Prepared, prepare
@@ -40,7 +42,9 @@ def interrupted(prepared: Prepared, folder: RunFolder, monkeypatch: pytest.Monke
         if number == 1:
             monkeypatch.setenv(VARIABLE, "site0:raise,site1:raise")
 
-    options = RunOptions(observers=(lose_two,))
+    asked = Asked(corpus_sha256=study_corpus(prepared, None).sha256)
+    files = {asked_file(folder): asked.to_toml()}
+    options = RunOptions(observers=(lose_two,), asked=files)
     with pytest.raises(QuorumError):
         run_federation(prepared, folder, SerialExecutor(FaultyApp()), options)
     monkeypatch.setenv(VARIABLE, "")

@@ -12,14 +12,19 @@ from click.testing import CliRunner, Result
 from fedloom.cli.main import cli
 from fedloom.client.ledger.ledger import Ledger
 from fedloom.server.evaluator.evaluation import Evaluation
+from fedloom.shared.config.federation import read_federation
 from fedloom.shared.errors import RunFolderError
+from fedloom.simulation.prepare import prepare
+from tests.support.deployed import change, declare_units
 from tests.support.stopping import StoppingExecutor
-from tests.support.tiny import write_federation
+from tests.support.tiny import sentences, write_csv, write_federation
 
 SUITE = '[suite]\nname = "ours"\n[audits.validation]\nresamples = 100\n'
 ROUNDS = 2
 # Two sites say hello and train two rounds; the last of these jobs is never done.
 LAST_JOB = 2 + 2 * ROUNDS
+# The first job that trains.
+FIRST_ROUND = 3
 Fedloom = Callable[..., Result]
 
 
@@ -101,15 +106,104 @@ def test_a_suite_that_was_edited_is_said_and_one_that_came_later_does_not_count(
     assert not Path("run/evaluation.json").exists()
 
 
+def check_charged_once(sites: Path) -> None:
+    for site in ("site0", "site1"):
+        entries = Ledger(sites / site / "state").entries()
+        charged = [entry.charge.round for entry in entries if entry.event == "reserved"]
+        assert charged == list(range(1, ROUNDS + 1))
+
+
+def refused(fedloom: Fedloom, *options: str) -> str:
+    """The one line of it, which changes nothing of what the run was asked."""
+    asked = Path("run/asked.toml")
+    before = asked.read_bytes() if asked.exists() else None
+    with pytest.raises(RunFolderError) as caught:
+        fedloom("--resume", "run", *options)
+    assert (asked.read_bytes() if asked.exists() else None) == before
+    (line,) = str(caught.value).splitlines()
+    return line
+
+
 def test_sites_that_outlast_the_run_are_remembered(fedloom: Fedloom) -> None:
     """Else the later rounds are charged to ledgers that the next run does not look at."""
     begun_and_stopped(fedloom, "--sites", "kept")
-    with pytest.raises(RunFolderError, match=r"began with those in .*kept, expected no others"):
-        fedloom("--resume", "run", "--sites", "others")
     assert fedloom("--resume", "run").exit_code == 0
-    assert not Path("run/sites").exists() and not Path("others").exists()
-    for site in ("site0", "site1"):
-        entries = Ledger(Path("kept") / site / "state").entries()
-        charged = [entry.charge.round for entry in entries if entry.event == "reserved"]
-        assert charged == list(range(1, ROUNDS + 1))
+    assert not Path("run/sites").exists()
+    check_charged_once(Path("kept"))
     assert fedloom("--resume", "run", "--sites", "kept").exit_code == 0
+
+
+@pytest.mark.parametrize("stop", [FIRST_ROUND + 1, LAST_JOB], ids=["in round 1", "in round 2"])
+def test_sites_that_were_moved_are_asked_for_and_not_begun_anew(
+    fedloom: Fedloom, stop: int
+) -> None:
+    """A new ledger knows nothing of what was spent. In round 1 no journal tells who was asked."""
+    assert fedloom("--out", "run", "--sites", "kept", stop=stop).exit_code == 130
+    Path("kept").rename("moved")
+    for options, where in (((), "kept"), (("--sites", "others"), "others")):
+        said = refused(fedloom, *options)
+        assert f"the ledger of site0 in {Path(where).resolve()} is gone, expected" in said
+        assert "if the folder of --sites was moved, name it again" in said
+        assert not Path(where).exists()
+    assert fedloom("--resume", "run", "--sites", "moved").exit_code == 0
+    check_charged_once(Path("moved"))
+    assert fedloom("--resume", "run").exit_code == 0, "it is remembered where they are now"
+
+
+def test_sites_of_another_run_or_of_before_are_no_substitute(fedloom: Fedloom) -> None:
+    assert fedloom("--out", "run", "--sites", "kept", stop=FIRST_ROUND + 3).exit_code == 130
+    shutil.copytree("kept", "older")
+    assert fedloom("--resume", "run").exit_code == 0
+    assert "lacks what its site answered" in refused(fedloom, "--sites", "older")
+    assert fedloom("--out", "another", "--sites", "others").exit_code == 0
+    assert "is another, or an older copy" in refused(fedloom, "--sites", "others")
+
+
+def test_sites_of_its_own_are_not_begun_anew_either(fedloom: Fedloom) -> None:
+    begun_and_stopped(fedloom)
+    assert "its sites are its own" in refused(fedloom, "--sites", "others")
+    Path("run/sites/site1").rename("away")
+    assert "the ledger of site1 in run/sites is gone" in refused(fedloom)
+    Path("away").rename("run/sites/site1")
+    Path("run/ledgers.json").rename("away")
+    assert "no ledgers.json, expected the heads of the ledgers" in refused(fedloom)
+    Path("away").rename("run/ledgers.json")
+    assert fedloom("--resume", "run").exit_code == 0
+    check_charged_once(Path("run/sites"))
+
+
+def test_a_study_that_lost_what_it_was_asked_is_refused(fedloom: Fedloom) -> None:
+    """It would train on with sites of its own, and without its arms and groups."""
+    begun_and_stopped(fedloom, "--sites", "kept")
+    Path("run/asked.toml").unlink()
+    assert "no asked.toml, expected what the simulation was asked" in refused(fedloom)
+    assert not Path("run/sites").exists()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"evaluation": {"test_fraction": 0.4}},
+        {"evaluation": {"holdout": "validation"}},
+        {"data": {"text": "said"}},
+        {},
+    ],
+    ids=["test fraction", "holdout", "column", "file"],
+)
+def test_other_records_than_before_are_not_held_out(
+    federation: Path, fedloom: Fedloom, other: dict[str, dict[str, object]]
+) -> None:
+    """Where sizes are declared the plan is the same, and what was trained on would be scored."""
+    for site in range(2):
+        rows = [row | {"said": row["text"][::-1]} for row in sentences(120, seed=site)]
+        write_csv(federation.with_name(f"site{site}.csv"), rows)
+    declare_units(federation)
+    begun_and_stopped(fedloom)
+    before = prepare(read_federation(federation)).plan.sha256
+    change(federation, **other)
+    if not other:
+        write_csv(federation.with_name("site1.csv"), sentences(120, seed=9))
+    assert prepare(read_federation(federation)).plan.sha256 == before
+    said = refused(fedloom)
+    assert "other records are held out or trained on than when it began, expected the same" in said
+    assert not Path("run/report.json").exists()

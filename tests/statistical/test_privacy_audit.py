@@ -19,7 +19,7 @@ from fedloom.client.training.optimizer import SecureDPOptimizer
 from fedloom.client.training.randomness import Stream
 from fedloom.client.training.units import DrawnUnit, TrainingUnits
 from fedloom.server.evaluator.findings import AuditFindings
-from fedloom.simulation.auditing.audit import FILE
+from fedloom.simulation.auditing.kept import FILE
 from fedloom.simulation.prepare import Prepared
 from tests.support.audited import audited_federation, figures_of, run_audit
 

@@ -15,7 +15,7 @@ from fedloom.server.run.checkpoint import read_checkpoint
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.errors import EvaluationError
 from fedloom.simulation.arms import arms_beside
-from fedloom.simulation.auditing.audit import FILE
+from fedloom.simulation.auditing.kept import FILE
 from fedloom.simulation.auditing.lira import Seen, with_lira
 from fedloom.simulation.auditing.shadows import run_shadows
 from fedloom.simulation.prepare import Prepared

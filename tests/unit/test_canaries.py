@@ -22,9 +22,9 @@ from fedloom.shared.config.sections import TaskSection
 from fedloom.shared.data.records import read_records
 from fedloom.shared.data.split import Split
 from fedloom.shared.errors import EvaluationError, PlanError
-from fedloom.simulation.auditing.audit import FILE
 from fedloom.simulation.auditing.canaries import Dealt, Kind, deal
 from fedloom.simulation.auditing.gradients import Sketch, gradients
+from fedloom.simulation.auditing.kept import FILE
 from fedloom.simulation.auditing.planting import planted
 from fedloom.simulation.auditing.scores import centred
 from fedloom.simulation.prepare import Prepared, prepare, source_of, split_of

@@ -32,11 +32,11 @@ def wanted(tmp_path: Path, tiny_model: Path) -> tuple[RunFolder, WantedRun]:
     folder = RunFolder(tmp_path / "run")
     suite = tmp_path / "suite.toml"
     suite.write_text(SUITE, encoding="utf-8")
+    write_csv(tmp_path / "own.csv", sentences(20, seed=1))
     folder.create(plan, asked={folder.suite: kept_text(read_suite(suite))})
     start = initial_adapter(plan, tiny_model)
     for number in (0, plan.rounds.total):
         write_checkpoint(folder.checkpoints, number, start, plan.sha256)
-    write_csv(tmp_path / "own.csv", sentences(20, seed=1))
     run = WantedRun(
         name="run", plan_sha256=plan.sha256, model=tiny_model, suite=suite, every=2, created=1.0
     )
@@ -102,6 +102,11 @@ def _missing(folder: RunFolder, suite: Path) -> None:
     (folder.path.parent / "own.csv").unlink()
 
 
+def _others(folder: RunFolder, suite: Path) -> None:
+    """Records that were chosen once the adapter was known."""
+    write_csv(folder.path.parent / "own.csv", sentences(20, seed=2))
+
+
 def _unreadable(folder: RunFolder, suite: Path) -> None:
     folder.suite.unlink()
     folder.suite.mkdir()
@@ -142,7 +147,7 @@ def test_what_was_measured_is_its_owners_alone(wanted: tuple[RunFolder, WantedRu
     assert stat.S_IMODE(folder.report_json.stat().st_mode) == 0o644
 
 
-@pytest.mark.parametrize("harm", [_missing, _unreadable, _altered, _too_long, _dead])
+@pytest.mark.parametrize("harm", [_missing, _others, _unreadable, _altered, _too_long, _dead])
 def test_a_suite_that_cannot_be_run_is_an_event_and_ends_nothing(
     wanted: tuple[RunFolder, WantedRun], harm: Callable[[RunFolder, Path], None]
 ) -> None:

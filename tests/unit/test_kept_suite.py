@@ -7,7 +7,7 @@ import pytest
 
 from fedloom.server.evaluator.audits.exposure import Exposure
 from fedloom.server.evaluator.corpus import Corpus
-from fedloom.server.evaluator.kept_suite import kept_text, read_kept, unlike_kept
+from fedloom.server.evaluator.kept_suite import check_records, kept_text, read_kept, unlike_kept
 from fedloom.server.evaluator.suite import Suite, read_suite
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.sections import TaskSection
@@ -52,6 +52,7 @@ def suite(tmp_path: Path) -> Path:
     (home / "tasks" / "test.jsonl").write_text('{"question": "a", "answer": "b"}\n')
     canary = {"prompt": "the pin is", "secret": "4711"}
     (home / "secrets.jsonl").write_text(json.dumps(canary) + "\n", encoding="utf-8")
+    (home / "own.csv").write_text("text,label,sex\na,yes,f\n", encoding="utf-8")
     (home / "suite.toml").write_text(SUITE, encoding="utf-8")
     return home / "suite.toml"
 
@@ -126,11 +127,54 @@ def test_a_file_that_the_suite_names_is_not_another_by_the_end(
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_kept_suite_that_somebody_edits_is_refused(suite: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('name = "all-kinds"', 'name = "other-kinds"'),
+        ("batch_size = 7", "batch_size = 8"),
+        ('"exposure",\n', ""),
+        ("own.csv", "others.csv"),
+        ('text = "text"', 'text = "title"'),
+        ('label = "label"', 'label = "guess"'),
+        ('unit = "record"', 'unit = "patient"'),
+        ("[records]\n", '[records]\nsite = "ward"\n'),
+        ("[records]\n", '[records]\nmessages = "said"\n'),
+        ('"sex",\n', '"ward",\n'),
+        ('"sex",\n', ""),
+        ("min_group = 40", "min_group = 41"),
+        ('positive = "yes"', 'positive = "no"'),
+        ("[audits.exposure]", "[audits.validation]\n[audits.exposure]"),
+        ('\nrecords_sha256 = "', f'\nrecords_sha256 = "{"0" * 64}" #'),
+        ('\nsha256 = "', f'\nsha256 = "{"0" * 64}" #'),
+    ],
+)
+def test_a_kept_suite_that_somebody_edits_is_refused(
+    suite: Path, tmp_path: Path, old: str, new: str
+) -> None:
+    """Each part of it: also what the suite's own digest leaves out, as where its records lie."""
     run = a_run(tmp_path, read_suite(suite))
-    run.suite.write_text(run.suite.read_text().replace("= 40", "= 41"), encoding="utf-8")
+    text = run.suite.read_text()
+    edited = text.replace(old, new, 1)
+    assert edited != text
+    run.suite.write_text(edited, encoding="utf-8")
     with pytest.raises(ConfigError, match="has changed since the run began"):
         read_kept(run)
+
+
+def test_records_are_those_of_when_the_run_began_wherever_they_are_read(
+    suite: Path, tmp_path: Path
+) -> None:
+    """A simulation has its own, and is no worse off when the coordinator's change."""
+    run = a_run(tmp_path, read_suite(suite))
+    check_records(run)
+    records = suite.with_name("own.csv")
+    for harm in (lambda: records.write_text("text,label,sex\nb,yes,f\n"), records.unlink):
+        harm()
+        with pytest.raises(ConfigError, match=r"records\.path: .*own\.csv has changed") as caught:
+            check_records(run)
+        assert len(str(caught.value).splitlines()) == 1
+        assert read_kept(run) is not None
+    assert "changed since the run began" in str(unlike_kept(run, suite))
 
 
 def test_a_file_that_changes_while_a_run_trains_is_not_measured(

@@ -95,6 +95,19 @@ def test_a_deployed_run_writes_down_its_terms_and_suite_when_it_is_wanted(tmp_pa
     assert again is not None and again.sha256 == kept.sha256
 
 
+def test_a_deployed_run_does_not_begin_without_the_records_of_its_suite(tmp_path: Path) -> None:
+    """What it is judged by would be chosen later, or missed after hours of training."""
+    home = ServerHome(tmp_path / "server")
+    home.write_sites({f"site{number}": some_keys() for number in range(3)})
+    federation = write_federation(tmp_path, more='suite = "suite.toml"\n')
+    declare_units(federation)
+    suite = '[suite]\nname = "s"\n[records]\npath = "own.csv"\n[audits.validation]\n'
+    (tmp_path / "suite.toml").write_text(suite, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"records\.path: no file .*own\.csv, expected"):
+        want_run(home, read_federation(federation))
+    assert not list(home.runs.glob("*"))
+
+
 def test_a_frames_digest_knows_where_its_header_ends() -> None:
     """Else a site could later say that it released another update than it did."""
     frames = [Frame(header="ab", payload=b"c"), Frame(header="a", payload=b"bc")]

@@ -10,6 +10,7 @@ from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.reading import read_toml
 from fedloom.shared.config.values import Column, Section
 from fedloom.shared.errors import RunFolderError
+from fedloom.shared.wire.messages import Digest
 from fedloom.simulation.arms import ARM_KINDS, ArmKind
 
 _HEADING = "# What this simulation was asked beside its plan; --resume goes on with it.\n"
@@ -17,8 +18,10 @@ _HEADING = "# What this simulation was asked beside its plan; --resume goes on w
 
 class Asked(Section):
     """`asked.toml`: the arms to train beside the federation, the columns by which audits part
-    held-out records, and the folder of its sites if they outlast it."""
+    held-out records, the folder of its sites if they outlast it, and the digest of the records that
+    are held out and trained on: where sizes are declared, no plan says which they are."""
 
+    corpus_sha256: Digest
     arms: tuple[ArmKind, ...] = ()
     groups: tuple[Column, ...] = ()
     sites: Path | None = None
@@ -27,6 +30,18 @@ class Asked(Section):
         """The same with further arms, in the order in which arms are trained."""
         arms = tuple(kind for kind in ARM_KINDS if kind in (*self.arms, *more))
         return self.model_copy(update={"arms": arms})
+
+    def check_corpus(self, run: RunFolder, corpus_sha256: str) -> None:
+        """Make sure that the records are held out and trained on that were so before.
+
+        Raises:
+            RunFolderError: others: what was trained on could now pass for held out.
+        """
+        if corpus_sha256 != self.corpus_sha256:
+            raise RunFolderError(
+                f"run folder {run.path}: other records are held out or trained on than when it "
+                "began, expected the same data, columns, evaluation.holdout and fractions"
+            )
 
     def to_toml(self) -> str:
         """The file's text."""
@@ -39,23 +54,27 @@ def asked_file(run: RunFolder) -> Path:
 
 
 def asked_before(run: RunFolder, sites: Path | None = None) -> Asked:
-    """What a run to be resumed was begun with, nothing if it was no study; `sites` is the folder
-    of sites that is asked for now.
+    """What a study to be resumed was begun with; `sites` is where the folder of its sites lies by
+    now, if that is said: whether it is theirs, their ledgers tell.
 
     Raises:
-        RunFolderError: these are other sites: what they have answered is in the ledgers of those
-            before.
+        RunFolderError: the folder holds no study, or not what was asked of it; or its sites are its
+            own, and lie in it.
         ConfigError: the file is damaged.
     """
     path = asked_file(run)
-    asked = read_toml(path, Asked, expected="what was asked") if path.is_file() else Asked()
-    if sites is not None and sites.resolve() != asked.sites:
-        before = f"those in {asked.sites}" if asked.sites else "sites of its own"
+    if not path.is_file():
         raise RunFolderError(
-            f"run folder {run.path}: --sites {sites}, but it began with {before}, expected no "
-            "others: the ledgers there have what it spent"
+            f"run folder {run.path}: no {path.name}, expected what the simulation was asked"
         )
-    return asked
+    asked = read_toml(path, Asked, expected="what was asked")
+    if sites is None:
+        return asked
+    if asked.sites is None:
+        raise RunFolderError(
+            f"run folder {run.path}: --sites {sites}, but its sites are its own, expected no others"
+        )
+    return asked.model_copy(update={"sites": sites.resolve()})
 
 
 def unlike_groups(run: RunFolder, groups: Sequence[str]) -> str | None:

@@ -39,21 +39,18 @@ def study_suite(prepared: Prepared, folder: RunFolder, *, resume: bool) -> Suite
 
 
 def study_corpus(prepared: Prepared, suite: Suite | None, groups: Sequence[str] = ()) -> Corpus:
-    """Held-out records; and where a suite may ask for them, what `groups`, names of columns, say of
-    each, and the records that sites train on.
+    """Held-out records, and those that sites train on; and where a suite may ask for it, what
+    `groups`, names of columns, say of each that is held out.
 
     Raises:
         DataError: a site's records cannot be read, or one held out has no value in such a column.
     """
-    unit = prepared.config.privacy.unit
-    if suite is None:
-        return Corpus(tests=prepared.tests, held_out=True, unit=unit)
     return Corpus(
         tests=prepared.tests,
         members=_members(prepared),
-        groups=_groups(prepared, groups),
+        groups={} if suite is None else _groups(prepared, groups),
         held_out=True,
-        unit=unit,
+        unit=prepared.config.privacy.unit,
     )
 
 

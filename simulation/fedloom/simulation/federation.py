@@ -9,7 +9,6 @@ from pathlib import Path
 from flwr.app import Context, RecordDict
 from flwr.app.user_config import UserConfig
 
-from fedloom.client.ledger.ledger import Ledger
 from fedloom.client.site.config import CacheSettings, SiteConfig, SourceSettings, SplitSettings
 from fedloom.client.site.policy.document import (
     AllowSection,
@@ -35,6 +34,7 @@ from fedloom.shared.privacy.accounting import ARITHMETIC_SLACK
 from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.executors.pool import PoolExecutor
 from fedloom.simulation.grid import RUN_ID, InProcessGrid
+from fedloom.simulation.ledgers import check_ledgers, keep_first_heads, ledger_at
 from fedloom.simulation.prepare import Prepared, source_of
 from fedloom.simulation.site_app import SITE_SETTINGS
 
@@ -76,13 +76,16 @@ def run_federation(
     """Run, or go on with, a plan; the final adapter, also saved as a PEFT folder.
 
     Raises:
-        RunFolderError: the folder exists already (without `resume`), or is in use.
+        RunFolderError: the folder exists already (without `resume`), or is in use; with `resume`,
+            as `check_ledgers`.
         PlanError: with `resume`, the config has changed since the run began.
         QuorumError: too few sites answered; what is durable stays.
     """
     options = options or RunOptions()
-    _open_folder(prepared, folder, options)
-    nodes = _write_sites(prepared, options.sites or folder.path / "sites", options.cache)
+    sites = options.sites or folder.path / "sites"
+    _open_folder(prepared, folder, options, sites)
+    nodes = _write_sites(prepared, sites, options.cache)
+    keep_first_heads(folder, sites, [site.name for site in prepared.plan.sites])
     grid = InProcessGrid(nodes, executor)
     context = Context(run_id=RUN_ID, node_id=0, node_config={}, state=RecordDict(), run_config={})
     run = OpenedRun(
@@ -104,7 +107,7 @@ def heads_beside(sites: Path | None) -> Path | None:
     return None if sites is None else sites / "heads.json"
 
 
-def _open_folder(prepared: Prepared, folder: RunFolder, options: RunOptions) -> None:
+def _open_folder(prepared: Prepared, folder: RunFolder, options: RunOptions, sites: Path) -> None:
     if not options.resume:
         folder.create(prepared.plan, prepared.config.release, asked=options.asked)
         return
@@ -115,6 +118,7 @@ def _open_folder(prepared: Prepared, folder: RunFolder, options: RunOptions) -> 
             f"run folder {folder.path}: made by another plan, {changed} changed; expected the "
             "same config, model and records"
         )
+    check_ledgers(folder, sites, answers=options.sites is not None)
     for path, text in options.asked.items():
         write_durably(path, text.encode())
 
@@ -143,7 +147,7 @@ def write_site(
     path = home / "site.toml"
     if not path.exists():
         # Once: a ledger that is gone later was lost.
-        with Ledger(settings.state).held(site=site.name):
+        with ledger_at(home).held(site=site.name):
             pass
     write_durably(path, settings.to_toml().encode())
     policy = home / "policy.toml"

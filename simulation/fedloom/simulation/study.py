@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedloom.server.evaluator.bench import plan_bench
+from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.evaluate import Evaluator
 from fedloom.server.evaluator.kept_suite import kept_text
 from fedloom.server.evaluator.suite import Suite
@@ -54,13 +55,13 @@ def run_study(
     """Run the federation and the arms asked for, score all, and write the report.
 
     Raises:
-        FedLoomError: as `run_federation` and `asked_before`; rounds that were durable stay so.
+        FedLoomError: as `run_federation`; with `resume`, as `asked_before` and
+            `Asked.check_corpus`, too. Rounds that were durable stay so.
     """
     options = options or StudyOptions()
     clock = _Clock()
-    asked = _asked(prepared, folder, options)
     suite = study_suite(prepared, folder, resume=options.resume)
-    corpus = study_corpus(prepared, suite, asked.groups)
+    asked, corpus = _asked(prepared, folder, options, suite)
     bench = plan_bench(
         prepared.plan, prepared.model, batch_size=prepared.config.evaluation.batch_size
     )
@@ -107,12 +108,20 @@ def run_study(
     return report
 
 
-def _asked(prepared: Prepared, folder: RunFolder, options: StudyOptions) -> Asked:
+def _asked(
+    prepared: Prepared, folder: RunFolder, options: StudyOptions, suite: Suite | None
+) -> tuple[Asked, Corpus]:
+    """What is asked, and the records that it is asked of."""
     if options.resume:
-        return asked_before(folder, options.sites).with_arms(options.arms)
-    sites = None if options.sites is None else options.sites.resolve()
-    asked = Asked(groups=prepared.config.evaluation.groups, sites=sites)
-    return asked.with_arms(options.arms)
+        asked = asked_before(folder, options.sites)
+        corpus = study_corpus(prepared, suite, asked.groups)
+        asked.check_corpus(folder, corpus.sha256)
+    else:
+        groups = prepared.config.evaluation.groups
+        corpus = study_corpus(prepared, suite, groups)
+        sites = None if options.sites is None else options.sites.resolve()
+        asked = Asked(corpus_sha256=corpus.sha256, groups=groups, sites=sites)
+    return asked.with_arms(options.arms), corpus
 
 
 def _files(folder: RunFolder, asked: Asked, suite: Suite | None) -> dict[Path, str]:

@@ -77,7 +77,7 @@ def command(**given: object) -> None:
     from fedloom.server.run.folder import RunFolder
     from fedloom.shared.config.federation import read_federation
     from fedloom.simulation.auditing.attaching import attach
-    from fedloom.simulation.auditing.audit import FILE
+    from fedloom.simulation.auditing.kept import FILE
 
     config = read_federation(asked.federation)
     folder = asked.resume or asked.out or default_folder(f"audit-{config.federation.name}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from fedloom.server.deploy.wanted import read_wanted
 from fedloom.server.evaluator.bench import plan_bench
 from fedloom.server.evaluator.corpus import Benchmarks, Corpus
-from fedloom.server.evaluator.kept_suite import read_kept
+from fedloom.server.evaluator.kept_suite import check_records, read_kept
 from fedloom.server.evaluator.of_run import RunEvaluator
 from fedloom.server.evaluator.records import read_corpus
 from fedloom.server.run.folder import RunFolder
@@ -41,6 +41,8 @@ def _evaluator(folder: RunFolder, model: Path) -> RunEvaluator:
         if suite.records is None
         else read_corpus(suite.records, labels=plan.task.labels, benchmarks=benchmarks)
     )
+    # After they were read: what is measured is what was checked.
+    check_records(folder)
     return RunEvaluator(
         folder=folder,
         plan=plan,

@@ -12,7 +12,7 @@ from fedloom.server.evaluator.promises import check_promises
 from fedloom.server.planning import make_plan
 from fedloom.server.run.folder import RunFolder
 from fedloom.shared.config.federation import FederationConfig
-from fedloom.shared.errors import PlanError, RunFolderError
+from fedloom.shared.errors import ConfigError, PlanError, RunFolderError
 from fedloom.shared.model.base import resolve_model
 
 # A run's name is a name as any other, 64 letters at most, 16 of them its date.
@@ -34,7 +34,8 @@ def want_run(home: ServerHome, config: FederationConfig, *, offline: bool = True
     Raises:
         PlanError: a site's size is not declared, a site has no kit, or the numbers do not fit.
         ModelError: the base model is not at hand.
-        ConfigError: the suite of audits is wrong, or lacks what the release's rules ask for.
+        ConfigError: the suite of audits is wrong, its records are missing, or it lacks what the
+            release's rules ask for.
     """
     units = _declared(config)
     _check_sites(home, config)
@@ -67,7 +68,11 @@ def _kept(folder: RunFolder, suite: Path | None) -> dict[Path, str]:
     from fedloom.server.evaluator.kept_suite import kept_text
     from fedloom.server.evaluator.suite import read_suite
 
-    return {folder.suite: kept_text(read_suite(suite))}
+    asked = read_suite(suite)
+    if asked.records is not None and not asked.records.path.is_file():
+        problem = f"records.path: no file {asked.records.path}, expected the records to evaluate on"
+        raise ConfigError(str(suite), [problem])
+    return {folder.suite: kept_text(asked)}
 
 
 def want_again(home: ServerHome, name: str) -> Begun:

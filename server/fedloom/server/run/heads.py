@@ -47,7 +47,7 @@ class HeadBook:
             self._keep()
 
     def _keep(self) -> None:
-        _write(self._path, self._heads)
+        write_heads(self._path, self._heads)
 
 
 def settle_heads(remembered: Path, kept: Path, sites: Iterable[str]) -> dict[str, LedgerHead]:
@@ -59,11 +59,12 @@ def settle_heads(remembered: Path, kept: Path, sites: Iterable[str]) -> dict[str
     """
     found = read_heads(remembered)
     heads = {name: found[name] for name in sites if name in found}
-    _write(kept, heads)
+    write_heads(kept, heads)
     return heads
 
 
-def _write(path: Path, heads: Mapping[str, LedgerHead]) -> None:
+def write_heads(path: Path, heads: Mapping[str, LedgerHead]) -> None:
+    """Replace the heads in a file; durable when it returns."""
     content = {name: each.model_dump_json() for name, each in sorted(heads.items())}
     write_durably(path, json.dumps(content, indent=1).encode())
 

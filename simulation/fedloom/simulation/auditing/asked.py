@@ -75,7 +75,7 @@ def run_options(
     """
     if not resume:
         return RunOptions(asked={_file(run): _text(options, dealt)})
-    if _kept(run).dealt_sha256 != _digest(dealt):
+    if _kept(run).dealt_sha256 != sha256_of(dealt):
         raise EvaluationError(
             f"privacy audit {run.path}: other canaries than those that were planted, expected the "
             "same config, model and records"
@@ -89,7 +89,7 @@ def _file(run: RunFolder) -> Path:
 
 def _text(options: PrivacyAuditOptions, dealt: Dealt) -> str:
     told = options.model_dump(mode="json", exclude_none=True)
-    return _HEADING + tomli_w.dumps(told | {"dealt_sha256": _digest(dealt)})
+    return _HEADING + tomli_w.dumps(told | {"dealt_sha256": sha256_of(dealt)})
 
 
 def _kept(run: RunFolder) -> _Kept:
@@ -101,7 +101,8 @@ def _kept(run: RunFolder) -> _Kept:
     return read_toml(path, _Kept, expected="what a privacy audit was asked")
 
 
-def _digest(dealt: Dealt) -> str:
+def sha256_of(dealt: Dealt) -> str:
+    """Digest of canaries, homes and coins."""
     plain = [[asdict(canary) for canary in dealt.canaries], dealt.homes, dealt.inside.tolist()]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 

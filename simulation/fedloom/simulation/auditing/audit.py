@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterator
 
-from pydantic import ValidationError
-
 from fedloom.server.evaluator.corpus import pick
 from fedloom.server.evaluator.findings import AuditFindings
 from fedloom.server.evaluator.privacy.one_run import audit
@@ -13,11 +11,16 @@ from fedloom.server.run.journal import Journal
 from fedloom.shared.adapter import Adapter
 from fedloom.shared.data.records import read_records
 from fedloom.shared.errors import EvaluationError
-from fedloom.shared.files import write_durably
 from fedloom.shared.tasks.registry import load_base
-from fedloom.simulation.auditing.asked import PrivacyAuditOptions, check_options, run_options
+from fedloom.simulation.auditing.asked import (
+    PrivacyAuditOptions,
+    check_options,
+    run_options,
+    sha256_of,
+)
 from fedloom.simulation.auditing.canaries import Dealt, Kind, deal, known_words
 from fedloom.simulation.auditing.findings import Planted, findings_of
+from fedloom.simulation.auditing.kept import FoundOf, KeptFindings
 from fedloom.simulation.auditing.lira import has_lira, with_lira
 from fedloom.simulation.auditing.scores import Evidence, Known, evidence
 from fedloom.simulation.auditing.shadows import check_shadows, run_shadows
@@ -26,7 +29,6 @@ from fedloom.simulation.executors.base import Executor
 from fedloom.simulation.prepare import Prepared, source_of, split_of
 from fedloom.simulation.progress import Progress
 
-FILE = "privacy-audit.json"
 _LEAST_CANARIES = 10
 
 
@@ -47,8 +49,8 @@ def audit_federation(
     each canary as to anybody. The findings are kept in `folder` as `privacy-audit.json`. Shadow
     runs come after it, each a run folder of its own in `folder`'s `shadows`; they add what LiRA
     tells, and change no bound. With `resume` the audit in `folder` goes on: rounds that are
-    durable are not trained again, in whichever of its runs, and what was found is not looked for
-    again.
+    durable are not trained again, in whichever of its runs, and what was found of the same
+    canaries, plan and final adapter is not looked for again.
 
     Guarantee: if every site keeps its promise to its privacy units, under adding or removing one
     of them, the bound is above the claim with a probability of at most 5 % over the coins and
@@ -67,30 +69,27 @@ def audit_federation(
     how = run_options(folder, options, dealt, resume=resume)
     training = Training(executor=executor, progress=progress)
     audited = training.run(prepared, dealt, folder, how, stage="train with canaries")
-    findings = _found_before(folder) if resume else None
+    kept = _kept(audited, folder, dealt)
+    findings = kept.before() if resume else None
     if findings is None:
         known = _known(prepared, dealt)
         progress.stage("look for canaries", len(audited.plan.rounds.milestones) - 1)
         found = evidence(audited, _checkpoints(audited, folder), known, progress.step)
-        findings = _kept(findings_of(_planted(audited, folder, dealt, found)), folder)
+        findings = kept.keep(findings_of(_planted(audited, folder, dealt, found)))
     if options.shadows == 0 or has_lira(findings):
         return findings
     runs, seed = options.shadows, options.seed
     seen = run_shadows(prepared, dealt, folder, training, runs=runs, seed=seed)
-    return _kept(with_lira(findings, seen, dealt.inside), folder)
+    return kept.keep(with_lira(findings, seen, dealt.inside))
 
 
-def _kept(findings: AuditFindings, folder: RunFolder) -> AuditFindings:
-    write_durably(folder.path / FILE, findings.model_dump_json(indent=2).encode())
-    return findings
-
-
-def _found_before(folder: RunFolder) -> AuditFindings | None:
-    """A file that is not there, or cannot be read, is as none: it is found again."""
-    try:
-        return AuditFindings.model_validate_json((folder.path / FILE).read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
+def _kept(audited: Prepared, folder: RunFolder, dealt: Dealt) -> KeptFindings:
+    plan = audited.plan
+    final = read_checkpoint(folder.checkpoints, plan.rounds.total, plan.sha256)
+    of = FoundOf(
+        dealt_sha256=sha256_of(dealt), plan_sha256=plan.sha256, adapter_sha256=final.sha256
+    )
+    return KeptFindings(folder=folder, of=of)
 
 
 def _dealt(prepared: Prepared, options: PrivacyAuditOptions) -> Dealt:
