@@ -99,8 +99,7 @@ def share_figure(
     better: Better,
     clusters: Sequence[object] | None = None,
 ) -> Figure:
-    """The share of `hits`, with Wilson's interval, or the bootstrap's over clusters that hold
-    several; its records are clusters."""
+    """The share of `hits` with the interval of `share_of`; its records are clusters."""
     found, records = share_of(hits, clusters), number_of(hits, clusters)
     return figure(key, words, found, records=records, better=better, unit="share")
 
