@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 
 from fedloom.server.evaluator.audits.groups import Groups, GroupsOptions
 from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.fairness.counts import cells_of, counted, resampled
 from fedloom.server.evaluator.fairness.gaps import (
     Gap,
-    cells_of,
-    counted,
     demographic_parity,
     equalised_odds,
     gaps_of,
-    resampled,
 )
 from fedloom.server.evaluator.fairness.grouping import parted
 from fedloom.server.evaluator.findings import AuditFindings, Figure, Table

@@ -12,7 +12,9 @@ from pydantic import Field
 from fedloom.server.evaluator.audits.base import Measured, Missing, Options, clusters_of, found_by
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.fairness import group_findings as shown
-from fedloom.server.evaluator.fairness.gaps import MEASURES, gaps_of, resampled
+from fedloom.server.evaluator.fairness.chance import exchangeable
+from fedloom.server.evaluator.fairness.counts import resampled
+from fedloom.server.evaluator.fairness.gaps import MEASURES, gaps_of
 from fedloom.server.evaluator.fairness.grouping import (
     LEAST_NAMED,
     Grouping,
@@ -36,6 +38,10 @@ _CAVEATS = (
     "A group may rightly be given a label more often than another, if more of its records truly "
     "have it: such a difference alone is no fault.",
 )
+_NOT_EXCHANGEABLE = (
+    "units have unlike numbers of records, or records in several groups; what chance would show, "
+    "and p, are approximations there, and p is too small where a group has very few wrong answers."
+)
 _SOURCES = (
     "Hardt, Price, Srebro 2016, Equality of opportunity in supervised learning",
     "Weerts et al. 2023, Fairlearn: assessing and improving fairness of AI systems",
@@ -45,7 +51,7 @@ _SOURCES = (
 class GroupsOptions(Options):
     """Groups of fewer than `min_group` privacy units are left out, and told by number. `positive`
     is the label that counts as selected, the last by default; `mentions` adds a grouping out of the
-    texts; `resamples` of the bootstrap, and permutations, behind each gap."""
+    texts; `resamples` of the bootstrap, and draws as if all groups were alike, behind each gap."""
 
     min_group: int = Field(default=30, ge=LEAST_NAMED)
     positive: str | None = None
@@ -157,6 +163,8 @@ def _remarks(groupings: Sequence[Grouping], figures: Sequence[Figure]) -> Iterat
             yield one.problem
         elif one.small:
             yield f"{one.name}: {one.left_out.removeprefix('; ')}"
+        if not one.problem and not exchangeable(one):
+            yield f"{one.name}: {_NOT_EXCHANGEABLE}"
         for measure in MEASURES if not one.problem else ():
             if f"{measure}.{one.name}" not in keys:
                 name = measure.replace("_", " ")

@@ -6,7 +6,9 @@ import numpy as np
 
 from fedloom.server.evaluator.audits.base import beside_chance, figure
 from fedloom.server.evaluator.fairness.bars import bars
-from fedloom.server.evaluator.fairness.gaps import MEASURES, Counts, Gap, interval, smallest
+from fedloom.server.evaluator.fairness.chance import in_words
+from fedloom.server.evaluator.fairness.counts import Counts
+from fedloom.server.evaluator.fairness.gaps import MEASURES, Gap, interval, smallest
 from fedloom.server.evaluator.fairness.grouping import Grouping
 from fedloom.server.evaluator.fairness.rates import GroupRates
 from fedloom.server.evaluator.findings import Better, Chart, Figure, Table, Unit
@@ -120,14 +122,9 @@ def gap_table(grouping: Grouping, gaps: Gaps, label: str) -> Table:
             )
             for name, gap in gaps.items()
         ),
-        note=f"if all were alike: the mean when {_dealt(grouping)} are dealt out to the groups at "
-        "random; p: "
-        "how often that is as bad as what was found",
+        note=f"if all were alike: the mean when {in_words(grouping)}; p: how often that is as "
+        "bad as what was found",
     )
-
-
-def _dealt(grouping: Grouping) -> str:
-    return "records" if grouping.units.alone else "units"
 
 
 def chart(grouping: Grouping, rates: Sequence[GroupRates], label: str) -> Chart:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.corpus import Corpus
-from fedloom.server.evaluator.fairness.gaps import Cells, cells_of
+from fedloom.server.evaluator.fairness.counts import Cells, cells_of
 from fedloom.server.evaluator.fairness.grouping import Grouping
 from fedloom.server.evaluator.statistics import Interval, share_of
 from fedloom.server.evaluator.subject import Subject
