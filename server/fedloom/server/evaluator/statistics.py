@@ -116,6 +116,11 @@ def mean(
     return found if bounds is None else allow_unseen(found, of=sums.size, bounds=bounds)
 
 
+def has_width(found: Interval) -> bool:
+    """Whether an interval is more than its value."""
+    return found.high - found.low > _LEAST_WIDTH
+
+
 def allow_unseen(found: Interval, *, of: int, bounds: Bounds) -> Interval:
     """An interval that claims no certainty where none of `of` things differed.
 
@@ -126,7 +131,7 @@ def allow_unseen(found: Interval, *, of: int, bounds: Bounds) -> Interval:
     Raises:
         ValueError: of nothing.
     """
-    if found.high - found.low > _LEAST_WIDTH:
+    if has_width(found):
         return found
     low, high = bounds
     unseen = share(0, of).high
