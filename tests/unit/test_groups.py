@@ -211,6 +211,18 @@ def test_the_interval_of_a_gap_holds_it_and_the_truth() -> None:
     assert missed < 10
 
 
+def test_figures_of_the_worst_group_count_its_records_alone() -> None:
+    """A rule that wants 100 records is not met by the 12 of the worst group, which is neither the
+    first nor the last."""
+    rows = [*[("A", 1, 1)] * 30, *[("B", 1, 0)] * 6, *[("C", 1, 1)] * 20] * 2
+    sites = ("north",) * 56 + ("south",) * 56
+    found = _figures(_found(_corpus(rows, sites=sites), min_group=10))
+    records = {key: found[key].records for key in found if "worst" in key}
+    assert records["worst_accuracy.ward"] == 12
+    assert records["worst_group_accuracy"] == records["worst_group_gap"] == 12
+    assert found["accuracy_gap.ward"].records == 112
+
+
 def test_a_small_group_is_left_out_of_the_worst_and_told_by_number_alone() -> None:
     rows = [*BY_HAND, ("tiny", 1, 0), ("rare", 1, 0)]
     findings = _found(_corpus(rows), min_group=2)

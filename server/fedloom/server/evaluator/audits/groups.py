@@ -23,7 +23,7 @@ from fedloom.server.evaluator.fairness.grouping import (
 )
 from fedloom.server.evaluator.fairness.mentions import CAVEAT, MENTIONS, mentioned
 from fedloom.server.evaluator.fairness.positive import positive_label
-from fedloom.server.evaluator.fairness.rates import Said, rates_by_group, said_to
+from fedloom.server.evaluator.fairness.rates import Said, rates_by_group, said_to, units_of_worst
 from fedloom.server.evaluator.fairness.within import gaps_within, within_table
 from fedloom.server.evaluator.findings import Chart, Figure, Table
 from fedloom.server.evaluator.statistics import Values
@@ -110,11 +110,12 @@ class Groups:
             gaps_of(cells, one, counts, permutations=resamples)
             for one, counts in zip(groupings, drawn, strict=True)
         ]
-        figures = list(shown.worst_figures(groupings, gaps, drawn))
+        rated = [list(rates_by_group(said, one)) for one in groupings]
+        worst = [units_of_worst(rates) for rates in rated]
+        figures = list(shown.worst_figures(groupings, gaps, drawn, worst_of=worst))
         tables, charts = [], []
-        for one, found in zip(groupings, gaps, strict=True):
-            rates = list(rates_by_group(said, one))
-            figures += shown.gap_figures(one, found, label)
+        for one, found, rates, units in zip(groupings, gaps, rated, worst, strict=True):
+            figures += shown.gap_figures(one, found, label, worst=units)
             figures += shown.group_figures(one, rates)
             tables += [shown.group_table(one, rates, label), shown.gap_table(one, found, label)]
             charts.append(shown.chart(one, rates, label))

@@ -1,6 +1,6 @@
 """What a model said to labelled records, and the rates of each group, by fairlearn."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,3 +91,8 @@ def rates_by_group(said: Said, grouping: Grouping) -> Iterator[GroupRates]:
             tpr=float(found["tpr"]) if positives else None,
             fpr=float(found["fpr"]) if positives < own.size else None,
         )
+
+
+def units_of_worst(rates: Sequence[GroupRates]) -> int:
+    """How many units the group that is least often right has; of several, the smallest."""
+    return min(rates, key=lambda one: (one.accuracy.value, one.units)).units
