@@ -25,8 +25,7 @@ class Figure(Part):
     on: texts or privacy units, where several records come from one.
 
     `chance` is what would come out, on the average, if there were nothing to find: of a gap
-    between groups, with the records dealt out to them at random; of an attack, by guessing. None
-    where that is not known.
+    between groups, if all were alike; of an attack, by guessing. None where that is not known.
     """
 
     key: str

@@ -33,8 +33,8 @@ from fedloom.shared.config.data import SITE
 
 _CAVEATS = (
     "The gap between the best and the worst group is above 0 by chance alone, and its interval "
-    "leans upwards: compare it with what stands beside it as by chance, its mean when the records "
-    "are dealt out to the groups at random.",
+    "leans upwards: compare it with what stands beside it as by chance, its mean if all groups "
+    "were alike.",
     "A group may rightly be given a label more often than another, if more of its records truly "
     "have it: such a difference alone is no fault.",
 )
