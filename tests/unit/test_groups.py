@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 
 from fedloom.server.evaluator.audits.groups import Groups, GroupsOptions
 from fedloom.server.evaluator.corpus import Corpus
+from fedloom.server.evaluator.fairness.counts import cells_of, counted, resampled
 from fedloom.server.evaluator.fairness.gaps import (
     Gap,
-    cells_of,
-    counted,
     demographic_parity,
     equalised_odds,
     gaps_of,
-    resampled,
 )
 from fedloom.server.evaluator.fairness.grouping import parted
 from fedloom.server.evaluator.findings import AuditFindings, Figure, Table
@@ -213,11 +211,23 @@ def test_the_interval_of_a_gap_holds_it_and_the_truth() -> None:
     assert missed < 10
 
 
+def test_figures_of_the_worst_group_count_its_records_alone() -> None:
+    """A rule that wants 100 records is not met by the 12 of the worst group, which is neither the
+    first nor the last."""
+    rows = [*[("A", 1, 1)] * 30, *[("B", 1, 0)] * 6, *[("C", 1, 1)] * 20] * 2
+    sites = ("north",) * 56 + ("south",) * 56
+    found = _figures(_found(_corpus(rows, sites=sites), min_group=10))
+    records = {key: found[key].records for key in found if "worst" in key}
+    assert records["worst_accuracy.ward"] == 12
+    assert records["worst_group_accuracy"] == records["worst_group_gap"] == 12
+    assert found["accuracy_gap.ward"].records == 112
+
+
 def test_a_small_group_is_left_out_of_the_worst_and_told_by_number_alone() -> None:
     rows = [*BY_HAND, ("tiny", 1, 0), ("rare", 1, 0)]
     findings = _found(_corpus(rows), min_group=2)
     assert _figures(findings)["worst_group_accuracy"].value == 0.5
-    told = "left out as too small (records): 2 groups of 9 or fewer each, 2 in all"
+    told = "left out as too small (records): 2 groups of 9 or fewer each"
     assert f"ward: {told}" in findings.caveats
     assert findings.tables[0].note.endswith(told)
     assert not {"tiny", "rare"} & set(findings.model_dump_json().split('"'))
@@ -226,7 +236,24 @@ def test_a_small_group_is_left_out_of_the_worst_and_told_by_number_alone() -> No
 def test_a_group_that_is_too_small_to_compare_and_not_to_name_is_named() -> None:
     rows = [*BY_HAND * 10, *[("ten", 1, 0)] * 10, *[("nine", 1, 0)] * 9]
     (caveat,) = (one for one in _found(_corpus(rows), min_group=30).caveats if "left out" in one)
-    assert caveat.endswith("ten (10), 1 group of 9 or fewer each, 9 in all")
+    assert caveat.endswith("ten (10), 1 group of 9 or fewer")
+
+
+def test_the_size_of_a_group_too_small_to_name_is_told_nowhere() -> None:
+    """Alone its sum is its size; of two with a sum of 2 each is one record; of several large ones
+    the sum stands. At each site as over all."""
+    for sizes, told in (
+        ((7,), "1 group of 9 or fewer"),
+        ((1, 1), "2 groups of 9 or fewer each"),
+        ((6, 7), "2 groups of 9 or fewer each, 13 in all"),
+    ):
+        small = [(f"g{at}", 1, 1) for at, size in enumerate(sizes) for _ in range(size)]
+        rows = [*[("A", 1, 1)] * 10, *[("B", 1, 0)] * 10]
+        sites = ("north",) * (20 + len(small)) + ("south",) * 20
+        found = _found(_corpus([*rows, *small, *rows], sites=sites), min_group=10)
+        within = next(one for one in found.tables if "within each site" in one.title)
+        assert f"ward: left out as too small (records): {told}" in found.caveats
+        assert within.note.endswith(f"north; left out as too small (records): {told}")
 
 
 def test_no_suite_may_ask_for_smaller_groups_than_may_be_named() -> None:
@@ -239,7 +266,7 @@ def test_one_group_left_or_none_does_not_apply_and_says_so() -> None:
     rows = [("A", 1, 1), ("A", 0, 0), ("B", 1, 1)]
     one = _audit(min_group=2).why_not(subject, _corpus(rows))
     assert "ward: only one group is left to compare; left out as too small" in one
-    assert "1 group of 9 or fewer each, 1 in all" in one
+    assert "(records): 1 group of 9 or fewer;" in one
     many = _audit(min_group=20).why_not(subject, _corpus(rows * 10))
     assert "ward: only the group A is left to compare" in many and "B (10)" in many
     none = _audit(min_group=30).why_not(subject, _corpus(BY_HAND))

@@ -134,17 +134,14 @@ def test_scores_stay_in_their_ranges(seed: int, count: int, classes: int, resamp
     assert 0 <= found.loss.low <= found.loss.high
 
 
-def test_accuracy_interval_is_the_binomials() -> None:
+def test_the_interval_of_a_loss_of_0_or_1_is_the_binomials() -> None:
     """Catches wrong percentiles and weights with a variance other than the multinomial's.
 
-    A resample's accuracy is Binomial(n, hits / n) / n, so its percentiles are known; with
+    A resample's mean is Binomial(n, hits / n) / n, so its percentiles are known; with
     20,000 resamples an end misses by two records (0.005) with probability below 1e-9, and the
     seed is fixed besides. The 90 % interval would miss by 0.007.
     """
-    labels = np.zeros(400, dtype=np.int64)
-    called = np.where(np.arange(400) < 300, 0.9, 0.1)
-    probabilities = np.stack([called, 1 - called], axis=1)
-    found = score(probabilities, labels, resamples=20_000, seed=3).accuracy
+    found = loss_of(np.arange(400) < 300, resamples=20_000, seed=3)
     assert found.value == 0.75
     expected = [binom.ppf(share, 400, 0.75) / 400 for share in (0.025, 0.975)]
     assert [found.low, found.high] == pytest.approx(expected, abs=0.0045)
@@ -158,15 +155,20 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     < 0.1 %; 200 resamples cost coverage a point at worst, and then it is < 0.6 %. The seeds are
     fixed besides, so the test never flickers.
     """
-    covered = [_covers(_draw_accuracy(seed, share=0.7), 0.7) for seed in range(300)]
+    covered = [_covers(_draw_loss(seed, share=0.7), 0.7) for seed in range(300)]
     assert 0.90 <= np.mean(covered) <= 0.985
 
 
-def _draw_accuracy(seed: int, *, share: float) -> Estimate:
+def _draw_loss(seed: int, *, share: float) -> Estimate:
     hits = np.random.default_rng(10_000 + seed).random(100) < share
-    probabilities = np.where(hits[:, None], [[0.9, 0.1]], [[0.1, 0.9]])
-    labels = np.zeros(100, dtype=np.int64)
-    return score(probabilities, labels, resamples=200, seed=seed).accuracy
+    return loss_of(hits, resamples=200, seed=seed)
+
+
+def loss_of(hits: NDArray[np.bool_], *, resamples: int, seed: int) -> Estimate:
+    """Of records that lose 1 or nothing, so that their mean is a share."""
+    said, units = Outcomes(loss=hits.astype(np.float64), right=hits), Units.apart(hits.size)
+    labels = np.full(hits.size, -1)
+    return score_outcomes(said, labels, units=units, resamples=resamples, seed=seed).loss
 
 
 def _covers(estimate: Estimate, truth: float) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_a_difference_between_sites_is_not_taken_for_memory() -> None:
         members={"easy": losses(900, mean=0, seed=3), "hard": losses(200, mean=5, seed=4)},
     )
     auc, *_ = membership_of(corpus).figures
-    assert auc.records == 800
+    assert auc.records == 400
     assert auc.low is not None and auc.high is not None and auc.low < 0.5 < auc.high
 
 
@@ -101,10 +102,35 @@ def test_membership_says_why_it_cannot_be_asked() -> None:
     few = Corpus(tests=tests, members={"a": losses(30, mean=0, seed=2)})
     assert (
         audit.why_not(subject(Told()), few)
-        == "30 records that it was trained on, expected 100 at least"
+        == "30 records that it was trained on and 30 others, expected 100 of each at least"
     )
     strangers = Corpus(tests=tests, members={"b": losses(300, mean=0, seed=2)})
     assert "no site has both" in audit.why_not(subject(Told()), strangers)
+
+
+def people(count: int, *, each: int, seed: int) -> tuple[Record, ...]:
+    """Records of so many patients."""
+    drawn = losses(count * each, mean=0, seed=seed)
+    return tuple(replace(one, unit=f"patient {at // each}") for at, one in enumerate(drawn))
+
+
+@pytest.mark.parametrize(("inside", "outside"), [(5, 200), (200, 5)])
+def test_many_records_of_few_people_are_not_measured(inside: int, outside: int) -> None:
+    """A thousand records on either side, and one side is five patients'."""
+    members, others = (
+        people(inside, each=1000 // inside, seed=1),
+        people(outside, each=1000 // outside, seed=2),
+    )
+    corpus = Corpus(tests={"a": others}, members={"a": members}, unit="patient")
+    told = Membership(MembershipOptions()).why_not(subject(Told()), corpus)
+    assert f"{inside} units that it was trained on" in told and "expected 100 of each" in told
+
+
+def test_figures_count_the_smaller_sides_people() -> None:
+    """A rule that wants 250 records is not met by 200 people and 125 others."""
+    members, others = people(200, each=5, seed=1), people(125, each=8, seed=2)
+    corpus = Corpus(tests={"a": others}, members={"a": members}, unit="patient")
+    assert [figure.records for figure in membership_of(corpus).figures] == [125, 125]
 
 
 def test_the_curve_rises_and_is_finite() -> None:

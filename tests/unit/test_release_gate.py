@@ -71,7 +71,7 @@ def test_without_rules_a_private_run_within_its_budget_is_released() -> None:
     ("evaluation", "why"),
     [
         (None, "there is no evaluation"),
-        (an_evaluation(), "no audit measured a figure on 30 records or more (0 at most)"),
+        (an_evaluation(), "no audit measured a figure on 30 records or units at least (0 at most)"),
         (an_evaluation(an_audit("swaps", why_not="no names")), "(0 at most)"),
         (an_evaluation(an_audit("swaps")), "(0 at most)"),
         (an_evaluation(an_audit("swaps", a_figure("f", 1, 1, 1, records=29))), "(29 at most)"),
@@ -108,7 +108,7 @@ def test_a_figure_measured_on_too_few_records_is_not_measured(
     found = ruling(decided(section, an_evaluation(VALIDATION, few)), "swaps.flips.at_most")
     assert (found.outcome, found.holds) == (outcome, outcome != "passed")
     assert (found.records, found.value) == (records, 0.1)
-    assert f"measured on {records} records, expected at least" in found.note or not found.holds
+    assert f"measured on {records} records or units, expected at least" in found.note or not found.holds
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_neither_a_rare_groups_name_nor_a_text_leaves(corpus: Corpus) -> None:
     assert leaked == []
     assert RARE in evaluation.model_dump_json()
     said = " ".join(strings(tree))
-    assert "of 9 or fewer each" in said
+    assert "of 9 or fewer" in said
 
 
 def test_how_long_an_evaluation_took_stays_with_the_run() -> None:

@@ -49,6 +49,23 @@ def corpus_of(*sites: str) -> Corpus:
     )
 
 
+@pytest.mark.parametrize("people", [1, 2])
+def test_what_nothing_bounds_has_no_interval_of_one_patient(people: int) -> None:
+    """Ten records of one patient had a log loss of 0.9 from 0.9 to 0.9; of two it is as it was."""
+    words = ["aa", "ab", "bb", "aa", "ba", "ca", "cc", "aa", "bb", "ac"]
+    records = tuple(
+        Record(text=word, label=LABELS.index(word[0]), unit=f"patient {at % people}")
+        for at, word in enumerate(words)
+    )
+    corpus = Corpus(tests={"one": records}, unit="patient")
+    found = figures(AUDIT.measure(a_classifier(says_class, labels=LABELS), corpus).findings)
+    loss, accuracy = found["log_loss"], found["accuracy"]
+    assert (loss.low is None) == (loss.high is None) == (people == 1)
+    assert ("no interval" in loss.words) == (people == 1)
+    assert accuracy.low is not None and accuracy.high is not None
+    assert accuracy.low < accuracy.value < accuracy.high
+
+
 def test_the_table_by_class_is_scikit_learns() -> None:
     """Catches precision taken for recall, and support counted by what is called."""
     corpus = corpus_of("aa aa ab ba bb bb bc cc ca", "aa bb cb cc cc ac")

@@ -74,7 +74,7 @@ class _Asked(Section):
 @click.option("--fetch", is_flag=True, help="With --suite: fetch public benchmarks where missing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(**given: object) -> None:
-    """Score the PEFT folder ADAPTER on labelled records, with bootstrap 95 % intervals.
+    """Score the PEFT folder ADAPTER on labelled records, with 95 % intervals.
 
     With --suite, run the audits of SUITE.toml on it, and write evaluation.json and
     evaluation.html; --data then takes the place of the records that the suite names.

@@ -21,12 +21,11 @@ class Part(BaseModel):
 
 class Figure(Part):
     """One number of one adapter. `low` to `high` is a 95 % interval, None where the number is
-    exact or a bound by itself; `records` is how many things it was measured on: texts or privacy
-    units, where several records come from one.
+    exact, a bound by itself, or of one thing alone; `records` is how many things it was measured
+    on: texts or privacy units, where several records come from one.
 
     `chance` is what would come out, on the average, if there were nothing to find: of a gap
-    between groups, with the records dealt out to them at random; of an attack, by guessing. None
-    where that is not known.
+    between groups, if all were alike; of an attack, by guessing. None where that is not known.
     """
 
     key: str

@@ -1,7 +1,8 @@
-"""Accuracy, loss, macro-F1 and calibration, each with a bootstrap 95 % interval.
+"""Accuracy, loss, macro-F1 and calibration, each with a 95 % interval.
 
-Every figure is a function of sums over records, so that a resample is a row of weights and all
-resamples are one matrix product. What is resampled is privacy units: rows are summed by unit first.
+Every figure but accuracy, which is a share, is a function of sums over records, so that a resample
+is a row of weights and all resamples are one matrix product. What is resampled is privacy units:
+rows are summed by unit first.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedloom.server.evaluator.statistics import SHARE, Interval, allow_unseen
+from fedloom.server.evaluator.statistics import SHARE, Interval, allow_unseen, share_of
 from fedloom.server.evaluator.units import Units
 from fedloom.server.report.schema import Estimate, Scores
 from fedloom.shared.tasks.base import Example
 
 BINS = 15
-# Columns that every task has; without a label set the first two figures are all there is.
-_PLAIN = 3
-_FIGURES = ("accuracy", "loss", "macro_f1", "ece")
+# Columns that every task has; without a label set the loss is all that they give.
+_PLAIN = 2
+_FIGURES = ("loss", "macro_f1", "ece")
 _SMALLEST_PROBABILITY = 1e-12
 # Resamples weighted at once: bounds memory at about this many rows of n weights.
 _CHUNK = 64
@@ -68,10 +69,11 @@ def score(
 
     Loss is the mean negative log-likelihood in nats. With classes, macro-F1 is the mean over all
     of them, 0 for a class that neither occurs nor is predicted; ECE the expected calibration
-    error over 15 bins of equal width (Guo et al. 2017). Intervals are percentiles of the
-    multinomial bootstrap over units (Efron 1979), from a fixed seed. ECE sums absolute
-    values, so that its resamples lie higher than its value, which small test sets may put
-    below the interval. All but loss lie from 0 to 1, and have no interval without width.
+    error over 15 bins of equal width (Guo et al. 2017). Accuracy has the interval of `share_of`;
+    the others' are percentiles of the multinomial bootstrap over units (Efron 1979), from a fixed
+    seed. ECE sums absolute values, so that its resamples lie higher than its value, which small
+    test sets may put below the interval. All but loss lie from 0 to 1, and have no interval
+    without width.
 
     Raises:
         ValueError: no records, shapes that do not fit, or no resamples.
@@ -85,7 +87,8 @@ def score(
         for name, one in zip(_FIGURES, estimates, strict=False)
     }
     several = None if units.alone else units.count
-    return Scores(records=labels.size, units=several, **found)
+    accuracy = _estimate(share_of(outcomes.right, units.clusters))
+    return Scores(records=labels.size, units=several, accuracy=accuracy, **found)
 
 
 def class_f1(
@@ -128,19 +131,22 @@ def bootstrap(
 
 def _allowing(found: Estimate, of: int) -> Estimate:
     plain = Interval(value=found.value, low=found.low, high=found.high)
-    wide = allow_unseen(plain, of=of, bounds=SHARE)
-    return Estimate(value=wide.value, low=wide.low, high=wide.high)
+    return _estimate(allow_unseen(plain, of=of, bounds=SHARE))
+
+
+def _estimate(found: Interval) -> Estimate:
+    return Estimate(value=found.value, low=found.low, high=found.high)
 
 
 def _statistics(outcomes: Outcomes, labels: NDArray[np.int64]) -> Sums:
-    """One row a record: 1, its log loss, its hit; with classes, its calibration gap and what it
+    """One row a record: 1, its log loss; with classes, its calibration gap and what it
     is, is called, and hits.
 
     Three columns a class instead of its row of the confusion matrix: F1 needs no more, and
     memory stays linear in the number of classes.
     """
     count = labels.size
-    first = np.stack([np.ones(count), outcomes.loss, outcomes.right.astype(np.float64)], axis=1)
+    first = np.stack([np.ones(count), outcomes.loss], axis=1)
     probabilities = outcomes.probabilities
     if probabilities is None:
         return first
@@ -159,13 +165,12 @@ def confidence_bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _figures(sums: Sums) -> NDArray[np.float64]:
-    """The figures named in `_FIGURES`, shape (2 or 4, resamples), from summed statistics."""
-    count, loss, right = sums[:, 0], sums[:, 1], sums[:, 2]
-    plain = [right / count, loss / count]
+    """The figures named in `_FIGURES`, shape (1 or 3, resamples), from summed statistics."""
+    count, loss = sums[:, 0], sums[:, 1] / sums[:, 0]
     if sums.shape[1] == _PLAIN:
-        return np.stack(plain)
+        return loss[None]
     ece = np.abs(sums[:, _PLAIN : _PLAIN + BINS]).sum(axis=1) / count
-    return np.stack([*plain, _class_f1(sums).mean(axis=0), ece])
+    return np.stack([loss, _class_f1(sums).mean(axis=0), ece])
 
 
 def _class_f1(sums: Sums) -> Sums:

@@ -1,7 +1,8 @@
 """Intervals and paired tests; everything from a fixed seed, so that a figure is the same again.
 
-Shares have Wilson's interval (1927), means the percentile bootstrap (Efron 1979); where several
-values come from one text or one privacy unit, both are bootstrapped over such clusters.
+Shares have Wilson's interval (1927), means the percentile bootstrap (Efron 1979). Where several
+values come from one text or one privacy unit, a mean is bootstrapped over such clusters, and a
+share counts as many hits as their agreement leaves (Kish 1965, Korn & Graubard 1998).
 """
 
 from collections.abc import Sequence
@@ -50,28 +51,45 @@ def share(hits: int, of: int) -> Interval:
     """
     if of < 1:
         raise ValueError(f"a share of {of} things")
-    value, z2 = hits / of, _95**2
+    return _wilson(hits / of, of)
+
+
+def _wilson(value: float, of: float) -> Interval:
+    z2 = _95**2
     middle = (value + z2 / (2 * of)) / (1 + z2 / of)
     half = _95 / (1 + z2 / of) * np.sqrt(value * (1 - value) / of + z2 / (4 * of**2))
     return Interval(
         value=value,
-        low=0.0 if hits == 0 else float(max(0.0, middle - half)),
-        high=1.0 if hits == of else float(min(1.0, middle + half)),
+        low=0.0 if value == 0 else float(max(0.0, middle - half)),
+        high=1.0 if value == 1 else float(min(1.0, middle + half)),
     )
 
 
 def share_of(
     hits: NDArray[np.bool_] | Values, clusters: Sequence[object] | None = None
 ) -> Interval:
-    """The share of `hits`, each 0 or 1: Wilson's interval, or the bootstrap's over `clusters` where
-    not all of them stand for themselves.
+    """The share of `hits`, each 0 or 1, with Wilson's interval.
+
+    Where not all of them stand for themselves, it is Wilson's for their effective number: as many
+    as would differ as much by themselves as these do by `clusters`, and never more than clusters.
+    Not the bootstrap's, whose low end few clusters of which nearly all are right leave too high.
 
     Raises:
-        ValueError: as `share` and `mean`.
+        ValueError: no values, or not one cluster for each.
     """
-    if number_of(hits, clusters) == hits.size:
-        return share(int(np.count_nonzero(hits)), hits.size)
-    return mean(hits.astype(np.float64), clusters=clusters, bounds=SHARE)
+    sums, counts = _by_cluster(hits.astype(np.float64), clusters)
+    value = float(sums.sum() / counts.sum())
+    alone = sums.size == hits.size
+    return _wilson(value, sums.size if alone else _effective(sums, counts, value))
+
+
+def _effective(sums: Values, counts: Values, value: float) -> float:
+    """Records by their design effect, the variance of a ratio over clusters beside that of a share
+    of single records; at most Kish's number of clusters, which unequal ones make fewer."""
+    most = float(counts.sum() ** 2 / (counts**2).sum())
+    binomial = counts.sum() ** 2 * value * (1 - value)
+    squares = float(((sums - value * counts) ** 2).sum())
+    return min(most, binomial / squares) if squares > 0 else most
 
 
 def mean(
@@ -98,6 +116,11 @@ def mean(
     return found if bounds is None else allow_unseen(found, of=sums.size, bounds=bounds)
 
 
+def has_width(found: Interval) -> bool:
+    """Whether an interval is more than its value."""
+    return found.high - found.low > _LEAST_WIDTH
+
+
 def allow_unseen(found: Interval, *, of: int, bounds: Bounds) -> Interval:
     """An interval that claims no certainty where none of `of` things differed.
 
@@ -108,7 +131,7 @@ def allow_unseen(found: Interval, *, of: int, bounds: Bounds) -> Interval:
     Raises:
         ValueError: of nothing.
     """
-    if found.high - found.low > _LEAST_WIDTH:
+    if has_width(found):
         return found
     low, high = bounds
     unseen = share(0, of).high

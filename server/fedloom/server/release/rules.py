@@ -56,7 +56,7 @@ def _evaluated(
     missing = _no_evidence(evaluation)
     yield Ruling(
         name="evaluated",
-        words=f"an audit measured this adapter on at least {LEAST_RECORDS} records",
+        words=f"an audit measured this adapter on at least {LEAST_RECORDS} records or units",
         outcome="not-measured" if missing else "passed",
         holds=bool(missing),
         note=missing,
@@ -71,7 +71,9 @@ def _no_evidence(evaluation: Evaluation | None) -> str:
     most = max((figure.records for each in audits for figure in each.figures), default=0)
     if most >= LEAST_RECORDS:
         return ""
-    return f"no audit measured a figure on {LEAST_RECORDS} records or more ({most} at most)"
+    return (
+        f"no audit measured a figure on {LEAST_RECORDS} records or units, or more ({most} at most)"
+    )
 
 
 def _promised(
@@ -96,7 +98,7 @@ def _promised(
 def _held_against(rule: ReleaseRule, found: Ruling, figure: Figure) -> Ruling:
     end = {"value": figure.value, "low": figure.low, "high": figure.high}[rule.decides]
     if figure.records < rule.min_records:
-        told = f"measured on {count(figure.records, 'record')}"
+        told = f"measured on {count(figure.records, 'record or unit', 'records or units')}"
         return with_figure(found, figure, note=f"{told}, expected at least {rule.min_records}")
     if end is None:
         note = 'has no 95 % interval, and the rule does not say bound = "value"'

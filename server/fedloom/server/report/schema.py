@@ -15,7 +15,7 @@ from fedloom.server.run.journal import RoundEntry
 
 
 class Estimate(ReportPart):
-    """A figure on a test set with its bootstrap 95 % interval."""
+    """A figure on a test set with its 95 % interval."""
 
     value: float
     low: float

@@ -18,6 +18,7 @@ from fedloom.server.evaluator.statistics import (
     Interval,
     Values,
     allow_unseen,
+    has_width,
     mean,
     number_of,
     share_of,
@@ -29,6 +30,7 @@ from fedloom.shared.config.values import Section
 # At most this many records, evenly picked: what an audit may cost.
 Records = Annotated[int, Field(ge=1, le=1_000_000)]
 
+_OF_ONE = "of one alone: no interval"
 _BOUNDS: Mapping[Unit, Bounds] = MappingProxyType({"share": SHARE, "difference": BALANCE})
 
 
@@ -99,8 +101,7 @@ def share_figure(
     better: Better,
     clusters: Sequence[object] | None = None,
 ) -> Figure:
-    """The share of `hits`, with Wilson's interval, or the bootstrap's over clusters that hold
-    several; its records are clusters."""
+    """The share of `hits` with the interval of `share_of`; its records are clusters."""
     found, records = share_of(hits, clusters), number_of(hits, clusters)
     return figure(key, words, found, records=records, better=better, unit="share")
 
@@ -133,17 +134,20 @@ def figure(
     """A figure from an interval that was found elsewhere.
 
     Shares and differences of shares lie between bounds, others where `bounds` says so; between
-    bounds, nothing is certain because no record differed (`allow_unseen`).
+    bounds, nothing is certain because no record differed (`allow_unseen`). Of a single record or
+    unit that no bounds hold there is no interval, since it shows nothing of what others would give,
+    and the words say so.
     """
     bounds = bounds or _BOUNDS.get(unit)
     if bounds is not None:
         found = allow_unseen(found, of=records, bounds=bounds)
+    known = records > 1 or has_width(found)
     return Figure(
         key=key,
-        words=words,
+        words=words if known else f"{words} ({_OF_ONE})",
         value=found.value,
-        low=found.low,
-        high=found.high,
+        low=found.low if known else None,
+        high=found.high if known else None,
         records=records,
         better=better,
         unit=unit,

@@ -12,7 +12,9 @@ from pydantic import Field
 from fedloom.server.evaluator.audits.base import Measured, Missing, Options, clusters_of, found_by
 from fedloom.server.evaluator.corpus import Corpus
 from fedloom.server.evaluator.fairness import group_findings as shown
-from fedloom.server.evaluator.fairness.gaps import MEASURES, gaps_of, resampled
+from fedloom.server.evaluator.fairness.chance import exchangeable
+from fedloom.server.evaluator.fairness.counts import resampled
+from fedloom.server.evaluator.fairness.gaps import MEASURES, gaps_of
 from fedloom.server.evaluator.fairness.grouping import (
     LEAST_NAMED,
     Grouping,
@@ -21,7 +23,7 @@ from fedloom.server.evaluator.fairness.grouping import (
 )
 from fedloom.server.evaluator.fairness.mentions import CAVEAT, MENTIONS, mentioned
 from fedloom.server.evaluator.fairness.positive import positive_label
-from fedloom.server.evaluator.fairness.rates import Said, rates_by_group, said_to
+from fedloom.server.evaluator.fairness.rates import Said, rates_by_group, said_to, units_of_worst
 from fedloom.server.evaluator.fairness.within import gaps_within, within_table
 from fedloom.server.evaluator.findings import Chart, Figure, Table
 from fedloom.server.evaluator.statistics import Values
@@ -31,10 +33,14 @@ from fedloom.shared.config.data import SITE
 
 _CAVEATS = (
     "The gap between the best and the worst group is above 0 by chance alone, and its interval "
-    "leans upwards: compare it with what stands beside it as by chance, its mean when the records "
-    "are dealt out to the groups at random.",
+    "leans upwards: compare it with what stands beside it as by chance, its mean if all groups "
+    "were alike.",
     "A group may rightly be given a label more often than another, if more of its records truly "
     "have it: such a difference alone is no fault.",
+)
+_NOT_EXCHANGEABLE = (
+    "units have unlike numbers of records, or records in several groups; what chance would show, "
+    "and p, are approximations there, and p is too small where a group has very few wrong answers."
 )
 _SOURCES = (
     "Hardt, Price, Srebro 2016, Equality of opportunity in supervised learning",
@@ -45,7 +51,7 @@ _SOURCES = (
 class GroupsOptions(Options):
     """Groups of fewer than `min_group` privacy units are left out, and told by number. `positive`
     is the label that counts as selected, the last by default; `mentions` adds a grouping out of the
-    texts; `resamples` of the bootstrap, and permutations, behind each gap."""
+    texts; `resamples` of the bootstrap, and draws as if all groups were alike, behind each gap."""
 
     min_group: int = Field(default=30, ge=LEAST_NAMED)
     positive: str | None = None
@@ -104,11 +110,12 @@ class Groups:
             gaps_of(cells, one, counts, permutations=resamples)
             for one, counts in zip(groupings, drawn, strict=True)
         ]
-        figures = list(shown.worst_figures(groupings, gaps, drawn))
+        rated = [list(rates_by_group(said, one)) for one in groupings]
+        worst = [units_of_worst(rates) for rates in rated]
+        figures = list(shown.worst_figures(groupings, gaps, drawn, worst_of=worst))
         tables, charts = [], []
-        for one, found in zip(groupings, gaps, strict=True):
-            rates = list(rates_by_group(said, one))
-            figures += shown.gap_figures(one, found, label)
+        for one, found, rates, units in zip(groupings, gaps, rated, worst, strict=True):
+            figures += shown.gap_figures(one, found, label, worst=units)
             figures += shown.group_figures(one, rates)
             tables += [shown.group_table(one, rates, label), shown.gap_table(one, found, label)]
             charts.append(shown.chart(one, rates, label))
@@ -157,6 +164,8 @@ def _remarks(groupings: Sequence[Grouping], figures: Sequence[Figure]) -> Iterat
             yield one.problem
         elif one.small:
             yield f"{one.name}: {one.left_out.removeprefix('; ')}"
+        if not one.problem and not exchangeable(one):
+            yield f"{one.name}: {_NOT_EXCHANGEABLE}"
         for measure in MEASURES if not one.problem else ():
             if f"{measure}.{one.name}" not in keys:
                 name = measure.replace("_", " ")

@@ -29,7 +29,7 @@ from fedloom.server.evaluator.units import Units
 from fedloom.shared.data.records import Record
 
 _LOW_FPR = 0.01
-# Below so many on a side, one in a hundred is nobody.
+# Below so many units on a side, one in a hundred is nobody.
 _LEAST = 100
 _POINTS = 60
 _CAVEATS = (
@@ -68,12 +68,14 @@ class Membership:
         """Both sides are needed, and only a simulation has members."""
         if not any(corpus.members.values()):
             return Missing("the records that it was trained on are at hand in a simulation alone")
-        (members, _), _ = _sides(corpus, self._options.records)
+        (members, inside), (_, outside) = _sides(corpus, self._options.records)
         if not members:
             return Missing("no site has both records that it was trained on and others")
-        if len(members) < _LEAST:
+        if _fewest((inside, outside)) < _LEAST:
+            of = "records" if inside.alone and outside.alone else "units"
             return Missing(
-                f"{len(members)} records that it was trained on, expected {_LEAST} at least"
+                f"{inside.count} {of} that it was trained on and {outside.count} others, expected "
+                f"{_LEAST} of each at least"
             )
         return ""
 
@@ -111,6 +113,11 @@ def _side(parts: Sequence[Sequence[Record]], corpus: Corpus, records: int) -> _S
     return joint[:records], Units.of(parts, unit=corpus.unit)[:records]
 
 
+def _fewest(sides: tuple[Units, Units]) -> int:
+    """The smaller side's units: what tells two sides apart is known no better than that one."""
+    return min(side.count for side in sides)
+
+
 def _attack_figures(
     members: Values, others: Values, units: tuple[Units, Units]
 ) -> tuple[Figure, ...]:
@@ -120,7 +127,7 @@ def _attack_figures(
     def drawn(statistic: Statistic) -> Interval:
         return resampled(statistic, members, others, units=units)
 
-    measured = sum(side.count for side in units)
+    measured = _fewest(units)
     apart = figure(
         "auc",
         "how often a record that it was trained on can be told from another (AUC)",

@@ -31,10 +31,12 @@ class SelectiveOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class RiskCoverage:
-    """`accuracy` among the surest records by coverage, in the order asked for, and the `area`
-    under the curve of errors: the mean error rate over all coverages."""
+    """`accuracy` among the surest records by coverage, in the order asked for, of how many units
+    they are, `answered`, and the `area` under the curve of errors: the mean error rate over all
+    coverages."""
 
     accuracy: Mapping[float, Interval]
+    answered: Mapping[float, int]
     area: Interval
 
 
@@ -87,7 +89,8 @@ class Selective:
                 f"share right, of the {at * 100:g} % of records that it is surest of",
             )
             accuracy = found.accuracy[at]
-            yield figure(key, words, accuracy, records=count, better="higher", unit="share")
+            of = found.answered[at]
+            yield figure(key, words, accuracy, records=of, better="higher", unit="share")
         words = "share wrong, averaged from answering its surest record to answering all (AURC)"
         yield figure("aurc", words, found.area, records=count, better="lower", unit="share")
 
@@ -112,14 +115,14 @@ def risk_coverage(
     value = _risks(_tied(sure[order], hits), coverages)
     rows = [_risks(hits[units.drawn(generator)], coverages) for _ in range(resamples)]
     low, high = np.percentile(rows, [2.5, 97.5], axis=0)
+    last = _last(coverages, count).tolist()
+    answered = {at: units[: place + 1].count for at, place in zip(coverages, last, strict=True)}
     accuracy = {
-        coverage: _between(1 - v, 1 - highest, 1 - lowest, of=units[: place + 1].count)
-        for coverage, place, v, lowest, highest in zip(
-            coverages, _last(coverages, count).tolist(), value, low, high, strict=False
-        )
+        coverage: _between(1 - v, 1 - highest, 1 - lowest, of=answered[coverage])
+        for coverage, v, lowest, highest in zip(coverages, value, low, high, strict=False)
     }
     area = _between(value[-1], low[-1], high[-1], of=units.count)
-    return RiskCoverage(accuracy=accuracy, area=area)
+    return RiskCoverage(accuracy=accuracy, answered=answered, area=area)
 
 
 def _between(value: float, low: float, high: float, *, of: int) -> Interval:

@@ -6,7 +6,9 @@ import numpy as np
 
 from fedloom.server.evaluator.audits.base import beside_chance, figure
 from fedloom.server.evaluator.fairness.bars import bars
-from fedloom.server.evaluator.fairness.gaps import MEASURES, Counts, Gap, interval, smallest
+from fedloom.server.evaluator.fairness.chance import in_words
+from fedloom.server.evaluator.fairness.counts import Counts
+from fedloom.server.evaluator.fairness.gaps import MEASURES, Gap, interval, smallest
 from fedloom.server.evaluator.fairness.grouping import Grouping
 from fedloom.server.evaluator.fairness.rates import GroupRates
 from fedloom.server.evaluator.findings import Better, Chart, Figure, Table, Unit
@@ -35,15 +37,15 @@ _RATES = (
 )
 
 
-def gap_figures(grouping: Grouping, gaps: Gaps, label: str) -> Iterator[Figure]:
-    """One for each measure, `MEASURE.GROUPING`."""
+def gap_figures(grouping: Grouping, gaps: Gaps, label: str, *, worst: int) -> Iterator[Figure]:
+    """One for each measure, `MEASURE.GROUPING`; the group that is worst off has `worst` units."""
     for name, gap in gaps.items():
         words, (better, unit) = _WORDS[name]
         found = figure(
             f"{name}.{grouping.name}",
             words.format(group=grouping.name, label=label),
             Interval(value=gap.value, low=gap.low, high=gap.high),
-            records=grouping.units[grouping.kept].count,
+            records=worst if name == "worst_accuracy" else grouping.units[grouping.kept].count,
             better=better,
             unit=unit,
         )
@@ -51,10 +53,15 @@ def gap_figures(grouping: Grouping, gaps: Gaps, label: str) -> Iterator[Figure]:
 
 
 def worst_figures(
-    groupings: Sequence[Grouping], gaps: Sequence[Gaps], drawn: Sequence[Counts]
+    groupings: Sequence[Grouping],
+    gaps: Sequence[Gaps],
+    drawn: Sequence[Counts],
+    *,
+    worst_of: Sequence[int],
 ) -> Iterator[Figure]:
     """The largest accuracy gap and the lowest accuracy over all groupings; the interval is of
-    the worst grouping of each resample, and chance the mean of the worst of each permutation."""
+    the worst grouping of each resample, and chance the mean of the worst of each draw. Both are
+    known no better than their grouping's worst group, of which `worst_of` has the units."""
     for key, name, worst in (
         ("worst_group_gap", "accuracy_gap", np.max),
         ("worst_group_accuracy", "worst_accuracy", np.min),
@@ -68,7 +75,7 @@ def worst_figures(
             key,
             f"{_WORDS[name][0].format(group=groupings[at].name)}, the worst of all groupings",
             Interval(value=value, low=low, high=high),
-            records=groupings[at].units[groupings[at].kept].count,
+            records=worst_of[at],
             better=better,
             unit=unit,
         )
@@ -120,14 +127,9 @@ def gap_table(grouping: Grouping, gaps: Gaps, label: str) -> Table:
             )
             for name, gap in gaps.items()
         ),
-        note=f"if all were alike: the mean when {_dealt(grouping)} are dealt out to the groups at "
-        "random; p: "
-        "how often that is as bad as what was found",
+        note=f"if all were alike: the mean when {in_words(grouping)}; p: how often that is as "
+        "bad as what was found",
     )
-
-
-def _dealt(grouping: Grouping) -> str:
-    return "records" if grouping.units.alone else "units"
 
 
 def chart(grouping: Grouping, rates: Sequence[GroupRates], label: str) -> Chart:

@@ -52,20 +52,26 @@ class Grouping:
     @property
     def left_out(self) -> str:
         """The smaller groups as the rest of a sentence: by name where they are large enough for
-        that or have no record at all, the others by how many there are."""
+        that or have no record at all, the others by how many there are, and how large together
+        where that gives none of them away."""
         told = [f"{name} ({size})" for name, size in self.small if _may_be_named(size)]
         others = [size for _, size in self.small if not _may_be_named(size)]
         if others:
-            told.append(
-                f"{count(len(others), 'group')} of {LEAST_NAMED - 1} or fewer each, "
-                f"{sum(others)} in all"
-            )
+            told.append(_unnamed(others))
         of = "records" if self.units.alone else "units"
         return f"; left out as too small ({of}): {', '.join(told)}" if told else ""
 
 
 def _may_be_named(size: int) -> bool:
     return size == 0 or size >= LEAST_NAMED
+
+
+def _unnamed(sizes: Sequence[int]) -> str:
+    """One group's sum is its size, and so small a sum is nearly that of each."""
+    told = f"{count(len(sizes), 'group')} of {LEAST_NAMED - 1} or fewer"
+    if len(sizes) == 1:
+        return told
+    return f"{told} each" + (f", {sum(sizes)} in all" if sum(sizes) >= LEAST_NAMED else "")
 
 
 def parted(

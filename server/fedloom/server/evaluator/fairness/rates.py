@@ -1,13 +1,13 @@
 """What a model said to labelled records, and the rates of each group, by fairlearn."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedloom.server.evaluator.corpus import Corpus
-from fedloom.server.evaluator.fairness.gaps import Cells, cells_of
+from fedloom.server.evaluator.fairness.counts import Cells, cells_of
 from fedloom.server.evaluator.fairness.grouping import Grouping
 from fedloom.server.evaluator.statistics import Interval, share_of
 from fedloom.server.evaluator.subject import Subject
@@ -91,3 +91,8 @@ def rates_by_group(said: Said, grouping: Grouping) -> Iterator[GroupRates]:
             tpr=float(found["tpr"]) if positives else None,
             fpr=float(found["fpr"]) if positives < own.size else None,
         )
+
+
+def units_of_worst(rates: Sequence[GroupRates]) -> int:
+    """How many units the group that is least often right has; of several, the smallest."""
+    return min(rates, key=lambda one: (one.accuracy.value, one.units)).units

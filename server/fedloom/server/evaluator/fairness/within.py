@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedloom.server.evaluator.fairness.gaps import Cells, Gap, gaps_of, resampled
+from fedloom.server.evaluator.fairness.counts import Cells, resampled
+from fedloom.server.evaluator.fairness.gaps import Gap, gaps_of
 from fedloom.server.evaluator.fairness.grouping import Grouping, parted
 from fedloom.server.evaluator.findings import Cell, Table
 from fedloom.server.evaluator.units import Units
