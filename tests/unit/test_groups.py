@@ -223,6 +223,20 @@ def test_figures_of_the_worst_group_count_its_records_alone() -> None:
     assert found["accuracy_gap.ward"].records == 112
 
 
+@pytest.mark.parametrize("each", [1, 2, 3])
+def test_an_approximate_chance_says_so(each: int) -> None:
+    """Where 12 records are of 12 people or of 6 with two each, chance is exact; where a person has
+    records in two wards, it is not."""
+    corpus = _corpus(BY_HAND)
+    people = tuple(replace(one, unit=str(at // each)) for at, one in enumerate(corpus.joint))
+    findings = _found(replace(corpus, tests={"one": people}, unit="patient"))
+    told = [one for one in findings.caveats if "approximations" in one]
+    signs = "changes its sign" in next(
+        one.note for one in findings.tables if one.title == "Gaps between groups by ward"
+    )
+    assert (len(told), signs) == ((1, True) if each == 3 else (0, False))
+
+
 def test_a_small_group_is_left_out_of_the_worst_and_told_by_number_alone() -> None:
     rows = [*BY_HAND, ("tiny", 1, 0), ("rare", 1, 0)]
     findings = _found(_corpus(rows), min_group=2)

@@ -108,7 +108,8 @@ def test_a_figure_measured_on_too_few_records_is_not_measured(
     found = ruling(decided(section, an_evaluation(VALIDATION, few)), "swaps.flips.at_most")
     assert (found.outcome, found.holds) == (outcome, outcome != "passed")
     assert (found.records, found.value) == (records, 0.1)
-    assert f"measured on {records} records or units, expected at least" in found.note or not found.holds
+    told = f"measured on {records} records or units, expected at least"
+    assert told in found.note or not found.holds
 
 
 @pytest.mark.parametrize(

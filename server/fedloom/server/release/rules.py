@@ -71,9 +71,8 @@ def _no_evidence(evaluation: Evaluation | None) -> str:
     most = max((figure.records for each in audits for figure in each.figures), default=0)
     if most >= LEAST_RECORDS:
         return ""
-    return (
-        f"no audit measured a figure on {LEAST_RECORDS} records or units, or more ({most} at most)"
-    )
+    least = f"{LEAST_RECORDS} records or units at least"
+    return f"no audit measured a figure on {least} ({most} at most)"
 
 
 def _promised(
