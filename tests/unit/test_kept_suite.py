@@ -21,6 +21,7 @@ name = "all-kinds"
 batch_size = 7
 not_compared = ["groups", "exposure"]
 [records]
+unit = "record"
 path = "own.csv"
 groups = ["sex"]
 [audits.groups]
