@@ -1,6 +1,7 @@
 """Sites that fail, lag, lie or die: each is named and left out, and the others go on."""
 
 import logging
+import re
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -161,7 +162,9 @@ def test_a_site_with_another_base_model_refuses(tmp_path: Path) -> None:
     ("fault", "rounds", "deadline", "told"),
     [
         ("die", 2, 120.0, "failed"),
-        pytest.param("hang", 1, 45.0, "no answer", marks=pytest.mark.slow),
+        # Two clocks run out at once, the server's and that of what carries its question: either may
+        # be the first to say so.
+        pytest.param("hang", 1, 45.0, "no answer|node went", marks=pytest.mark.slow),
     ],
 )
 def test_a_site_whose_process_dies_or_hangs_is_left_out(
@@ -179,4 +182,5 @@ def test_a_site_whose_process_dies_or_hangs_is_left_out(
         run_federation(prepared, RunFolder(tmp_path / "run"), executor)
     entries = Journal(tmp_path / "run" / "rounds.jsonl").entries()
     assert [entry.accepted for entry in entries] == [2] * rounds
-    assert all(told in (entry.sites[1].fault or "") for entry in entries)
+    faults = [entry.sites[1].fault or "" for entry in entries]
+    assert all(re.search(told, fault) for fault in faults), faults
