@@ -29,8 +29,9 @@ _NOT_COVERED = (
 _UNCOVERED = (
     "No epsilon covers what else is in this folder: the evaluation's figures, which were measured "
     "in the clear on the records that the audits ran on, training records among them where one "
-    "asks who was trained on; thresholds reached or missed, which follow from them; how many units "
-    "each site has, and in which rounds it took part."
+    "asks who was trained on; a digest of those records, by which whoever knows all of them but "
+    "one can confirm a guess at that one; thresholds reached or missed, which follow from the "
+    "figures; how many units each site has, and in which rounds it took part."
 )
 _VERIFY = (
     "`fedloom verify FOLDER --coordinator KEY` checks every file of this folder with the "

@@ -2,10 +2,11 @@
 
 Guarantee: of report and evaluation, no record's text leaves, nothing that an adapter trained
 without privacy says, no score that no rule of the gate can use, and no time of day's work, which
-follows the size of random batches. No value of a group column leaves that fewer than 10 records
-have: `fairness.grouping` sees to that where findings are made. What does leave of records beside
-the adapter are the figures of the evaluation of this adapter and of its base model: no epsilon
-covers those.
+follows the size of random batches. No value of a group column leaves that fewer than 10 privacy
+units have: `fairness.grouping` sees to that where findings are made. What does leave of records
+beside the adapter are the figures of the evaluation of this adapter and of its base model, and one
+digest of all records that it was measured on, in a simulation also of those trained on, by which
+whoever knows all of them but one can confirm a guess at that one: no epsilon covers either.
 """
 
 from fedloom.server.evaluator.evaluation import Evaluation, SubjectFindings

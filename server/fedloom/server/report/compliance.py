@@ -96,7 +96,8 @@ def _not_covered(report: Report, evaluation: Evaluation | None) -> Iterator[str]
     )
     yield (
         "What was measured on records, held out or trained on, here and in an evaluation: no "
-        "epsilon covers these figures."
+        "epsilon covers these figures, nor the digest of those records, by which whoever knows all "
+        "of them but one can confirm a guess at that one."
     )
     yield "The base model: what it had learned before, and from whom, is not examined."
     if evaluation is None:
